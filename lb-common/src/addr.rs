@@ -1,0 +1,93 @@
+//! Addresses as byte arrays in network order: no host-order integers, so no confusion of the two.
+
+/// An Ethernet address.
+pub type Mac = [u8; 6];
+/// An IPv4 address.
+pub type V4 = [u8; 4];
+/// An IPv6 address.
+pub type V6 = [u8; 16];
+
+/// The Ethernet broadcast address.
+pub const BROADCAST: Mac = [0xff; 6];
+/// 33:33:00:00:00:01, the Ethernet group of [`ALL_NODES`] (RFC 2464 section 7).
+pub const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
+/// ff02::1, all nodes on the link (RFC 4291 section 2.7.1).
+pub const ALL_NODES: V6 = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+/// The unspecified IPv6 address.
+pub const UNSPECIFIED: V6 = [0; 16];
+
+/// Equality with a single branch at the end. `==` compares and branches word by word, and the verifier follows
+/// every combination of outcomes.
+#[inline(always)]
+pub const fn same<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
+    const { assert!(N.is_multiple_of(2), "compared in 16-bit words") };
+    let mut difference = 0;
+    let mut i = 0;
+    while i < N {
+        difference |= u16::from_ne_bytes([a[i], a[i + 1]]) ^ u16::from_ne_bytes([b[i], b[i + 1]]);
+        i += 2;
+    }
+    difference == 0
+}
+
+/// True for a group address, broadcast included (IEEE 802: least significant bit of the first byte).
+#[inline(always)]
+pub const fn is_group(mac: &Mac) -> bool {
+    mac[0] & 1 != 0
+}
+
+/// True for 00:00:00:00:00:00.
+#[inline(always)]
+pub const fn is_zero(mac: &Mac) -> bool {
+    same(mac, &[0; 6])
+}
+
+/// True for an address that can be one station's: neither zero nor a group.
+#[inline(always)]
+pub const fn is_station(mac: &Mac) -> bool {
+    !is_group(mac) && !is_zero(mac)
+}
+
+/// The solicited-node multicast address of `target` (RFC 4291 section 2.7.1).
+#[inline(always)]
+pub const fn solicited_node(target: &V6) -> V6 {
+    [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, target[13], target[14], target[15]]
+}
+
+/// The Ethernet group an IPv6 multicast address maps to (RFC 2464 section 7).
+#[inline(always)]
+pub const fn multicast_mac(group: &V6) -> Mac {
+    [0x33, 0x33, group[12], group[13], group[14], group[15]]
+}
+
+/// `addr` as IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2), so that one field holds either family.
+#[inline(always)]
+pub const fn mapped(addr: &V4) -> V6 {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, addr[0], addr[1], addr[2], addr[3]]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn solicited_node_groups() {
+        let v6 = |s: &str| s.parse::<std::net::Ipv6Addr>().unwrap().octets();
+        for (target, group, mac) in [
+            ("2001:db8::64", "ff02::1:ff00:64", [0x33, 0x33, 0xff, 0, 0, 0x64]),
+            ("fd00::1", "ff02::1:ff00:1", [0x33, 0x33, 0xff, 0, 0, 1]),
+            ("fe80::ab:cdef:123", "ff02::1:ffef:123", [0x33, 0x33, 0xff, 0xef, 1, 0x23]),
+        ] {
+            assert_eq!(solicited_node(&v6(target)), v6(group));
+            assert_eq!(multicast_mac(&v6(group)), mac);
+        }
+    }
+
+    #[test]
+    fn stations_and_groups() {
+        assert!(is_station(&[2, 0, 0, 0, 0, 1]));
+        for mac in [[0; 6], BROADCAST, [1, 0, 0x5e, 0, 0, 1], ALL_NODES_MAC] {
+            assert!(!is_station(&mac));
+        }
+    }
+}

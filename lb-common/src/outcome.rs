@@ -1,0 +1,193 @@
+//! The vocabulary: everything that can happen to a frame has exactly one name.
+//!
+//! The BPF program uses the number as index into the map `OUTCOMES`, metrics use [`Outcome::name`] as label,
+//! tests as the expected value and `barelb inspect` as text. Ids in comments are those of the conformance
+//! table (`tests/vectors`).
+
+macro_rules! outcomes {
+    ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal, $verdict:ident;)*) => {
+        /// What happened to one frame.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u32)]
+        pub enum Outcome { $($(#[$doc])* $variant = $number,)* }
+
+        impl Outcome {
+            /// Every outcome, in numeric order.
+            pub const ALL: [Self; COUNT as usize] = [$(Self::$variant,)*];
+
+            /// Stable snake-case name: metric label and text of `barelb inspect`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name,)* }
+            }
+
+            /// What the program does with the frame. No wildcard: a new outcome must choose.
+            #[inline(always)]
+            pub const fn verdict(self) -> Verdict {
+                match self { $(Self::$variant => Verdict::$verdict,)* }
+            }
+        }
+
+        /// Number of outcomes, the size of the map `OUTCOMES`.
+        pub const COUNT: u32 = [$($name,)*].len() as u32;
+    };
+}
+
+/// What the program does with a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Rewritten in place and sent back (`XDP_TX`).
+    Answer,
+    /// Handed to the stack, not one byte changed (`XDP_PASS`). There is no drop.
+    Pass,
+}
+
+outcomes! {
+    /// Neither ARP nor a neighbour solicitation or advertisement. Never counted: this path reads no map.
+    Ignored = 0, "ignored", Pass;
+
+    /// ARP request answered (RFC 826).
+    ArpReply = 1, "arp_reply", Answer;
+    /// ARP probe, sender 0.0.0.0, answered: that is the defence (RFC 5227 section 2.1.1).
+    ArpProbeReply = 2, "arp_probe_reply", Answer;
+    /// Answered to the sender hardware address, which is not the Ethernet source (A35).
+    ArpMismatchReply = 3, "arp_mismatch_reply", Answer;
+    /// Neighbour solicitation answered (RFC 4861 section 7.2.4).
+    NdAdvert = 4, "nd_advert", Answer;
+    /// Duplicate address detection answered to all nodes (RFC 4862 section 5.4.3).
+    NdDadAdvert = 5, "nd_dad_advert", Answer;
+    /// Answered to the source link-layer option, which is not the Ethernet source (N22).
+    NdMismatchAdvert = 6, "nd_mismatch_advert", Answer;
+
+    /// Another station claims one of our addresses by ARP (RFC 5227 section 2.4; A10, A12, A13, A15).
+    ArpConflict = 7, "arp_conflict", Pass;
+    /// Another station claims one of our addresses by neighbour discovery (N30, N40).
+    NdConflict = 8, "nd_conflict", Pass;
+
+    /// Our own hardware address as sender: a loop or a reflected announcement (A11, A37).
+    OwnFrame = 9, "own_frame", Pass;
+    /// The target is no address of ours on this link and VLAN (A07, A38, V01, N25).
+    ArpUnknownTarget = 10, "arp_unknown_target", Pass;
+    /// As [`Outcome::ArpUnknownTarget`], for neighbour discovery.
+    NdUnknownTarget = 11, "nd_unknown_target", Pass;
+    /// The address is ours to take over, not to answer (A41).
+    Standby = 12, "standby", Pass;
+    /// The agent's deadline has passed (A39).
+    Expired = 13, "expired", Pass;
+    /// Ethernet destination is another station or a group ARP does not use (A04, A05, N28).
+    OtherDestination = 14, "other_destination", Pass;
+    /// Ethernet source is a group address (A36).
+    EthernetSource = 15, "ethernet_source", Pass;
+    /// The frame spans several buffers or is longer than a neighbour message can be (A45).
+    Oversized = 16, "oversized", Pass;
+    /// The driver had no room to grow or trim the frame (`bpf_xdp_adjust_tail`).
+    NoRoom = 17, "no_room", Pass;
+    /// VLAN id 4095, or a priority tag inside a stack of tags (V07).
+    VlanReserved = 18, "vlan_reserved", Pass;
+
+    /// Shorter than 28 bytes of ARP (A27).
+    ArpTruncated = 19, "arp_truncated", Pass;
+    /// Hardware type is neither Ethernet nor IEEE 802 (A23).
+    ArpHardwareType = 20, "arp_hardware_type", Pass;
+    /// Protocol type is not IPv4 (A24).
+    ArpProtocolType = 21, "arp_protocol_type", Pass;
+    /// Address lengths are not 6 and 4 (A25, A26).
+    ArpAddressLength = 22, "arp_address_length", Pass;
+    /// Operation is neither request nor reply (A20).
+    ArpOperation = 23, "arp_operation", Pass;
+    /// A reply that claims nothing of ours (A14, A21).
+    ArpReplySeen = 24, "arp_reply_seen", Pass;
+    /// Sender hardware address is zero, a group or broadcast (A32, A33, A34; RFC 1812 section 3.3.2).
+    ArpSenderHardware = 25, "arp_sender_hardware", Pass;
+    /// Sender address can be nobody's: broadcast, multicast, loopback (A18; RFC 1122 section 3.2.1.3).
+    ArpSenderAddress = 26, "arp_sender_address", Pass;
+
+    /// Shorter than its own length fields say, or than a neighbour message (N11, N14, N37).
+    NdTruncated = 27, "nd_truncated", Pass;
+    /// Hop limit is not 255 (N08).
+    NdHopLimit = 28, "nd_hop_limit", Pass;
+    /// Code is not 0 (N10).
+    NdCode = 29, "nd_code", Pass;
+    /// Checksum is wrong (N09).
+    NdChecksum = 30, "nd_checksum", Pass;
+    /// An option of length 0 or one that overruns the message (N12, N16).
+    NdOption = 31, "nd_option", Pass;
+    /// More options than are looked at (N36).
+    NdOptionLimit = 32, "nd_option_limit", Pass;
+    /// Source link-layer option of a wrong length, or zero, a group or broadcast (N20, N21).
+    NdSourceLinkLayer = 33, "nd_source_link_layer", Pass;
+    /// Multicast solicitation without a source link-layer option (N04).
+    NdNoSourceLinkLayer = 34, "nd_no_source_link_layer", Pass;
+    /// Target is multicast (N13).
+    NdTarget = 35, "nd_target", Pass;
+    /// Source address is multicast or loopback (N29).
+    NdSource = 36, "nd_source", Pass;
+    /// Destination is neither the target, its solicited-node group nor all nodes (N06, N26).
+    NdDestination = 37, "nd_destination", Pass;
+    /// Duplicate address detection with a source link-layer option (N07).
+    NdDadOption = 38, "nd_dad_option", Pass;
+    /// Hop-by-hop or destination options before ICMPv6 (N32).
+    NdExtensionHeader = 39, "nd_extension_header", Pass;
+    /// An advertisement that claims nothing of ours.
+    NdAdvertSeen = 40, "nd_advert_seen", Pass;
+}
+
+impl Outcome {
+    /// The outcome with this number, if there is one.
+    pub fn from_index(index: u32) -> Option<Self> {
+        Self::ALL.get(index as usize).copied()
+    }
+
+    /// Index into the map `OUTCOMES`.
+    #[inline(always)]
+    pub const fn index(self) -> u32 {
+        self as u32
+    }
+
+    /// True when the frame was rewritten and sent back.
+    #[inline(always)]
+    pub const fn is_answer(self) -> bool {
+        matches!(self.verdict(), Verdict::Answer)
+    }
+
+    /// True when a station that is not us claims an address we answer for.
+    #[inline(always)]
+    pub const fn is_conflict(self) -> bool {
+        matches!(self, Self::ArpConflict | Self::NdConflict)
+    }
+
+    /// True when the frame named an address of ours and counts in its slot: requests to us, answered or not, and
+    /// claims of others.
+    #[inline(always)]
+    pub const fn is_noted(self) -> bool {
+        self.is_answer() || self.is_conflict() || matches!(self, Self::Standby)
+    }
+
+    /// What it becomes when the agent's deadline has passed: neither answered nor defended.
+    #[inline(always)]
+    #[must_use]
+    pub const fn expired(self) -> Self {
+        if self.is_answer() || self.is_conflict() { Self::Expired } else { self }
+    }
+
+    /// True for a probe: an ARP probe or duplicate address detection.
+    #[inline(always)]
+    pub const fn is_probe(self) -> bool {
+        matches!(self, Self::ArpProbeReply | Self::NdDadAdvert)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_dense_and_names_unique() {
+        for (i, outcome) in Outcome::ALL.iter().enumerate() {
+            assert_eq!(outcome.index() as usize, i);
+            assert_eq!(Outcome::from_index(outcome.index()), Some(*outcome));
+        }
+        let names: std::collections::BTreeSet<_> = Outcome::ALL.iter().map(|o| o.name()).collect();
+        assert_eq!(names.len(), COUNT as usize);
+        assert_eq!(Outcome::from_index(COUNT), None);
+    }
+}

@@ -1,0 +1,14 @@
+//! ARP and neighbour discovery on fixed-size arrays.
+//!
+//! Three steps, each a pure function: *parse* (what does the frame ask?), *judge* (given the map entries of
+//! the addresses it names, what happens?), *write* (the answer, in place). Looking the entries up lies
+//! between them and is the caller's. No function here takes a slice: the BPF verifier proves access to a
+//! packet only by one comparison with its end, so the caller hands over arrays of constant size.
+
+pub mod arp;
+pub mod checksum;
+pub mod ethernet;
+pub mod ndp;
+
+/// Shortest Ethernet frame without frame check sequence (RFC 894).
+pub const MIN_FRAME: usize = 60;

@@ -1,0 +1,262 @@
+//! From all Services to all allocations.
+//!
+//! ```text
+//! forget who is gone ─> enter what is held: book, then status ─> serve the rest
+//!                                                                  └─ again, while something became free
+//! ```
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::{Addresses, Allocation, Allocator};
+use crate::{
+    config::Config,
+    ids::{PoolName, ServiceKey},
+    pool::Family,
+    request::{AllocError, Request, Rules, ServiceSpec, ServiceType, StatusError, Wanted},
+};
+
+/// What became of one Service. An allocation *and* an error means that a new wish could not be fulfilled and the
+/// Service keeps what it had.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Decision {
+    /// What it holds.
+    pub allocation: Option<Allocation>,
+    /// Why it does not hold what it asks for.
+    pub error: Option<AllocError>,
+    /// What else happened on the way.
+    pub notices: Vec<Notice>,
+}
+
+/// Something a user may want to know that is no refusal of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    /// The status could not be read and is replaced (MetalLB event `nolbIPsIPFamily`).
+    UnreadableStatus(StatusError),
+    /// Addresses the Service had are no longer permitted (MetalLB event `ClearAssignment`).
+    Cleared {
+        /// What it had.
+        addresses: Addresses,
+        /// Why it lost them.
+        cause: AllocError,
+    },
+    /// The second family of a `PreferDualStack` Service can't be had (MetalLB event `AdditionalAssignFailed`).
+    OneFamilyOnly {
+        /// The family that is missing.
+        missing: Family,
+        /// The pool that has none.
+        pool: PoolName,
+    },
+}
+
+/// A short form of a decision for logs and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub enum Phase {
+    /// Holds what it asks for.
+    Served,
+    /// Holds something else than it asks for.
+    Kept,
+    /// Holds nothing.
+    Waiting,
+}
+
+impl Decision {
+    /// The short form.
+    pub fn phase(&self) -> Phase {
+        match (&self.allocation, &self.error) {
+            (Some(_), None) => Phase::Served,
+            (Some(_), Some(_)) => Phase::Kept,
+            (None, _) => Phase::Waiting,
+        }
+    }
+}
+
+/// Allocates for all Services from an empty book: see [`Allocator::reconcile`].
+pub fn allocate_all(
+    config: &Config,
+    rules: &Rules,
+    services: &BTreeMap<ServiceKey, ServiceSpec>,
+    restored: &BTreeMap<ServiceKey, Addresses>,
+) -> BTreeMap<ServiceKey, Decision> {
+    Allocator::new(config).reconcile(rules, services, restored)
+}
+
+impl Allocator {
+    /// Brings the book in line with the Services. Services of another class are left alone and are not in the
+    /// result.
+    ///
+    /// What a Service holds is, in this order: what the book says, what `restored` says (what the caller wrote
+    /// itself, such as a status file), what its status says. All of that is entered before anybody is served.
+    /// Then come Services that ask for addresses by number, then all others, each in order of namespace and
+    /// name; whoever failed is tried again while addresses become free.
+    pub fn reconcile(
+        &mut self,
+        rules: &Rules,
+        services: &BTreeMap<ServiceKey, ServiceSpec>,
+        restored: &BTreeMap<ServiceKey, Addresses>,
+    ) -> BTreeMap<ServiceKey, Decision> {
+        let ours = services.iter().filter(|(_, spec)| spec.has_class(rules.lb_class.as_deref()));
+        let mut decisions: BTreeMap<_, _> = ours.map(|(key, _)| (key.clone(), Decision::default())).collect();
+        let requests: Vec<(Request<'_>, &ServiceSpec)> = services
+            .iter()
+            .filter(|(key, spec)| {
+                decisions.contains_key(*key) && spec.service_type == ServiceType::LoadBalancer
+            })
+            .map(|(key, spec)| (Request::new(key, spec, rules), spec))
+            .collect();
+        self.forget_all_but(&requests);
+        self.restore(&requests, restored, &mut decisions);
+        self.serve(&requests, &mut decisions);
+        decisions
+    }
+
+    fn forget_all_but(&mut self, requests: &[(Request<'_>, &ServiceSpec)]) {
+        let present = |key: &ServiceKey| requests.binary_search_by(|(r, _)| r.service.cmp(key)).is_ok();
+        let gone: Vec<ServiceKey> = self.held.keys().filter(|key| !present(key)).cloned().collect();
+        for service in gone {
+            self.release(&service);
+        }
+    }
+
+    fn restore(
+        &mut self,
+        requests: &[(Request<'_>, &ServiceSpec)],
+        restored: &BTreeMap<ServiceKey, Addresses>,
+        decisions: &mut BTreeMap<ServiceKey, Decision>,
+    ) {
+        // Among sharers, the one that changed its key or ports is the one that has to move: it comes after all
+        // that did not change. Then come claims from statuses.
+        let mut claims = Vec::new();
+        for (request, spec) in requests {
+            let Some(decision) = decisions.get_mut(request.service) else { continue };
+            let claim = match (self.held.get(request.service), restored.get(request.service)) {
+                (Some(held), _) => Some((held.sharing != request.sharing, held.allocation.addresses)),
+                (None, Some(addresses)) => Some((true, *addresses)),
+                (None, None) => match spec.held() {
+                    Ok(addresses) => addresses.map(|addresses| (true, addresses)),
+                    Err(error) => {
+                        decision.notices.push(Notice::UnreadableStatus(error));
+                        None
+                    }
+                },
+            };
+            claims.extend(claim.map(|(changed, addresses)| (changed, request, addresses)));
+        }
+        claims.sort_by_key(|(changed, request, _)| {
+            (*changed, !self.held.contains_key(request.service), request.service)
+        });
+        for (_, request, addresses) in claims {
+            if let Err(cause) = self.enter(request, addresses) {
+                self.release(request.service);
+                if let Some(decision) = decisions.get_mut(request.service) {
+                    decision.notices.extend(cause.map(|cause| Notice::Cleared { addresses, cause }));
+                }
+            }
+        }
+    }
+
+    /// Enters what a Service holds, less what its families no longer permit. `Err(None)` = nothing is left.
+    fn enter(&mut self, request: &Request<'_>, addresses: Addresses) -> Result<(), Option<AllocError>> {
+        let keep = match &request.families {
+            Err(AllocError::NoClusterIp) => None,
+            Err(_) | Ok(Wanted::Both { .. }) => Some(addresses),
+            Ok(Wanted::One(family)) => addresses.of(*family).map(Addresses::one),
+        };
+        let keep = keep.ok_or(None)?;
+        // The pool asked for is a wish like any other: it does not make what is held invalid.
+        let held = Request { wish: Ok(Default::default()), ..request.clone() };
+        self.assign(&held, keep).map(|_allocation| ()).map_err(Some)
+    }
+
+    fn serve(
+        &mut self,
+        requests: &[(Request<'_>, &ServiceSpec)],
+        decisions: &mut BTreeMap<ServiceKey, Decision>,
+    ) {
+        let by_number = |request: &Request<'_>| request.wish.as_ref().is_ok_and(|w| w.addresses.is_some());
+        let mut open: Vec<&Request<'_>> = requests.iter().map(|(request, _)| request).collect();
+        open.sort_by_key(|request| (!by_number(request), request.service));
+        loop {
+            let mut freed = false;
+            open.retain(|request| {
+                let before = self.allocation(request.service).map(|a| a.addresses);
+                let error = self.settle(request).err();
+                let after = self.allocation(request.service).map(|a| a.addresses);
+                freed |= before.is_some() && before != after;
+                let failed = error.is_some();
+                if let Some(decision) = decisions.get_mut(request.service) {
+                    decision.error = error;
+                }
+                failed
+            });
+            if open.is_empty() || !freed {
+                break;
+            }
+        }
+        for (request, _) in requests {
+            let allocation = self.allocation(request.service).cloned();
+            if let Some(decision) = decisions.get_mut(request.service) {
+                decision.notices.extend(self.missing_family(request));
+                decision.allocation = allocation;
+            }
+        }
+    }
+
+    /// Gives a Service what it asks for, keeping what it holds if that fails.
+    fn settle(&mut self, request: &Request<'_>) -> Result<(), AllocError> {
+        let wanted = request.families.clone()?;
+        let wish = request.wish.clone()?;
+        let Some(held) = self.allocation(request.service).cloned() else {
+            return self.allocate(request).map(|_allocation| ());
+        };
+        if let Some(addresses) = wish.addresses
+            && !addresses.same(held.addresses)
+        {
+            return self.assign(request, addresses).map(|_allocation| ());
+        }
+        match wish.pool {
+            Some(pool) if pool != held.pool => {
+                return self.place_in(request, &pool, wanted).map(|_allocation| ());
+            }
+            Some(_) | None => {}
+        }
+        match wanted {
+            Wanted::Both { required, .. } if held.addresses.second().is_none() => {
+                self.add_family(request, &held, required)
+            }
+            Wanted::Both { .. } | Wanted::One(_) => Ok(()),
+        }
+    }
+
+    /// Adds the missing family from the same pool, behind the address that is there; where both are required and
+    /// the pool has none, moves to a pool that has both.
+    fn add_family(
+        &mut self,
+        request: &Request<'_>,
+        held: &Allocation,
+        required: bool,
+    ) -> Result<(), AllocError> {
+        let first = held.addresses.first();
+        let second = self.find_one(request, &held.pool, Family::of(first).other());
+        match second.and_then(|second| Addresses::new(&[first, second])) {
+            Some(addresses) => {
+                self.give(request, held.pool.clone(), addresses);
+                Ok(())
+            }
+            None if required => self.allocate(request).map(|_allocation| ()),
+            None => Ok(()),
+        }
+    }
+
+    fn missing_family(&self, request: &Request<'_>) -> Option<Notice> {
+        let held = self.allocation(request.service)?;
+        match request.families {
+            Ok(Wanted::Both { required: false, .. }) if held.addresses.second().is_none() => {
+                let missing = Family::of(held.addresses.first()).other();
+                Some(Notice::OneFamilyOnly { missing, pool: held.pool.clone() })
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! ARP between the frame and the maps.
+
+use lb_common::abi::{KeyV4, Vlans};
+use lb_common::addr;
+use lb_common::outcome::Outcome;
+use lb_common::packet::{MIN_FRAME, arp, ethernet};
+
+use crate::counters::{self, Seen};
+use crate::frame::Frame;
+use crate::maps;
+
+/// Bytes an answer to a padded request is padded with: 60 less the header and the message.
+const PAD: usize = MIN_FRAME - ethernet::HEADER - arp::LEN;
+const _: () = assert!(PAD == 18);
+
+/// `l2` = bytes before the message.
+#[inline(always)]
+pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
+    frame.pull(l2 + arp::LEN + PAD);
+    let (Some(macs), Some(message)) = (frame.at::<12>(0), frame.at::<{ arp::LEN }>(l2)) else {
+        return Outcome::ArpTruncated;
+    };
+    let query = match arp::parse(macs, message) {
+        Ok(query) => query,
+        Err(outcome) => return outcome,
+    };
+    let ifindex = frame.ifindex();
+    let target = maps::v4(&KeyV4::new(ifindex, vlans, query.target()));
+    // A probe claims nothing; an announcement names one address twice.
+    let sender = if query.is_probe() {
+        None
+    } else if query.is_announcement() {
+        target
+    } else {
+        maps::v4(&KeyV4::new(ifindex, vlans, query.sender()))
+    };
+    let outcome = arp::judge(macs, query, target, sender);
+    let Some(entry) = sender.or(target) else { return outcome };
+    if !outcome.is_noted() {
+        return outcome;
+    }
+    let now = maps::now();
+    let agent = maps::agent(now);
+    let outcome = if agent.is_none() { outcome.expired() } else { outcome };
+    let outcome = if outcome.is_answer() { fit(frame, l2, outcome) } else { outcome };
+    // Once more, because the frame may have moved. Still the request, so it is noted before it is overwritten.
+    let (Some(macs), Some(message)) = (frame.at_mut::<12>(0), frame.at_mut::<{ arp::LEN }>(l2)) else {
+        return Outcome::ArpTruncated;
+    };
+    let query = arp::Query::accepted(message);
+    let peer = addr::mapped(&query.sender());
+    let addr = if sender.is_some() { peer } else { addr::mapped(&query.target()) };
+    let seen = Seen { now, ifindex, vlans, addr: &addr, peer: &peer, peer_mac: query.sender_mac(), agent };
+    counters::note(entry, outcome, &seen);
+    if outcome.is_answer() {
+        arp::write_reply(macs, message, entry.mac());
+    }
+    outcome
+}
+
+/// Makes the frame as long as the answer: as the request, but 60 bytes (and tags) at most. Foreign padding is
+/// not sent back.
+#[inline(always)]
+fn fit<F: Frame>(frame: &F, l2: usize, outcome: Outcome) -> Outcome {
+    let len = frame.len();
+    if len > frame.end() - frame.start() {
+        return Outcome::Oversized;
+    }
+    let (bare, padded) = (l2 + arp::LEN, l2 + arp::LEN + PAD);
+    if len != bare && len != padded && !frame.resize(if len < padded { bare } else { padded }) {
+        return Outcome::NoRoom;
+    }
+    // In words, because LLVM makes a call of a loop over bytes out of an array of 18.
+    if let (Some(a), Some(b), Some(c)) =
+        (frame.at_mut::<8>(bare), frame.at_mut::<8>(bare + 8), frame.at_mut::<2>(bare + 16))
+    {
+        (*a, *b, *c) = ([0; 8], [0; 8], [0; 2]);
+    }
+    outcome
+}

@@ -1,0 +1,77 @@
+//! Every map, with typed look-ups. The loader overrides the sizes (`--max-vips`).
+
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use aya_ebpf::macros::btf_map;
+use lb_common::abi::{self, Agent, Counters, Entry, Event, KeyV4, KeyV6};
+use lb_common::outcome::{self, Outcome};
+
+const MAX_VIPS: usize = abi::DEFAULT_MAX_VIPS as usize;
+
+#[btf_map]
+static VIPS_V4: HashMap<KeyV4, Entry, MAX_VIPS> = HashMap::new();
+#[btf_map]
+static VIPS_V6: HashMap<KeyV6, Entry, MAX_VIPS> = HashMap::new();
+#[btf_map]
+static COUNTERS: PerCpuArray<Counters, MAX_VIPS> = PerCpuArray::new();
+#[btf_map]
+static OUTCOMES: PerCpuArray<u64, { outcome::COUNT as usize }> = PerCpuArray::new();
+#[btf_map]
+static AGENT: Array<Agent, 1> = Array::new();
+#[btf_map]
+static EVENTS: RingBuf<Event, { abi::EVENTS_BYTES as usize }> = RingBuf::new();
+
+/// The entry of an IPv4 address.
+#[inline(always)]
+pub(crate) fn v4(key: &KeyV4) -> Option<&'static Entry> {
+    // SAFETY: user space replaces entries as a whole and the element's memory is not freed while the program
+    // runs (RCU); an element recycled meanwhile is another valid entry.
+    unsafe { VIPS_V4.get(key) }
+}
+
+/// The entry of an IPv6 address.
+#[inline(always)]
+pub(crate) fn v6(key: &KeyV6) -> Option<&'static Entry> {
+    // SAFETY: as in `v4`.
+    unsafe { VIPS_V6.get(key) }
+}
+
+/// The agent's flags while its deadline lies ahead of `now`.
+#[inline(always)]
+pub(crate) fn agent(now: u64) -> Option<u32> {
+    let agent = AGENT.get(0)?;
+    (agent.valid_until_ns > now).then_some(agent.flags)
+}
+
+/// This CPU's counters of a slot.
+#[inline(always)]
+#[expect(clippy::mut_from_ref, reason = "per-CPU memory; the program is not preempted by itself")]
+pub(crate) fn counters(slot: u32) -> Option<&'static mut Counters> {
+    // SAFETY: a per-CPU element is this CPU's alone while the program runs, and arrays are never freed under it.
+    COUNTERS.get_ptr_mut(slot).map(|counters| unsafe { &mut *counters })
+}
+
+/// Counts an outcome.
+#[inline(always)]
+pub(crate) fn count(outcome: Outcome) {
+    if let Some(counter) = OUTCOMES.get_ptr_mut(outcome.index()) {
+        // SAFETY: as in `counters`.
+        unsafe { *counter += 1 };
+    }
+}
+
+/// Hands an event to the agent; lost when the ring is full.
+#[inline(always)]
+pub(crate) fn emit(event: Event) {
+    if let Some(mut record) = EVENTS.reserve(0) {
+        record.write(event);
+        record.submit(0);
+    }
+}
+
+/// Nanoseconds of `CLOCK_BOOTTIME`: it goes on while the machine sleeps, so a deadline can't outlive a suspend.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: a helper without arguments.
+    unsafe { bpf_ktime_get_boot_ns() }
+}

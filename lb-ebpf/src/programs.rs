@@ -1,0 +1,48 @@
+//! Entry points: from [`Outcome`] to the action of the hook, nothing else.
+
+use aya_ebpf::bindings::{TC_ACT_REDIRECT, xdp_action};
+use aya_ebpf::helpers::bpf_redirect;
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use lb_common::outcome::{Outcome, Verdict};
+
+use crate::frame::{Frame, Skb, Xdp};
+use crate::respond::respond;
+
+/// `TCX_NEXT`: let the next program on the hook decide, in the end the stack.
+const TCX_NEXT: i32 = -1;
+
+/// For kernels and drivers that know multi-buffer frames (5.18).
+#[xdp(frags)]
+pub(crate) fn barelb_xdp(ctx: XdpContext) -> u32 {
+    xdp_action_of(respond(&Xdp::<true>::new(&ctx)))
+}
+
+/// For kernels before 5.18.
+#[xdp]
+pub(crate) fn barelb_xdp_plain(ctx: XdpContext) -> u32 {
+    xdp_action_of(respond(&Xdp::<false>::new(&ctx)))
+}
+
+/// First on the tcx ingress hook (6.6); sees VLAN tags the hardware stripped.
+#[classifier]
+pub(crate) fn barelb_tcx(ctx: TcContext) -> i32 {
+    let frame = Skb::new(&ctx);
+    match respond(&frame).verdict() {
+        // SAFETY: a helper without pointer arguments.
+        Verdict::Answer => match unsafe { bpf_redirect(frame.ifindex(), 0) } as i32 {
+            TC_ACT_REDIRECT => TC_ACT_REDIRECT,
+            // Unreachable for a valid index without flags; the frame is already an answer, so it must not go up.
+            other => other,
+        },
+        Verdict::Pass => TCX_NEXT,
+    }
+}
+
+#[inline(always)]
+fn xdp_action_of(outcome: Outcome) -> u32 {
+    match outcome.verdict() {
+        Verdict::Answer => xdp_action::XDP_TX,
+        Verdict::Pass => xdp_action::XDP_PASS,
+    }
+}

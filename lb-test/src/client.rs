@@ -1,0 +1,266 @@
+//! A client that asks for addresses at a steady rate and misses nothing.
+//!
+//! Every request has a sender address of its own, which its answer has to name: so each answer belongs to exactly
+//! one request, and an answer that is merely slow is not taken for the answer to a later request.
+//!
+//! ```text
+//! sender thread ──> requests (shared) <── receiver thread, kernel receive times
+//! ```
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::{Context, Result, anyhow, ensure};
+
+use crate::link::Interface;
+use crate::wire::{Endpoint, Frame, arp_request, neighbour_solicitation};
+
+pub use self::report::{Answer, Report, Request};
+
+mod report;
+
+/// How long an answer may take before it is late; the client listens this long after its last request.
+pub const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The receiver looks this often whether it should end.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What to ask, and how often.
+#[derive(Clone, Debug)]
+pub struct ProbeConfig {
+    /// Asked in turn, IPv4 by ARP and IPv6 by neighbour solicitation.
+    pub targets: Vec<IpAddr>,
+    /// Requests a second over all targets together.
+    pub per_second: u32,
+}
+
+/// A running client; its threads end when it is dropped.
+#[derive(Debug)]
+pub struct ProbeClient {
+    started: Instant,
+    stop: Arc<Stop>,
+    requests: Arc<Mutex<Vec<Request>>>,
+    sender: Option<JoinHandle<Result<()>>>,
+    receiver: Option<JoinHandle<Result<u32>>>,
+}
+
+#[derive(Debug, Default)]
+struct Stop {
+    sending: AtomicBool,
+    receiving: AtomicBool,
+}
+
+impl ProbeClient {
+    /// Starts asking from `interface`.
+    pub fn start(interface: &Interface, config: ProbeConfig) -> Result<Self> {
+        ensure!(!config.targets.is_empty() && config.per_second > 0, "a probe needs a target and a rate");
+        let endpoint = Arc::new(Endpoint::open(interface)?);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let stop = Arc::new(Stop::default());
+        let (started, started_at) = (Instant::now(), SystemTime::now());
+        let sender = Sender {
+            endpoint: Arc::clone(&endpoint),
+            mac: interface.mac(),
+            config,
+            started,
+            started_at,
+            requests: Arc::clone(&requests),
+            stop: Arc::clone(&stop),
+        };
+        let receiver = Receiver {
+            endpoint,
+            mac: interface.mac(),
+            started_at,
+            requests: Arc::clone(&requests),
+            stop: Arc::clone(&stop),
+        };
+        Ok(Self {
+            started,
+            stop,
+            requests,
+            receiver: Some(thread::Builder::new().name("probe-rx".into()).spawn(move || receiver.run())?),
+            sender: Some(thread::Builder::new().name("probe-tx".into()).spawn(move || sender.run())?),
+        })
+    }
+
+    /// Time since the start; the times of the report count from there too.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Asks for `duration`, then reports.
+    pub fn run_for(self, duration: Duration) -> Result<Report> {
+        thread::sleep(duration);
+        self.stop()
+    }
+
+    /// Ends asking, waits [`TIMEOUT`] for late answers and reports.
+    pub fn stop(mut self) -> Result<Report> {
+        self.stop.sending.store(true, Ordering::Relaxed);
+        join(self.sender.take())?;
+        let duration = self.started.elapsed();
+        thread::sleep(TIMEOUT);
+        self.stop.receiving.store(true, Ordering::Relaxed);
+        let dropped = join(self.receiver.take())?;
+        let requests = std::mem::take(&mut *lock(&self.requests));
+        Ok(Report::new(requests, duration, dropped))
+    }
+}
+
+impl Drop for ProbeClient {
+    fn drop(&mut self) {
+        self.stop.sending.store(true, Ordering::Relaxed);
+        self.stop.receiving.store(true, Ordering::Relaxed);
+    }
+}
+
+fn join<T>(thread: Option<JoinHandle<Result<T>>>) -> Result<T> {
+    let thread = thread.context("the thread was joined before")?;
+    thread.join().map_err(|_panic| anyhow!("a thread of the probing client panicked"))?
+}
+
+fn lock(requests: &Mutex<Vec<Request>>) -> std::sync::MutexGuard<'_, Vec<Request>> {
+    requests.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+struct Sender {
+    endpoint: Arc<Endpoint>,
+    mac: [u8; 6],
+    config: ProbeConfig,
+    started: Instant,
+    started_at: SystemTime,
+    requests: Arc<Mutex<Vec<Request>>>,
+    stop: Arc<Stop>,
+}
+
+impl Sender {
+    fn run(self) -> Result<()> {
+        let interval = Duration::from_secs(1) / self.config.per_second;
+        let targets = self.config.targets.iter().cycle();
+        for (number, &target) in (0_u32..).zip(targets) {
+            let due = self.started + interval * number;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if self.stop.sending.load(Ordering::Relaxed) {
+                break;
+            }
+            // Noted before it is sent: the answer may be here before `send` returns.
+            let at = SystemTime::now().duration_since(self.started_at).unwrap_or_default();
+            lock(&self.requests).push(Request { target, at, answer: None, duplicates: 0 });
+            match target {
+                IpAddr::V4(target) => {
+                    self.endpoint.send(&arp_request(self.mac, sender_v4(number), target))?;
+                }
+                IpAddr::V6(target) => {
+                    self.endpoint.send(&neighbour_solicitation(self.mac, sender_v6(number), target))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Receiver {
+    endpoint: Arc<Endpoint>,
+    mac: [u8; 6],
+    started_at: SystemTime,
+    requests: Arc<Mutex<Vec<Request>>>,
+    stop: Arc<Stop>,
+}
+
+impl Receiver {
+    /// Ends with the number of frames the socket lost.
+    fn run(self) -> Result<u32> {
+        while !self.stop.receiving.load(Ordering::Relaxed) {
+            if let Some(frame) = self.endpoint.receive(Instant::now() + POLL)? {
+                self.note(&frame);
+            }
+        }
+        self.endpoint.dropped()
+    }
+
+    fn note(&self, frame: &Frame) {
+        let Some((number, target, mac)) = answer(&frame.bytes, self.mac) else { return };
+        let mut requests = lock(&self.requests);
+        let Some(request) = requests.get_mut(number).filter(|request| request.target == target) else {
+            return;
+        };
+        if request.answer.is_some() {
+            request.duplicates += 1;
+            return;
+        }
+        let at = frame.at.duration_since(self.started_at).unwrap_or_default();
+        request.answer = Some(Answer { at, mac });
+    }
+}
+
+/// The sender address of request `number`, from 10/8: 16 million requests until it repeats.
+fn sender_v4(number: u32) -> Ipv4Addr {
+    let [_, a, b, c] = number.to_be_bytes();
+    Ipv4Addr::new(10, a, b, c)
+}
+
+fn sender_v6(number: u32) -> Ipv6Addr {
+    Ipv6Addr::from((0xfd00_ba5e_u128 << 96) | u128::from(number))
+}
+
+/// The number of the request a frame answers, the address it answers for and the hardware address it gives.
+fn answer(frame: &[u8], own_mac: [u8; 6]) -> Option<(usize, IpAddr, [u8; 6])> {
+    if frame.get(..6)? != own_mac {
+        return None;
+    }
+    match frame.get(12..14)? {
+        [0x08, 0x06] => {
+            let arp = frame.get(14..42)?;
+            if arp[..8] != [0, 1, 8, 0, 6, 4, 0, 2] || arp[24] != 10 {
+                return None;
+            }
+            let number = u32::from_be_bytes([0, arp[25], arp[26], arp[27]]);
+            let target = Ipv4Addr::from(<[u8; 4]>::try_from(&arp[14..18]).ok()?);
+            Some((usize::try_from(number).ok()?, target.into(), arp[8..14].try_into().ok()?))
+        }
+        [0x86, 0xdd] => {
+            let packet = frame.get(14..86)?;
+            // Next header, type, option: an advertisement that carries its hardware address.
+            if packet[6] != 58 || packet[40] != 136 || packet[64..66] != [2, 1] {
+                return None;
+            }
+            let asked_from = u128::from_be_bytes(packet[24..40].try_into().ok()?);
+            let number = u32::try_from(asked_from ^ (0xfd00_ba5e_u128 << 96)).ok()?;
+            let target = Ipv6Addr::from(<[u8; 16]>::try_from(&packet[48..64]).ok()?);
+            Some((usize::try_from(number).ok()?, target.into(), packet[66..72].try_into().ok()?))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::mac;
+
+    #[test]
+    fn an_arp_answer_names_its_request() {
+        let vip = Ipv4Addr::new(192, 0, 2, 100);
+        let mut frame = arp_request(mac(9), vip, sender_v4(70_000));
+        frame[..6].copy_from_slice(&mac(1));
+        assert_eq!(answer(&frame, mac(1)), None, "a request is no answer");
+        frame[21] = 2;
+        assert_eq!(answer(&frame, mac(1)), Some((70_000, vip.into(), mac(9))));
+        assert_eq!(answer(&frame, mac(2)), None, "for somebody else");
+    }
+
+    #[test]
+    fn an_advertisement_names_its_request() {
+        let vip = "2001:db8::64".parse::<Ipv6Addr>().unwrap();
+        let mut frame = neighbour_solicitation(mac(9), vip, vip);
+        frame[..6].copy_from_slice(&mac(1));
+        frame[38..54].copy_from_slice(&sender_v6(70_000).octets());
+        assert_eq!(answer(&frame, mac(1)), None, "a solicitation is no answer");
+        (frame[54], frame[78]) = (136, 2);
+        assert_eq!(answer(&frame, mac(1)), Some((70_000, vip.into(), mac(9))));
+        assert_eq!(answer(&frame[..85], mac(1)), None, "truncated");
+    }
+}

@@ -1,0 +1,1 @@
+//! Two nodes and a client.

@@ -1,0 +1,130 @@
+//! A child process that cannot outlive its guard.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::namespace::Namespace;
+use crate::run;
+
+const POLL: Duration = Duration::from_millis(5);
+const FREEZE_LIMIT: Duration = Duration::from_secs(5);
+
+/// A running child; killed with SIGKILL and waited for on drop.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+    // Keeps the namespace until the child is gone.
+    _namespace: Option<Namespace>,
+}
+
+impl Process {
+    /// Starts `command` in a process group of its own (so that Ctrl-C reaches only its maker), with both output
+    /// streams appended to the file `log`.
+    pub fn spawn(mut command: Command, log: &Path) -> Result<Self> {
+        Self::spawn_in(&mut command, log, None)
+    }
+
+    pub(crate) fn spawn_in(command: &mut Command, log: &Path, namespace: Option<Namespace>) -> Result<Self> {
+        let file = File::options().create(true).append(true).open(log);
+        let out = file.with_context(|| format!("cannot open the log {}", log.display()))?;
+        let err = out.try_clone()?;
+        let line = run::command_line(command);
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).spawn();
+        let child = child.with_context(|| format!("cannot start `{line}`: is the program installed?"))?;
+        Ok(Self { child, log: log.to_owned(), _namespace: namespace })
+    }
+
+    /// Process id of the program itself: `ip netns exec` replaces itself.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a signal, for example `libc::SIGTERM`.
+    pub fn signal(&self, signal: i32) -> Result<()> {
+        let pid = i32::try_from(self.pid())?;
+        // SAFETY: kill has no memory effects, and the child is not reaped while `self` is borrowed.
+        if unsafe { libc::kill(pid, signal) } != 0 {
+            return Err(io::Error::last_os_error())
+                .with_context(|| format!("cannot send signal {signal} to {pid}"));
+        }
+        Ok(())
+    }
+
+    /// SIGTERM: ends in order.
+    pub fn term(&self) -> Result<()> {
+        self.signal(libc::SIGTERM)
+    }
+
+    /// SIGKILL, and waits until it has gone.
+    pub fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGSTOP, and waits until it is frozen: a signal sent right behind would otherwise overtake it.
+    pub fn stop(&self) -> Result<()> {
+        self.signal(libc::SIGSTOP)?;
+        let deadline = Instant::now() + FREEZE_LIMIT;
+        while !self.is_frozen()? {
+            ensure!(
+                Instant::now() < deadline,
+                "process {} was not frozen within {FREEZE_LIMIT:?}",
+                self.pid()
+            );
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    fn is_frozen(&self) -> Result<bool> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid()))?;
+        // The state is the first field behind the name, which is in brackets and may hold anything.
+        Ok(stat.rsplit_once(')').is_some_and(|(_, fields)| fields.trim_start().starts_with('T')))
+    }
+
+    /// SIGCONT: goes on.
+    pub fn cont(&self) -> Result<()> {
+        self.signal(libc::SIGCONT)
+    }
+
+    /// False once it has ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Its exit status, or `None` when it still runs after `limit`.
+    pub fn wait(&mut self, limit: Duration) -> Result<Option<ExitStatus>> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(Some(status));
+            }
+            if Instant::now() >= deadline {
+                return Ok(None);
+            }
+            thread::sleep(POLL);
+        }
+    }
+
+    /// What it wrote so far, and what was in the file before.
+    pub fn log(&self) -> String {
+        fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only when it has ended and been reaped already.
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}

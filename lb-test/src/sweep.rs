@@ -1,0 +1,84 @@
+//! Names for what this process makes, and removal of what dead processes left behind.
+//!
+//! A name is `barelb-test-<pid>-<n>-<prefix>`, for namespaces and for folders under the temporary directory.
+//! Whatever carries the id of a process that no longer exists is nobody's and is removed.
+
+use std::path::Path;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::{env, fs, process};
+
+use crate::scratch;
+
+/// Where `ip netns` keeps its namespaces.
+pub(crate) const NETNS: &str = "/run/netns";
+
+const PREFIX: &str = "barelb-test-";
+
+/// A name no other process uses; the first call of a process sweeps.
+pub(crate) fn unique(prefix: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    static SWEPT: Once = Once::new();
+    SWEPT.call_once(sweep);
+    format!("{PREFIX}{}-{}-{prefix}", process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Removes the namespaces, with their processes, and the folders, with their mounts, of dead processes.
+/// Another process may sweep at the same time, so a failed removal is no error.
+fn sweep() {
+    for name in leftovers(Path::new(NETNS)) {
+        kill_processes_in(&name);
+        remove_namespace(&name);
+    }
+    let folders = env::temp_dir();
+    for name in leftovers(&folders) {
+        scratch::remove_folder(&folders.join(name));
+    }
+}
+
+/// Unmounts and removes the name of a namespace; the kernel frees it when nothing uses it any more.
+pub(crate) fn remove_namespace(name: &str) {
+    let path = Path::new(NETNS).join(name);
+    scratch::unmount(&path);
+    drop(fs::remove_file(&path));
+}
+
+fn leftovers(folder: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    names.filter(|name| maker(name).is_some_and(|pid| !is_alive(pid))).collect()
+}
+
+/// The process id in a name made by [`unique`].
+fn maker(name: &str) -> Option<u32> {
+    name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()
+}
+
+fn is_alive(pid: u32) -> bool {
+    Path::new("/proc").join(pid.to_string()).exists()
+}
+
+/// Kills what still runs in a leftover namespace: children of the dead process that outlived it.
+fn kill_processes_in(name: &str) {
+    let Ok(pids) = crate::run::output(process::Command::new("ip").args(["netns", "pids", name])) else {
+        return;
+    };
+    for pid in pids.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
+        // SAFETY: kill has no memory effects; the process lives in a namespace that a dead process of ours made.
+        unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_with_a_process_id_have_a_maker() {
+        assert_eq!(maker("barelb-test-417-3-node-a"), Some(417));
+        for name in ["barelb-test-", "barelb-test-x-1-a", "barelb-417-1-a", "default"] {
+            assert_eq!(maker(name), None, "{name}");
+        }
+        assert!(is_alive(process::id()));
+    }
+}

@@ -1,0 +1,55 @@
+//! `cargo xtask build`: the BPF objects, then one self-contained `barelb` with them inside.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::workspace::Workspace;
+use crate::{objects, process, toolchain};
+
+/// Build the BPF objects and one self-contained target/release/barelb.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Build the binary and its BPF object with a log of each ARP/ND frame's outcome, for debugging.
+    #[arg(long)]
+    frame_log: bool,
+    /// Build the binary without optimisation, as target/debug/barelb.
+    #[arg(long)]
+    debug: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let toolchain = toolchain::prepare(workspace)?;
+    objects::build(workspace, &toolchain, args.frame_log)?;
+    let binary = binary(workspace, args)?;
+    let shown = binary.strip_prefix(workspace.root()).unwrap_or(&binary);
+    println!("built {} ({} KiB)", shown.display(), size(&binary)? / 1024);
+    Ok(())
+}
+
+/// Builds `target/release/barelb` with the objects of this checkout, installing what is missing; returns its path.
+pub(crate) fn release(workspace: &Workspace) -> Result<PathBuf> {
+    run(workspace, &Args { frame_log: false, debug: false })?;
+    Ok(workspace.target().join("release/barelb"))
+}
+
+fn binary(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
+    let mut command = workspace.cargo();
+    command.args(["build", "--package", "lb-userspace", "--bin", "barelb"]);
+    if !args.debug {
+        command.arg("--release");
+    }
+    if args.frame_log {
+        command.args(["--features", "frame-log"]);
+    }
+    // An object from elsewhere would not be the one that was just built.
+    command.env_remove("BARELB_BPF_OBJECT");
+    process::run(&mut command)?;
+    Ok(workspace.target().join(if args.debug { "debug" } else { "release" }).join("barelb"))
+}
+
+fn size(binary: &Path) -> Result<u64> {
+    Ok(fs::metadata(binary).with_context(|| format!("cargo left no {}", binary.display()))?.len())
+}

@@ -1,0 +1,122 @@
+//! The BPF objects: compiled with a toolchain of their own, then copied to `target/bpf`.
+//!
+//! A file there is only rewritten when its bytes change, so that cargo does not rebuild what embeds it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use crate::process::run;
+use crate::toolchain::Toolchain;
+use crate::workspace::Workspace;
+
+const TARGET: &str = "bpfel-unknown-none";
+const PROFILE: &str = "bpf";
+
+/// Binary of lb-ebpf → file in `target/bpf`.
+const PROGRAMS: [(&str, &str); 2] = [("barelb-bpf", "barelb.o"), ("rig-bpf", "rig.o")];
+const FRAME_LOG_OBJECT: &str = "barelb-frame-log.o";
+
+/// Where the objects are: the build script of lb-userspace and the tests read them here.
+pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
+    workspace.target().join("bpf")
+}
+
+/// The object of test and benchmark programs.
+pub(crate) fn rig(workspace: &Workspace) -> PathBuf {
+    folder(workspace).join("rig.o")
+}
+
+/// Builds all objects; the one that names each frame's outcome only on demand.
+pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain, frame_log: bool) -> Result<()> {
+    compile(workspace, toolchain, &PROGRAMS, false)?;
+    if frame_log {
+        compile(workspace, toolchain, &[(PROGRAMS[0].0, FRAME_LOG_OBJECT)], true)?;
+    }
+    Ok(())
+}
+
+fn compile(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    programs: &[(&str, &str)],
+    frame_log: bool,
+) -> Result<()> {
+    let target_folder = workspace.target().join("bpf-build");
+    let mut command = toolchain.cargo(workspace);
+    command.args(["build", "--package", "lb-ebpf", "--profile", PROFILE, "--target", TARGET]);
+    command.args(toolchain.build_arguments()).arg("--target-dir").arg(&target_folder);
+    for (binary, _) in programs {
+        command.args(["--bin", binary]);
+    }
+    if frame_log {
+        command.args(["--features", "frame-log"]);
+    }
+    command.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(toolchain.linker(), std::env::consts::ARCH));
+    run(&mut command)?;
+
+    for (binary, object) in programs {
+        let made = target_folder.join(TARGET).join(PROFILE).join(binary);
+        let bytes =
+            fs::read(&made).with_context(|| format!("can't read the linked object {}", made.display()))?;
+        write_if_changed(&folder(workspace).join(object), &bytes)?;
+    }
+    Ok(())
+}
+
+/// Flags of the compiler, in cargo's encoding. They apply to the BPF target only, not to build scripts.
+fn rust_flags(linker: &Path, arch: &str) -> String {
+    let flags = [
+        format!("-Clinker={}", linker.display()),
+        // aya and bpftool read types from BTF, which bpf-linker makes from DWARF.
+        "-Clink-arg=--btf".to_owned(),
+        "-Cdebuginfo=2".to_owned(),
+        // 32-bit registers and jumps: fewer instructions; known to every kernel from 5.1 on.
+        "-Ctarget-cpu=v3".to_owned(),
+        // aya-ebpf picks the layout of kernel structures by the machine the program will run on.
+        format!("--cfg=bpf_target_arch=\"{arch}\""),
+    ];
+    flags.join("\x1f")
+}
+
+/// Returns whether the file was written. Readers see the old or the new bytes, never a part.
+fn write_if_changed(file: &Path, bytes: &[u8]) -> Result<bool> {
+    if fs::read(file).is_ok_and(|old| old == bytes) {
+        return Ok(false);
+    }
+    let context = || format!("can't write {}", file.display());
+    let folder = file.parent().with_context(context)?;
+    fs::create_dir_all(folder).with_context(context)?;
+    let fresh = file.with_extension("o.new");
+    fs::write(&fresh, bytes).and_then(|()| fs::rename(&fresh, file)).with_context(context)?;
+    println!("wrote {} ({} bytes)", file.display(), bytes.len());
+    Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_encoded_for_cargo() {
+        let flags = rust_flags(Path::new("/a b/bpf-linker"), "aarch64");
+        let flags: Vec<_> = flags.split('\x1f').collect();
+        assert_eq!(flags[0], "-Clinker=/a b/bpf-linker");
+        assert!(flags.contains(&"-Clink-arg=--btf"));
+        assert!(flags.contains(&"--cfg=bpf_target_arch=\"aarch64\""));
+    }
+
+    #[test]
+    fn an_object_is_only_rewritten_when_it_changes() {
+        let folder = std::env::temp_dir().join(format!("xtask-objects-{}", std::process::id()));
+        let file = folder.join("deep/barelb.o");
+        assert!(write_if_changed(&file, b"one").unwrap());
+        let written = fs::metadata(&file).unwrap().modified().unwrap();
+        assert!(!write_if_changed(&file, b"one").unwrap());
+        assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), written);
+        assert!(write_if_changed(&file, b"two").unwrap());
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+        fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,133 @@
+//! What each level runs. Output of the tools is passed through unchanged.
+
+use std::env::consts::ARCH;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::level::Level;
+use crate::process::{ask, find_command, is_root, run as run_program};
+use crate::workspace::{Workspace, tool_folder};
+use crate::{build, fuzz, objects, packages};
+
+/// Seconds that each fuzz target gets in a test run.
+const FUZZ_SECONDS: u32 = 20;
+
+const DENY_VERSION: &str = "0.20.2";
+
+/// Runs a level to its first failure.
+pub(super) fn run(workspace: &Workspace, level: Level) -> Result<()> {
+    match level {
+        Level::Format => format(workspace),
+        Level::Build => set_up_and_build(workspace),
+        Level::Clippy => clippy(workspace),
+        Level::Crates => crates(workspace),
+        Level::Doc => doc(workspace),
+        Level::Deny => deny(workspace),
+        Level::Unit => unit(workspace),
+        Level::Fuzz => fuzz::run(workspace, &fuzz::Args { seconds: FUZZ_SECONDS, target: None }),
+        Level::Root => root(workspace),
+    }
+}
+
+fn format(workspace: &Workspace) -> Result<()> {
+    ensure_component(workspace, "fmt", "rustfmt")?;
+    cargo(workspace, &["fmt", "--all", "--check"])
+}
+
+fn set_up_and_build(workspace: &Workspace) -> Result<()> {
+    packages::ensure(packages::LAB)?;
+    packages::ensure(packages::TEST)?;
+    build::release(workspace)?;
+    Ok(())
+}
+
+fn clippy(workspace: &Workspace) -> Result<()> {
+    ensure_component(workspace, "clippy", "clippy")?;
+    cargo(workspace, &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"])?;
+    let frame_log = ["--package", "lb-ebpf", "--package", "lb-userspace", "--features"];
+    let features = "lb-ebpf/frame-log,lb-userspace/frame-log";
+    let arguments =
+        [&["clippy"], &frame_log[..], &[features, "--all-targets", "--", "--deny", "warnings"]].concat();
+    cargo(workspace, &arguments)
+}
+
+/// A crate that compiles only because another one turned a dependency's feature on is broken for its users.
+fn crates(workspace: &Workspace) -> Result<()> {
+    const ALONE: &[&[&str]] = &[
+        &["lb-common", "--no-default-features"],
+        &["lb-common", "--all-features"],
+        &["lb-core"],
+        &["lb-ebpf"],
+        &["lb-userspace"],
+        &["lb-test"],
+        &["xtask"],
+    ];
+    for package in ALONE {
+        cargo(workspace, &[&["check", "--package"], *package].concat())?;
+    }
+    Ok(())
+}
+
+fn doc(workspace: &Workspace) -> Result<()> {
+    let mut command = workspace.cargo();
+    command.args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "--deny warnings");
+    run_program(&mut command)
+}
+
+fn deny(workspace: &Workspace) -> Result<()> {
+    let folder = tool_folder(&format!("cargo-deny-{DENY_VERSION}"))?;
+    let program = folder.join("bin/cargo-deny");
+    if ask(Command::new(&program).arg("--version")).is_none() {
+        println!(
+            "building cargo-deny {DENY_VERSION} (licence check) into {}: some minutes",
+            folder.display()
+        );
+        let mut install = workspace.cargo();
+        install.args(["install", &format!("cargo-deny@{DENY_VERSION}"), "--locked", "--force", "--root"]);
+        run_program(install.arg(&folder).env_remove("CARGO_TARGET_DIR"))?;
+    }
+    let mut command = Command::new(program);
+    command.current_dir(workspace.root()).args(["--workspace", "--all-features", "check"]);
+    run_program(command.args(["bans", "licenses", "sources"]))
+}
+
+fn unit(workspace: &Workspace) -> Result<()> {
+    cargo(workspace, &["test", "--workspace", "--no-fail-fast"])
+}
+
+/// Tests that need the kernel: built as the user, run as root.
+fn root(workspace: &Workspace) -> Result<()> {
+    let mut command = workspace.cargo();
+    command.args(["test", "--package", "lb-test", "--package", "lb-userspace", "--no-fail-fast"]);
+    command.args(["--lib", "--bins", "--tests", "--", "--ignored"]);
+    command.env("BARELB", workspace.target().join("release/barelb"));
+    command.env("BARELB_OBJECTS", objects::folder(workspace));
+    if !is_root() {
+        let sudo = find_command("sudo").context("it needs root and there is no sudo: run it as root")?;
+        if ask(Command::new(&sudo).args(["-n", "true"])).is_none() {
+            bail!("it needs root and sudo asks for a password: run `sudo -v` first, or run it as root");
+        }
+        let runner = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", ARCH.to_uppercase());
+        command.env(runner, "sudo --non-interactive --preserve-env");
+    }
+    run_program(&mut command)
+}
+
+fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
+    run_program(workspace.cargo().args(arguments))
+}
+
+/// rustup's minimal profile has neither rustfmt nor clippy.
+fn ensure_component(workspace: &Workspace, command: &str, component: &str) -> Result<()> {
+    if ask(workspace.cargo().args([command, "--version"])).is_some() {
+        return Ok(());
+    }
+    if find_command("rustup").is_none() {
+        bail!(
+            "`cargo {command}` is missing and there is no rustup: install {component} as you installed cargo"
+        );
+    }
+    println!("installing by rustup: {component}, for `cargo {command}`");
+    run_program(Command::new("rustup").args(["component", "add", component]))
+}
