@@ -4,7 +4,7 @@
 //! raises [`VERSION`], which names the folder of the pinned maps. Byte arrays are in network order, counters
 //! and clocks in host order. Padding is explicit and zero, because hash maps compare keys as raw bytes.
 
-use crate::addr::{Mac, V4, V6, mapped};
+use crate::addr::{Address, Mac, V4, V6};
 
 /// Version of every layout in this module; the maps are pinned in `<bpffs>/barelb/v<VERSION>`.
 pub const VERSION: u32 = 1;
@@ -177,8 +177,8 @@ pub struct Counters {
     pub requester_mac: Mac,
     /// Zero.
     pub pad: [u8; 2],
-    /// Address of the last requester; IPv4 as IPv4-mapped.
-    pub requester: V6,
+    /// Address of the last requester; unspecified (0.0.0.0, ::) after a probe.
+    pub requester: Address,
 }
 
 /// Value of [`AGENT`].
@@ -231,10 +231,10 @@ pub struct Event {
     pub ifindex: u32,
     /// Its VLANs.
     pub vlans: Vlans,
-    /// Our address; IPv4 as IPv4-mapped.
-    pub addr: V6,
-    /// The other station's address, IPv4 as IPv4-mapped; unspecified for a probe.
-    pub peer: V6,
+    /// Our address.
+    pub addr: Address,
+    /// The other station's address; unspecified (0.0.0.0, ::) for a probe.
+    pub peer: Address,
     /// The other station's hardware address.
     pub peer_mac: Mac,
     /// Zero.
@@ -242,9 +242,9 @@ pub struct Event {
 }
 
 impl Event {
-    /// The record for a frame of the IPv4 or IPv6 family; addresses already mapped.
+    /// The record for a frame that came in at `at` from `peer`.
     #[inline(always)]
-    pub const fn new(time_ns: u64, kind: EventKind, outcome: u32, at: (u32, Vlans), addr: V6, peer: (Mac, V6)) -> Self {
+    pub const fn new(time_ns: u64, kind: EventKind, outcome: u32, at: (u32, Vlans), addr: Address, peer: (Mac, Address)) -> Self {
         Self {
             time_ns,
             kind: kind as u32,
@@ -256,14 +256,6 @@ impl Event {
             peer_mac: peer.0,
             pad: [0; 2],
         }
-    }
-}
-
-impl KeyV4 {
-    /// The address as IPv4-mapped, as events and counters store it.
-    #[inline(always)]
-    pub const fn mapped(&self) -> V6 {
-        mapped(&self.addr)
     }
 }
 

@@ -60,10 +60,41 @@ pub const fn multicast_mac(group: &V6) -> Mac {
     [0x33, 0x33, group[12], group[13], group[14], group[15]]
 }
 
-/// `addr` as IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2), so that one field holds either family.
+/// An address of either family in one field: IPv4 as IPv4-mapped IPv6 address (RFC 4291 section 2.5.5.2).
+///
+/// Aligned, so that the BPF program stores it in words.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C, align(8))]
+pub struct Address {
+    octets: V6,
+}
+
+impl Address {
+    /// An IPv4 address.
+    #[inline(always)]
+    pub const fn v4(a: &V4) -> Self {
+        Self { octets: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3]] }
+    }
+
+    /// An IPv6 address.
+    #[inline(always)]
+    pub const fn v6(a: &V6) -> Self {
+        Self { octets: copied(a) }
+    }
+
+    /// The IPv6 or IPv4-mapped address.
+    pub const fn octets(&self) -> V6 {
+        self.octets
+    }
+}
+
+/// A copy, byte by byte: as a whole it would become a call of memmove, because the compiler can't see that a
+/// packet and a map do not overlap.
 #[inline(always)]
-pub const fn mapped(addr: &V4) -> V6 {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, addr[0], addr[1], addr[2], addr[3]]
+pub const fn copied(a: &V6) -> V6 {
+    [
+        a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15],
+    ]
 }
 
 #[cfg(test)]

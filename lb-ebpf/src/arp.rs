@@ -1,7 +1,7 @@
 //! ARP between the frame and the maps.
 
 use lb_common::abi::{KeyV4, Vlans};
-use lb_common::addr;
+use lb_common::addr::Address;
 use lb_common::outcome::Outcome;
 use lb_common::packet::{MIN_FRAME, arp, ethernet};
 
@@ -14,8 +14,9 @@ const PAD: usize = MIN_FRAME - ethernet::HEADER - arp::LEN;
 const _: () = assert!(PAD == 18);
 
 /// `l2` = bytes before the message.
-#[inline(always)]
+#[inline(never)]
 pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
+    let l2 = frame.forget(l2 as u32) as usize;
     frame.pull(l2 + arp::LEN + PAD);
     let (Some(macs), Some(message)) = (frame.at::<12>(0), frame.at::<{ arp::LEN }>(l2)) else {
         return Outcome::ArpTruncated;
@@ -34,7 +35,7 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
     } else {
         maps::v4(&KeyV4::new(ifindex, vlans, query.sender()))
     };
-    let outcome = arp::judge(macs, query, target, sender);
+    let outcome = frame.forget_outcome(arp::judge(macs, query, target, sender));
     let Some(entry) = sender.or(target) else { return outcome };
     if !outcome.is_noted() {
         return outcome;
@@ -48,9 +49,9 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
         return Outcome::ArpTruncated;
     };
     let query = arp::Query::accepted(message);
-    let peer = addr::mapped(&query.sender());
-    let addr = if sender.is_some() { peer } else { addr::mapped(&query.target()) };
-    let seen = Seen { now, ifindex, vlans, addr: &addr, peer: &peer, peer_mac: query.sender_mac(), agent };
+    let peer = Address::v4(&query.sender());
+    let addr = if sender.is_some() { peer } else { Address::v4(&query.target()) };
+    let seen = Seen { now, ifindex, vlans, addr, peer, peer_mac: query.sender_mac(), agent };
     counters::note(entry, outcome, &seen);
     if outcome.is_answer() {
         arp::write_reply(macs, message, entry.mac());

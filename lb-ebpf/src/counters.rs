@@ -1,18 +1,18 @@
 //! What is remembered of a frame that named an address of ours.
 
 use lb_common::abi::{self, Entry, Event, EventKind, Vlans};
-use lb_common::addr::{Mac, V6};
+use lb_common::addr::{Address, Mac};
 use lb_common::outcome::Outcome;
 
 use crate::maps;
 
 /// Where a frame came in, from whom, and which of our addresses it named.
-pub(crate) struct Seen<'a> {
+pub(crate) struct Seen {
     pub(crate) now: u64,
     pub(crate) ifindex: u32,
     pub(crate) vlans: Vlans,
-    pub(crate) addr: &'a V6,
-    pub(crate) peer: &'a V6,
+    pub(crate) addr: Address,
+    pub(crate) peer: Address,
     pub(crate) peer_mac: Mac,
     /// Agent flags; none when its deadline has passed.
     pub(crate) agent: Option<u32>,
@@ -20,7 +20,7 @@ pub(crate) struct Seen<'a> {
 
 /// Counts the frame in the slot of the entry and tells the agent what it should hear of.
 #[inline(never)]
-pub(crate) fn note(entry: &Entry, outcome: Outcome, seen: &Seen<'_>) {
+pub(crate) fn note(entry: &Entry, outcome: Outcome, seen: &Seen) {
     let Some(counters) = maps::counters(entry.slot()) else { return };
     let kind = if outcome.is_conflict() {
         counters.conflicts += 1;
@@ -32,7 +32,7 @@ pub(crate) fn note(entry: &Entry, outcome: Outcome, seen: &Seen<'_>) {
         counters.probes += u64::from(outcome.is_probe());
         counters.last_seen_ns = seen.now;
         counters.requester_mac = seen.peer_mac;
-        counters.requester = *seen.peer;
+        counters.requester = seen.peer;
         match seen.agent {
             Some(_) if first => Some(EventKind::FirstRequest),
             Some(flags) if flags & abi::AGENT_TRACE != 0 => Some(EventKind::Request),
@@ -45,5 +45,5 @@ pub(crate) fn note(entry: &Entry, outcome: Outcome, seen: &Seen<'_>) {
     }
     counters.event_ns = seen.now;
     let at = (seen.ifindex, seen.vlans);
-    maps::emit(Event::new(seen.now, kind, outcome.index(), at, *seen.addr, (seen.peer_mac, *seen.peer)));
+    maps::emit(Event::new(seen.now, kind, outcome.index(), at, seen.addr, (seen.peer_mac, seen.peer)));
 }

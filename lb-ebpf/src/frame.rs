@@ -7,6 +7,7 @@ use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{bpf_skb_change_tail, bpf_skb_pull_data, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use lb_common::addr::Mac;
+use lb_common::outcome::{self, Outcome};
 use lb_common::packet::ethernet::{self, EtherType};
 
 /// A tag that lies beside the frame, not in it: TPID and TCI.
@@ -31,6 +32,23 @@ pub(crate) trait Frame {
     fn pull(&self, len: usize);
     /// Cuts or grows the frame to `len` bytes; new bytes are zero. False = unchanged.
     fn resize(&self, len: usize) -> bool;
+
+    /// `value`, at most 63, as a number the verifier knows nothing of but that.
+    ///
+    /// The verifier follows each constant by itself, so ten outcomes mean ten walks through all that follows.
+    /// An interface index is never negative, so nothing is added; the verifier does not know that.
+    #[inline(always)]
+    fn forget(&self, value: u32) -> u32 {
+        (value + (self.ifindex() >> 31) * FORGOTTEN) & FORGOTTEN
+    }
+
+    /// [`Frame::forget`] for an outcome.
+    #[inline(always)]
+    fn forget_outcome(&self, outcome: Outcome) -> Outcome {
+        const { assert!(outcome::COUNT <= FORGOTTEN + 1) };
+        // SAFETY: `forget` returns its argument, and Outcome is repr(u32).
+        unsafe { core::mem::transmute::<u32, Outcome>(self.forget(outcome.index())) }
+    }
 
     /// The EtherType, if the frame has a whole Ethernet header. Not by way of `at`, whose reference would be
     /// compared with null: each instruction here is paid by all traffic of the node.
@@ -205,6 +223,9 @@ impl Frame for Skb<'_> {
         unsafe { bpf_skb_change_tail(self.skb(), len as u32, 0) == 0 }
     }
 }
+
+/// Mask of the values [`Frame::forget`] takes.
+pub(crate) const FORGOTTEN: u32 = 63;
 
 /// The packet pointer in the 32-bit field at `OFFSET` of the context; the verifier makes it a 64-bit one.
 ///

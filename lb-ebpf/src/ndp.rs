@@ -1,6 +1,7 @@
 //! Neighbour discovery between the frame and the maps.
 
 use lb_common::abi::{KeyV6, Vlans};
+use lb_common::addr::{self, Address};
 use lb_common::outcome::Outcome;
 use lb_common::packet::ethernet;
 use lb_common::packet::ndp::{self, Options, Query};
@@ -12,6 +13,7 @@ use crate::maps;
 /// `l2` = bytes before the IPv6 header. A function of its own on the BPF stack, which holds 512 bytes.
 #[inline(never)]
 pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Result<Vlans, Outcome>) -> Outcome {
+    let l2 = frame.forget(l2 as u32) as usize;
     frame.pull(l2 + ndp::LEN + ndp::MAX_UNITS * ndp::UNIT);
     let Some(message) = frame.at::<{ ndp::LEN }>(l2) else { return short(frame, l2) };
     let query = match ndp::parse(message) {
@@ -32,10 +34,10 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Result<Vlans, Outco
     }
     let Some((_, query)) = again(frame, l2) else { return Outcome::NdTruncated };
     let ifindex = frame.ifindex();
-    let target = maps::v6(&KeyV6::new(ifindex, vlans, *query.target()));
-    let source = if query.is_dad() { None } else { maps::v6(&KeyV6::new(ifindex, vlans, *query.source())) };
+    let target = maps::v6(&KeyV6::new(ifindex, vlans, addr::copied(query.target())));
+    let source = if query.is_dad() { None } else { maps::v6(&KeyV6::new(ifindex, vlans, addr::copied(query.source()))) };
     let Some((macs, query)) = again(frame, l2) else { return Outcome::NdTruncated };
-    let outcome = ndp::judge(macs, query, link_layer, target, source);
+    let outcome = frame.forget_outcome(ndp::judge(macs, query, link_layer, target, source));
     let Some(entry) = source.or(target) else { return outcome };
     if !outcome.is_noted() {
         return outcome;
@@ -46,9 +48,9 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Result<Vlans, Outco
     let outcome = if outcome.is_answer() { fit(frame, l2, outcome) } else { outcome };
     // The frame may have moved. It is still the request, so it is noted before it is overwritten.
     let Some((macs, query)) = again(frame, l2) else { return Outcome::NdTruncated };
-    let addr = if source.is_some() { query.source() } else { query.target() };
+    let addr = Address::v6(if source.is_some() { query.source() } else { query.target() });
     let peer_mac = link_layer.or(ethernet::source(macs));
-    let seen = Seen { now, ifindex, vlans, addr, peer: query.source(), peer_mac, agent };
+    let seen = Seen { now, ifindex, vlans, addr, peer: Address::v6(query.source()), peer_mac, agent };
     counters::note(entry, outcome, &seen);
     if outcome.is_answer() {
         let (Some(macs), Some(advert)) = (frame.at_mut::<12>(0), frame.at_mut::<{ ndp::ADVERT_LEN }>(l2)) else {
@@ -85,6 +87,7 @@ fn options<F: Frame>(
 ) -> Result<ndp::LinkLayer, Outcome> {
     let mut sum = ndp::checksum(message);
     let mut options = Options::default();
+    let zero = frame.forget(0) as u8;
     let mut i = 0;
     while i < ndp::MAX_UNITS {
         if i == query.units() {
@@ -94,13 +97,14 @@ fn options<F: Frame>(
             return Err(Outcome::NdTruncated);
         };
         sum = sum.add(unit);
+        options = options.blurred(zero);
         options.unit(query, unit)?;
         i += 1;
     }
     if !sum.is_valid() {
         return Err(Outcome::NdChecksum);
     }
-    options.finish()
+    options.blurred(zero).finish()
 }
 
 /// Makes the frame as long as the advertisement, 72 bytes behind the header: longer frames are cut, a

@@ -11,6 +11,14 @@ use crate::{arp, maps, ndp as neighbour};
 /// Where the next header of an IPv6 packet lies, from its first byte.
 const NEXT_HEADER: usize = 6;
 
+/// What stands before the protocol.
+struct Link {
+    /// Bytes of header and tags in the frame.
+    len: usize,
+    ethertype: EtherType,
+    vlans: Result<Vlans, Outcome>,
+}
+
 /// What happens to the frame; an answer has been written in place.
 #[inline(always)]
 pub(crate) fn respond<F: Frame>(frame: &F) -> Outcome {
@@ -19,10 +27,12 @@ pub(crate) fn respond<F: Frame>(frame: &F) -> Outcome {
     if ethertype == ethernet::IPV4 {
         return Outcome::Ignored;
     }
-    let outcome = match frame.out_of_band() {
+    let link = match frame.out_of_band() {
         None => in_band(frame, ethertype),
         Some(tag) => out_of_band(frame, tag, ethertype),
     };
+    let Some(link) = link else { return Outcome::Ignored };
+    let outcome = protocol(frame, link);
     if outcome != Outcome::Ignored {
         maps::count(outcome);
     }
@@ -30,64 +40,61 @@ pub(crate) fn respond<F: Frame>(frame: &F) -> Outcome {
 }
 
 #[inline(always)]
-fn in_band<F: Frame>(frame: &F, ethertype: EtherType) -> Outcome {
-    if !is_tag(ethertype) {
-        return protocol(frame, HEADER, ethertype, Ok(Vlans::UNTAGGED));
+fn in_band<F: Frame>(frame: &F, ethertype: EtherType) -> Option<Link> {
+    if ethertype != ethernet::VLAN && ethertype != ethernet::SERVICE_VLAN {
+        return Some(Link { len: HEADER, ethertype, vlans: Ok(Vlans::UNTAGGED) });
     }
-    let Some(&[t0, t1, e0, e1]) = frame.at::<TAG>(HEADER) else { return Outcome::Ignored };
+    let &[t0, t1, e0, e1] = frame.at::<TAG>(HEADER)?;
     let (outer, inner_type) = ([t0, t1], ethernet::ethertype([e0, e1]));
-    if inner_type != ethernet::VLAN {
-        // A lone service tag is a VLAN of the provider's, not ours of the same number.
-        if ethertype != ethernet::VLAN {
-            return Outcome::Ignored;
-        }
-        return protocol(frame, HEADER + TAG, inner_type, ethernet::single(outer));
+    if inner_type == ethernet::VLAN {
+        return two_tags(frame, HEADER + TAG, outer);
     }
-    let Some(&[t0, t1, e0, e1]) = frame.at::<TAG>(HEADER + TAG) else { return Outcome::Ignored };
-    protocol(frame, HEADER + 2 * TAG, ethernet::ethertype([e0, e1]), ethernet::double(outer, [t0, t1]))
+    // A lone service tag is a VLAN of the provider's, not ours of the same number.
+    (ethertype == ethernet::VLAN).then(|| Link {
+        len: HEADER + TAG,
+        ethertype: inner_type,
+        vlans: ethernet::single(outer),
+    })
 }
 
 /// The outermost tag was stripped into the skb; at most one more is in the frame.
 #[inline(always)]
-fn out_of_band<F: Frame>(frame: &F, tag: (EtherType, [u8; 2]), ethertype: EtherType) -> Outcome {
+fn out_of_band<F: Frame>(frame: &F, tag: (EtherType, [u8; 2]), ethertype: EtherType) -> Option<Link> {
     let (tpid, outer) = tag;
-    if ethertype != ethernet::VLAN {
-        if tpid != ethernet::VLAN {
-            return Outcome::Ignored;
-        }
-        return protocol(frame, HEADER, ethertype, ethernet::single(outer));
+    if ethertype == ethernet::VLAN {
+        return two_tags(frame, HEADER, outer);
     }
-    let Some(&[t0, t1, e0, e1]) = frame.at::<TAG>(HEADER) else { return Outcome::Ignored };
-    protocol(frame, HEADER + TAG, ethernet::ethertype([e0, e1]), ethernet::double(outer, [t0, t1]))
+    (tpid == ethernet::VLAN).then(|| Link { len: HEADER, ethertype, vlans: ethernet::single(outer) })
 }
 
-/// `l2` = bytes before the protocol. A third tag is no protocol of ours and ends here (V10).
+/// The inner tag is at `at`. A third one is no protocol of ours and ends in `protocol` (V10).
 #[inline(always)]
-fn protocol<F: Frame>(
-    frame: &F,
-    l2: usize,
-    ethertype: EtherType,
-    vlans: Result<Vlans, Outcome>,
-) -> Outcome {
+fn two_tags<F: Frame>(frame: &F, at: usize, outer: [u8; 2]) -> Option<Link> {
+    let &[t0, t1, e0, e1] = frame.at::<TAG>(at)?;
+    Some(Link {
+        len: at + TAG,
+        ethertype: ethernet::ethertype([e0, e1]),
+        vlans: ethernet::double(outer, [t0, t1]),
+    })
+}
+
+#[inline(always)]
+fn protocol<F: Frame>(frame: &F, link: Link) -> Outcome {
+    let Link { len, ethertype, vlans } = link;
     match ethertype {
         ethernet::ARP => match vlans {
-            Ok(vlans) => arp::respond(frame, l2, vlans),
+            Ok(vlans) => arp::respond(frame, len, vlans),
             Err(outcome) => outcome,
         },
         ethernet::IPV6 => {
-            frame.pull(l2 + ndp::LEN);
-            let Some(header) = frame.at::<{ NEXT_HEADER + 1 }>(l2) else { return Outcome::Ignored };
-            match header[NEXT_HEADER] {
-                ndp::ICMPV6 => neighbour::respond(frame, l2, vlans),
+            frame.pull(len + ndp::LEN);
+            let Some(&[next, _]) = frame.at::<2>(len + NEXT_HEADER) else { return Outcome::Ignored };
+            match next {
+                ndp::ICMPV6 => neighbour::respond(frame, len, vlans),
                 ndp::HOP_BY_HOP | ndp::DESTINATION_OPTIONS => Outcome::NdExtensionHeader,
                 _ => Outcome::Ignored,
             }
         }
         _ => Outcome::Ignored,
     }
-}
-
-#[inline(always)]
-fn is_tag(ethertype: EtherType) -> bool {
-    ethertype == ethernet::VLAN || ethertype == ethernet::SERVICE_VLAN
 }

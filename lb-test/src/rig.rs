@@ -9,7 +9,7 @@ use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
 use aya::programs::xdp::{Xdp, XdpMode};
 use aya::{Ebpf, EbpfLoader};
 
-use crate::link::Interface;
+use crate::link::{Interface, Offload};
 
 /// A program that passes every frame, attached natively.
 ///
@@ -51,6 +51,9 @@ pub struct VlanTag {
 
 /// A tcx egress program that gives every frame a tag out of band, as the driver of a NIC hands over a frame
 /// whose tag the hardware has taken out (V06). Detached on drop.
+///
+/// The VLAN offload of the sending end is switched on for it: otherwise the kernel would put the tag into the
+/// frame before it leaves (`validate_xmit_vlan` in net/core/dev.c).
 #[derive(Debug)]
 pub struct PushVlan {
     _object: Ebpf,
@@ -59,6 +62,7 @@ pub struct PushVlan {
 impl PushVlan {
     /// Attaches `rig_push_vlan` of [`rig_object`] to what leaves `interface`.
     pub fn attach(interface: &Interface, tag: VlanTag) -> Result<Self> {
+        interface.offload(Offload::TxVlan, true)?;
         let mut loader = EbpfLoader::new();
         loader.override_global("VLAN_TCI", &tag.tci, true).override_global("VLAN_PROTO", &tag.protocol, true);
         let mut object = load(&mut loader, &rig_object())?;

@@ -1,5 +1,5 @@
 //! The guards and probes themselves, between namespaces made here. Needs root: see the README of this crate.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
@@ -10,6 +10,7 @@ use std::{fs, panic, thread};
 use lb_test::client::{ProbeClient, ProbeConfig};
 use lb_test::link::{Bridge, Interface, Offload, Veth, mac};
 use lb_test::namespace::Namespace;
+use lb_test::rig::{PassProgram, PushVlan, VlanTag};
 use lb_test::scratch::{Bpffs, Scratch};
 use lb_test::wire::{Endpoint, arp_request, neighbour_solicitation};
 
@@ -172,7 +173,7 @@ fn the_probe_sees_every_answer_and_every_gap() {
     let cable = Cable::new();
     let targets: Vec<IpAddr> = vec![V4.into(), V6.into()];
     // The kernel stops learning requesters near its gc_thresh3 of 1024 (A46): stay below it.
-    let config = ProbeConfig { targets: targets.clone(), per_second: 400 };
+    let config = ProbeConfig { targets, per_second: 400 };
     let report =
         ProbeClient::start(&cable.client, config.clone()).unwrap().run_for(Duration::from_secs(1)).unwrap();
     report.assert_complete().unwrap();
@@ -213,4 +214,44 @@ fn a_bridge_joins_its_ports() {
     assert_eq!(answer[6..12], mac(1));
     ends[1].add_neighbour(V4.into(), mac(7)).unwrap();
     assert!(ends[1].neighbours().unwrap().contains("02:00:00:00:00:07 PERMANENT"));
+}
+
+#[test]
+#[ignore = "needs root and the rig object: makes network namespaces"]
+fn the_pass_program_is_native_and_goes_with_its_guard() {
+    let cable = Cable::new();
+    let shown = || cable.client.namespace().ip(&["link", "show", "dev", "eth0"]).unwrap();
+    let pass = PassProgram::attach(&cable.client).unwrap();
+    assert!(shown().contains(" xdp "), "{}", shown());
+    let endpoint = Endpoint::open(&cable.client).unwrap();
+    assert!(endpoint.ask(&arp_request(mac(1), CLIENT_V4, V4), LONG, is_arp_reply).unwrap().is_some());
+    drop(pass);
+    assert!(!shown().contains("xdp"), "{}", shown());
+}
+
+#[test]
+#[ignore = "needs root and the rig object: makes network namespaces"]
+fn a_tag_pushed_out_of_band_is_not_in_the_frame() {
+    let cable = Cable::new();
+    let (client, node) = (Endpoint::open(&cable.client).unwrap(), Endpoint::open(&cable.node).unwrap());
+    let push = PushVlan::attach(&cable.client, VlanTag { protocol: 0x8100, tci: 0x602a }).unwrap();
+    // The endpoint puts the tag back, whichever way it travelled.
+    let frame = arp_request(mac(1), CLIENT_V4, V4).to_vec();
+    let tagged = [&frame[..12], &[0x81, 0, 0x60, 0x2a], &frame[12..]].concat();
+    client.send(&frame).unwrap();
+    let came = node.receive(std::time::Instant::now() + LONG).unwrap().unwrap();
+    assert_eq!(came.bytes, tagged);
+    // In band it would make the frame longer on the wire: the byte counter tells.
+    let received = |end: &Interface| {
+        let read =
+            || Ok(fs::read_to_string("/sys/class/net/eth0/statistics/rx_bytes")?.trim().parse::<usize>()?);
+        end.namespace().enter(read).unwrap()
+    };
+    let before = received(&cable.node);
+    client.send(&frame).unwrap();
+    node.receive(std::time::Instant::now() + LONG).unwrap().unwrap();
+    assert_eq!(received(&cable.node) - before, frame.len());
+    drop(push);
+    client.send(&frame).unwrap();
+    assert_eq!(node.receive(std::time::Instant::now() + LONG).unwrap().unwrap().bytes, frame);
 }

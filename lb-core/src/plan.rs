@@ -1,0 +1,322 @@
+//! What this node announces, from everything it knows.
+//!
+//! ```text
+//! Snapshot ── plan ──> desired ─┐
+//!                               ├─ diff ──> Changes ──> the data plane, then bursts for what was gained
+//! map read back ───── actual ───┘
+//! ```
+//!
+//! The plan is computed afresh every time; it holds no state. The unit is the address: all Services on one
+//! address move together. Candidates for it are the usable nodes that an advertisement selects and that have a
+//! fit link and, under the traffic policy Local, an endpoint; [`election`](crate::election) orders them. A node
+//! that is a candidate and not the first plans the same entries in state [`EntryState::Standby`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::IpAddr,
+    sync::Arc,
+};
+
+use serde::Serialize;
+
+use crate::{
+    addresses::Addresses,
+    config::Config,
+    eligibility::{Endpoints, InterfaceError, Link, LinkFault, Node, fault},
+    ids::{LinkId, LinkName, Mac, NodeName, PoolName, ServiceKey, Vlans},
+    problem::{Place, Problem},
+    request::ServiceSpec,
+    selector::Labels,
+    sharing::TrafficPolicy,
+};
+
+mod advertised;
+mod announce;
+mod diff;
+#[cfg(test)]
+mod tests;
+
+pub use diff::{Changes, apply, diff};
+
+/// A Service that has addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AnnouncedService {
+    /// Its addresses in the order of the status: the first decides the election.
+    pub ingress: Vec<IpAddr>,
+    /// `metadata.labels`.
+    pub labels: Labels,
+    /// It carries the annotation `allow-shared-ip`, whatever its value.
+    pub shared: bool,
+    /// `spec.externalTrafficPolicy`.
+    pub external_traffic_policy: TrafficPolicy,
+    /// Where its endpoints are.
+    pub endpoints: Endpoints,
+}
+
+impl AnnouncedService {
+    /// A Service with the addresses it holds.
+    pub fn new(spec: &ServiceSpec, addresses: Addresses, endpoints: Endpoints) -> Self {
+        Self {
+            ingress: addresses.iter().collect(),
+            labels: spec.labels.clone(),
+            shared: spec.may_share(),
+            external_traffic_policy: spec.external_traffic_policy,
+            endpoints,
+        }
+    }
+}
+
+/// Everything a node knows when it plans.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// This node.
+    pub me: NodeName,
+    /// All nodes, this one among them; without Node objects just this one.
+    pub nodes: BTreeMap<NodeName, Node>,
+    /// Services that have addresses.
+    pub services: BTreeMap<ServiceKey, AnnouncedService>,
+    /// Pools and advertisements.
+    pub config: Arc<Config>,
+    /// Links of this node.
+    pub links: Vec<Link>,
+    /// Links the user named (`--interface`); empty = all that are not excluded by default.
+    pub allowed: BTreeSet<LinkName>,
+    /// Nodes with the exclude label take part all the same (MetalLB `--ignore-exclude-lb`).
+    pub ignore_exclude_label: bool,
+}
+
+impl Snapshot {
+    /// A snapshot in which this node is alone and nothing is configured.
+    pub fn alone(me: NodeName) -> Self {
+        Self {
+            nodes: BTreeMap::from([(me.clone(), Node::default())]),
+            me,
+            services: BTreeMap::new(),
+            config: Arc::default(),
+            links: Vec::new(),
+            allowed: BTreeSet::new(),
+            ignore_exclude_label: false,
+        }
+    }
+}
+
+/// Key of an entry of the data plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Target {
+    /// The link on which requests arrive.
+    pub link: LinkId,
+    /// The tags they carry.
+    pub vlans: Vlans,
+    /// The address they ask for.
+    pub ip: IpAddr,
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on link {}", self.ip, self.link)?;
+        if self.vlans == Vlans::Untagged { Ok(()) } else { write!(f, " vlan {}", self.vlans) }
+    }
+}
+
+/// Whether an entry answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum EntryState {
+    /// This node owns the address.
+    Answer,
+    /// Another node owns it; this one is ready to take over.
+    Standby,
+}
+
+/// Value of an entry of the data plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Entry {
+    /// The MAC that is answered: the link's own.
+    pub mac: Mac,
+    /// Whether it is answered.
+    pub state: EntryState,
+}
+
+/// Why a Service's address is not announced from this node.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Silence {
+    /// The address is in no pool (any more).
+    #[error("{ip} lies in no address pool")]
+    NotInPool {
+        /// The address.
+        ip: IpAddr,
+    },
+    /// A node owns the address.
+    #[error("{ip} is an address of a node and is not announced")]
+    NodeAddress {
+        /// The address.
+        ip: IpAddr,
+    },
+    /// No endpoint can serve.
+    #[error("no endpoint of the Service can serve")]
+    NoEndpoints,
+    /// It has `allow-shared-ip`, and a matching advertisement selects Services (refused since MetalLB 0.16.2).
+    #[error("the Service has allow-shared-ip, and an L2Advertisement for pool {pool} has serviceSelectors")]
+    SharedIpWithServiceSelector {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// No advertisement covers the pool at all.
+    #[error("no L2Advertisement covers address pool {pool}: create one, or the address stays silent")]
+    NoAdvertisement {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// No advertisement that covers the pool selects the Service.
+    #[error("no L2Advertisement for address pool {pool} selects this Service")]
+    ServiceNotSelected {
+        /// The pool.
+        pool: PoolName,
+    },
+    /// Advertisements exist, but none selects this node.
+    #[error("no L2Advertisement for the Service selects this node")]
+    NodeNotSelected,
+    /// Another node owns the address, and this one is no candidate.
+    #[error("node {owner} owns the address")]
+    NotOwner {
+        /// The owner.
+        owner: NodeName,
+    },
+    /// Nobody can own it.
+    #[error("no node is a candidate: none is alive, selected, and has an endpoint where one is needed")]
+    NoCandidate,
+    /// This node owns the address, and has no link to announce it on.
+    #[error("this node owns the address and has no link to announce it on: {0}")]
+    NoLink(Unusable),
+}
+
+impl Silence {
+    /// MetalLB's word for it, used in events and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::NotInPool { .. } | Self::NodeAddress { .. } => "ipNotAllowed",
+            Self::NoEndpoints | Self::NotOwner { .. } | Self::NoCandidate => "notOwner",
+            Self::SharedIpWithServiceSelector { .. } => "sharedIPWithServiceSelector",
+            Self::NoAdvertisement { .. } | Self::ServiceNotSelected { .. } | Self::NodeNotSelected => {
+                "noMatchingAdvertisement"
+            }
+            Self::NoLink(_) => "announceFailed",
+        }
+    }
+
+    /// Whether somebody has to change something; the others are the normal course of an election.
+    fn is_problem(&self) -> bool {
+        match self {
+            Self::NotInPool { .. }
+            | Self::NodeAddress { .. }
+            | Self::SharedIpWithServiceSelector { .. }
+            | Self::NoAdvertisement { .. }
+            | Self::ServiceNotSelected { .. }
+            | Self::NoLink(_) => true,
+            Self::NoEndpoints | Self::NodeNotSelected | Self::NotOwner { .. } | Self::NoCandidate => false,
+        }
+    }
+}
+
+/// Why none of this node's links can announce.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Unusable {
+    /// Names the advertisements want and this node does not have.
+    pub missing: Vec<LinkName>,
+    /// Links that are there and can't announce.
+    pub unfit: Vec<(LinkName, LinkFault)>,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.missing.is_empty() && self.unfit.is_empty() {
+            return f.write_str("it has no links");
+        }
+        let missing = self.missing.iter().map(|name| format!("{name} does not exist"));
+        let unfit = self.unfit.iter().map(|(name, fault)| format!("{name}: {fault}"));
+        let all: Vec<String> = missing.chain(unfit).collect();
+        f.write_str(&all.join("; "))
+    }
+}
+
+/// What this node does for one address of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It announces it.
+    Owner,
+    /// Another node announces it, and this one is ready.
+    Standby {
+        /// Who announces it.
+        owner: NodeName,
+        /// How many candidates are before this one; at least 1.
+        rank: usize,
+    },
+    /// It does nothing.
+    Silent(Silence),
+}
+
+/// One address of a Service with its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressVerdict {
+    /// The address.
+    pub ip: IpAddr,
+    /// What happens to it here.
+    pub verdict: Verdict,
+}
+
+/// Who owns an address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ownership {
+    /// The first candidate.
+    pub owner: NodeName,
+    /// This node's place, 0 = owner; `None` = no candidate.
+    pub rank: Option<usize>,
+    /// Number of candidates.
+    pub candidates: usize,
+    /// The Services on the address, by name.
+    pub services: Vec<ServiceKey>,
+}
+
+/// What this node is to do.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Plan {
+    /// Entries of the data plane.
+    pub desired: BTreeMap<Target, Entry>,
+    /// Owners of all addresses that have one.
+    pub owners: BTreeMap<IpAddr, Ownership>,
+    /// A verdict for each address of each Service, in the order of its status.
+    pub services: BTreeMap<ServiceKey, Vec<AddressVerdict>>,
+    /// What somebody has to look at.
+    pub problems: Vec<Problem>,
+}
+
+/// Decides what this node announces. Nodes that see the same objects compute the same owners.
+pub fn plan(snapshot: &Snapshot) -> Plan {
+    let mut plan = announce::announce(snapshot);
+    plan.problems = interface_problems(snapshot);
+    for (service, verdicts) in &plan.services {
+        for verdict in verdicts {
+            if let Verdict::Silent(silence) = &verdict.verdict
+                && silence.is_problem()
+            {
+                let place = Place::service(service).field("status.loadBalancer.ingress");
+                plan.problems.push(Problem::new(place, silence.clone()));
+            }
+        }
+    }
+    plan
+}
+
+/// Links the user named that are not there or can't announce.
+fn interface_problems(snapshot: &Snapshot) -> Vec<Problem> {
+    let judge = |name: &LinkName| match snapshot.links.iter().find(|link| link.name == *name) {
+        None => Some(InterfaceError::Missing { name: name.clone() }),
+        Some(link) => {
+            let fault = fault(link, &snapshot.allowed)?;
+            Some(InterfaceError::Unfit { name: name.clone(), fault })
+        }
+    };
+    let place = Place { object: "command line".to_owned(), field: "--interface".to_owned(), ..Place::default() };
+    snapshot.allowed.iter().filter_map(judge).map(|error| Problem::new(place.clone(), error)).collect()
+}
