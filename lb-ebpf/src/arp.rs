@@ -1,6 +1,6 @@
 //! ARP between the frame and the maps.
 
-use lb_common::abi::{KeyV4, Vlans};
+use lb_common::abi::{self, KeyV4, Vlans};
 use lb_common::addr::Address;
 use lb_common::outcome::Outcome;
 use lb_common::packet::{MIN_FRAME, arp, ethernet};
@@ -41,17 +41,20 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
         return outcome;
     }
     let now = maps::now();
-    let agent = maps::agent(now);
-    let outcome = if agent.is_none() { outcome.expired() } else { outcome };
+    let Some(agent) = maps::agent() else { return outcome.expired() };
+    let outcome = if agent.valid_until_ns > now { outcome } else { outcome.expired() };
     let outcome = if outcome.is_answer() { fit(frame, l2, outcome) } else { outcome };
+    let outcome = frame.forget_outcome(outcome);
+    let claimed = frame.forget(u32::from(sender.is_some())) != 0;
     // Once more, because the frame may have moved. Still the request, so it is noted before it is overwritten.
     let (Some(macs), Some(message)) = (frame.at_mut::<12>(0), frame.at_mut::<{ arp::LEN }>(l2)) else {
         return Outcome::ArpTruncated;
     };
     let query = arp::Query::accepted(message);
     let peer = Address::v4(&query.sender());
-    let addr = if sender.is_some() { peer } else { Address::v4(&query.target()) };
-    let seen = Seen { now, ifindex, vlans, addr, peer, peer_mac: query.sender_mac(), agent };
+    let addr = if claimed { peer } else { Address::v4(&query.target()) };
+    let trace = agent.flags & abi::AGENT_TRACE;
+    let seen = Seen { now, ifindex, vlans, addr, peer, peer_mac: query.sender_mac(), trace };
     counters::note(entry, outcome, &seen);
     if outcome.is_answer() {
         arp::write_reply(macs, message, entry.mac());

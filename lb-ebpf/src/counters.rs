@@ -14,8 +14,8 @@ pub(crate) struct Seen {
     pub(crate) addr: Address,
     pub(crate) peer: Address,
     pub(crate) peer_mac: Mac,
-    /// Agent flags; none when its deadline has passed.
-    pub(crate) agent: Option<u32>,
+    /// [`abi::AGENT_TRACE`] or 0.
+    pub(crate) trace: u32,
 }
 
 /// Counts the frame in the slot of the entry and tells the agent what it should hear of.
@@ -33,10 +33,12 @@ pub(crate) fn note(entry: &Entry, outcome: Outcome, seen: &Seen) {
         counters.last_seen_ns = seen.now;
         counters.requester_mac = seen.peer_mac;
         counters.requester = seen.peer;
-        match seen.agent {
-            Some(_) if first => Some(EventKind::FirstRequest),
-            Some(flags) if flags & abi::AGENT_TRACE != 0 => Some(EventKind::Request),
-            Some(_) | None => None,
+        if first {
+            Some(EventKind::FirstRequest)
+        } else if seen.trace != 0 {
+            Some(EventKind::Request)
+        } else {
+            None
         }
     };
     let Some(kind) = kind else { return };

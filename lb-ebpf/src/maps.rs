@@ -36,11 +36,10 @@ pub(crate) fn v6(key: &KeyV6) -> Option<&'static Entry> {
     unsafe { VIPS_V6.get(key) }
 }
 
-/// The agent's flags while its deadline lies ahead of `now`.
+/// What the agent last said.
 #[inline(always)]
-pub(crate) fn agent(now: u64) -> Option<u32> {
-    let agent = AGENT.get(0)?;
-    (agent.valid_until_ns > now).then_some(agent.flags)
+pub(crate) fn agent() -> Option<&'static Agent> {
+    AGENT.get(0)
 }
 
 /// This CPU's counters of a slot.

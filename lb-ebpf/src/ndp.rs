@@ -1,6 +1,6 @@
 //! Neighbour discovery between the frame and the maps.
 
-use lb_common::abi::{KeyV6, Vlans};
+use lb_common::abi::{self, KeyV6, Vlans};
 use lb_common::addr::{self, Address};
 use lb_common::outcome::Outcome;
 use lb_common::packet::ethernet;
@@ -43,14 +43,17 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Result<Vlans, Outco
         return outcome;
     }
     let now = maps::now();
-    let agent = maps::agent(now);
-    let outcome = if agent.is_none() { outcome.expired() } else { outcome };
+    let Some(agent) = maps::agent() else { return outcome.expired() };
+    let outcome = if agent.valid_until_ns > now { outcome } else { outcome.expired() };
     let outcome = if outcome.is_answer() { fit(frame, l2, outcome) } else { outcome };
+    let outcome = frame.forget_outcome(outcome);
+    let claimed = frame.forget(u32::from(source.is_some())) != 0;
     // The frame may have moved. It is still the request, so it is noted before it is overwritten.
     let Some((macs, query)) = again(frame, l2) else { return Outcome::NdTruncated };
-    let addr = Address::v6(if source.is_some() { query.source() } else { query.target() });
+    let addr = Address::v6(if claimed { query.source() } else { query.target() });
     let peer_mac = link_layer.or(ethernet::source(macs));
-    let seen = Seen { now, ifindex, vlans, addr, peer: Address::v6(query.source()), peer_mac, agent };
+    let trace = agent.flags & abi::AGENT_TRACE;
+    let seen = Seen { now, ifindex, vlans, addr, peer: Address::v6(query.source()), peer_mac, trace };
     counters::note(entry, outcome, &seen);
     if outcome.is_answer() {
         let (Some(macs), Some(advert)) = (frame.at_mut::<12>(0), frame.at_mut::<{ ndp::ADVERT_LEN }>(l2)) else {

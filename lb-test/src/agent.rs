@@ -5,6 +5,7 @@ use std::env;
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -87,6 +88,28 @@ impl AgentConfig {
         self.state.join("agent.log")
     }
 
+    /// The command that starts it, as a person would type it.
+    pub fn command_line(&self) -> String {
+        run::command_line(&self.command())
+    }
+
+    /// The command that inspects it, as a person would type it.
+    pub fn inspect_line(&self) -> String {
+        run::command_line(&self.inspect_command())
+    }
+
+    fn command(&self) -> Command {
+        let mut command = self.namespace.command(&self.binary);
+        command.arg("agent").args(self.arguments());
+        command
+    }
+
+    fn inspect_command(&self) -> Command {
+        let mut command = self.namespace.command(&self.binary);
+        command.args(["inspect", "--bpffs"]).arg(&self.bpffs).arg("--state-dir").arg(&self.state);
+        command
+    }
+
     fn arguments(&self) -> Vec<String> {
         let path = |path: &Path| path.to_string_lossy().into_owned();
         let mut arguments: Vec<String> = [
@@ -117,15 +140,18 @@ impl Agent {
     /// Starts it and returns at once; see [`Agent::wait_ready`].
     pub fn start(config: &AgentConfig) -> Result<Self> {
         fs::create_dir_all(&config.state)?;
-        let mut command = config.namespace.command(&config.binary);
-        command.arg("agent").args(config.arguments());
-        let process = config.namespace.spawn_command(&mut command, &config.log_file())?;
+        let process = config.namespace.spawn_command(&mut config.command(), &config.log_file())?;
         Ok(Self { config: config.clone(), process })
     }
 
     /// The process, to send signals to.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// How it was started.
@@ -191,10 +217,7 @@ impl Agent {
 
     /// `barelb inspect` for this node: its standard output.
     pub fn inspect(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = self.config.namespace.command(&self.config.binary);
-        command.args(["inspect", "--bpffs"]).arg(&self.config.bpffs);
-        command.arg("--state-dir").arg(&self.config.state).args(arguments);
-        run::output(&mut command)
+        run::output(self.config.inspect_command().args(arguments))
     }
 
     fn log_tail(&self) -> String {

@@ -18,6 +18,7 @@ pub mod rig;
 pub mod scratch;
 pub mod wire;
 
+mod interrupt;
 mod offload;
 mod run;
 mod sweep;

@@ -1,0 +1,97 @@
+//! The smallest web server that says who it is, and the client that fetches its page.
+
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use socket2::SockRef;
+
+use crate::namespace::Namespace;
+
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// A web server in a namespace; it ends with its guard.
+#[derive(Debug)]
+pub(super) struct WebServer {
+    listener: TcpListener,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl WebServer {
+    /// Listens on `port` of every address of both families in `namespace`.
+    pub(super) fn start(namespace: &Namespace, node: &str, port: u16) -> Result<Self> {
+        let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+        let listener =
+            namespace.enter(|| TcpListener::bind(everywhere).context("cannot listen for the web server"))?;
+        let (accepting, node) = (listener.try_clone()?, node.to_owned());
+        let thread = thread::Builder::new().name("lab-web".into()).spawn(move || serve(&accepting, &node))?;
+        Ok(Self { listener, thread: Some(thread) })
+    }
+}
+
+impl Drop for WebServer {
+    fn drop(&mut self) {
+        // Wakes `accept`, which then fails.
+        drop(SockRef::from(&self.listener).shutdown(Shutdown::Both));
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn serve(listener: &TcpListener, node: &str) {
+    loop {
+        match listener.accept() {
+            // A client that goes away half-way is its own problem.
+            Ok((stream, peer)) => drop(answer(&stream, node, peer.ip().to_canonical())),
+            Err(error) if error.kind() == ErrorKind::InvalidInput => return,
+            Err(_) => thread::yield_now(),
+        }
+    }
+}
+
+fn answer(mut stream: &TcpStream, node: &str, peer: IpAddr) -> Result<()> {
+    stream.set_read_timeout(Some(LIMIT))?;
+    let mut host = String::new();
+    for line in BufReader::new(stream).lines() {
+        let line = line?;
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("Host: ") {
+            value.clone_into(&mut host);
+        }
+    }
+    let page = format!("{node} serves http://{host}/ to {peer}\n");
+    let length = page.len();
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all((head + &page).as_bytes())?;
+    Ok(())
+}
+
+/// The page at `http://ADDRESS/` as a client in `namespace` gets it: its kernel finds the address.
+pub(super) fn fetch(namespace: &Namespace, address: IpAddr) -> Result<String> {
+    let target = SocketAddr::from((address, 80));
+    let connected = namespace.enter(|| Ok(TcpStream::connect_timeout(&target, LIMIT)));
+    let mut stream = connected?.with_context(|| format!("the client cannot connect to {target}"))?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", host(address))?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).with_context(|| format!("no page from {target}"))?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, page)) if head.starts_with("HTTP/1.1 200 ") => Ok(page.trim().to_owned()),
+        _ => bail!("{target} answered, but not with a page: {answer:?}"),
+    }
+}
+
+/// An address as it stands in a URL.
+pub(super) fn host(address: IpAddr) -> String {
+    match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => format!("[{address}]"),
+    }
+}
