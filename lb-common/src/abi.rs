@@ -50,6 +50,23 @@ impl Vlans {
         Self { outer: outer.to_be_bytes(), inner: inner.to_be_bytes() }
     }
 
+    /// Of a frame whose tags name no VLAN at all; no key has it.
+    pub const RESERVED: Self = Self { outer: [0xff; 2], inner: [0xff; 2] };
+
+    /// True for [`Vlans::RESERVED`].
+    #[inline(always)]
+    pub const fn is_reserved(&self) -> bool {
+        u16::from_ne_bytes(self.outer) == 0xffff
+    }
+
+    /// The same with `zero`, which is 0, added to each part: to the BPF verifier any VLAN then looks alike.
+    #[inline(always)]
+    #[must_use]
+    pub const fn blurred(self, zero: u8) -> Self {
+        let ([a, b], [c, d]) = (self.outer, self.inner);
+        Self { outer: [a | zero, b | zero], inner: [c | zero, d | zero] }
+    }
+
     /// Outer VLAN id, host order, 0 = none.
     pub const fn outer(&self) -> u16 {
         u16::from_be_bytes(self.outer)

@@ -146,35 +146,66 @@ impl Outcome {
     /// True when the frame was rewritten and sent back.
     #[inline(always)]
     pub const fn is_answer(self) -> bool {
-        matches!(self.verdict(), Verdict::Answer)
+        self.among(ANSWERS) != 0
     }
 
     /// True when a station that is not us claims an address we answer for.
     #[inline(always)]
     pub const fn is_conflict(self) -> bool {
-        matches!(self, Self::ArpConflict | Self::NdConflict)
+        self.among(CONFLICTS) != 0
+    }
+
+    /// 1 when the frame was rewritten and sent back, else 0.
+    #[inline(always)]
+    pub const fn answers(self) -> u64 {
+        self.among(ANSWERS)
+    }
+
+    /// 1 for a probe, ARP's or duplicate address detection, else 0.
+    #[inline(always)]
+    pub const fn probes(self) -> u64 {
+        self.among(PROBES)
     }
 
     /// True when the frame named an address of ours and counts in its slot: requests to us, answered or not, and
     /// claims of others.
     #[inline(always)]
     pub const fn is_noted(self) -> bool {
-        self.is_answer() || self.is_conflict() || matches!(self, Self::Standby)
+        self.among(ANSWERS | CONFLICTS | Self::Standby.bit()) != 0
     }
 
     /// What it becomes when the agent's deadline has passed: neither answered nor defended.
     #[inline(always)]
     #[must_use]
     pub const fn expired(self) -> Self {
-        if self.is_answer() || self.is_conflict() { Self::Expired } else { self }
+        if self.among(ANSWERS | CONFLICTS) != 0 { Self::Expired } else { self }
     }
 
-    /// True for a probe: an ARP probe or duplicate address detection.
+    /// Membership in a set, by a shift: comparisons would make the BPF verifier walk what follows once for each.
     #[inline(always)]
-    pub const fn is_probe(self) -> bool {
-        matches!(self, Self::ArpProbeReply | Self::NdDadAdvert)
+    const fn among(self, set: u64) -> u64 {
+        (set >> self.index()) & 1
+    }
+
+    const fn bit(self) -> u64 {
+        1 << self.index()
     }
 }
+
+const ANSWERS: u64 = {
+    let mut set = 0;
+    let mut i = 0;
+    while i < COUNT as usize {
+        if matches!(Outcome::ALL[i].verdict(), Verdict::Answer) {
+            set |= Outcome::ALL[i].bit();
+        }
+        i += 1;
+    }
+    set
+};
+const CONFLICTS: u64 = Outcome::ArpConflict.bit() | Outcome::NdConflict.bit();
+const PROBES: u64 = Outcome::ArpProbeReply.bit() | Outcome::NdDadAdvert.bit();
+const _: () = assert!(COUNT <= u64::BITS, "sets of outcomes are words of 64 bits");
 
 #[cfg(test)]
 mod tests {

@@ -33,10 +33,9 @@ const IPV4_ROUNDS: [Duration; 6] = [
     Duration::from_millis(300),
     Duration::from_millis(1100),
     Duration::from_millis(2200),
-    Duration::from_millis(5000),
+    Duration::from_secs(5),
 ];
-const IPV6_ROUNDS: [Duration; 3] =
-    [Duration::ZERO, Duration::from_millis(1100), Duration::from_millis(2200)];
+const IPV6_ROUNDS: [Duration; 3] = [Duration::ZERO, Duration::from_millis(1100), Duration::from_millis(2200)];
 
 /// Frames may run ahead of the rate by what it yields in this time, so that a timer of millisecond precision
 /// reaches the rate.
@@ -49,7 +48,7 @@ pub enum Form {
     ArpRequest,
     /// ARP reply: sender = target = the address, target MAC = our own.
     ArpReply,
-    /// Neighbour advertisement to ff02::1 with the override flag and a target link-layer option.
+    /// Neighbour advertisement to `ff02::1` with the override flag and a target link-layer option.
     NeighbourAdvertisement,
 }
 
@@ -136,7 +135,7 @@ impl Bursts {
             let Some(current) = step(&target, running.step) else { continue };
             // The first form of a round sets its time; a late round shifts all that follow.
             if current.opens_round {
-                running.start += now - due;
+                running.start += now.saturating_sub(due);
             }
             running.step += 1;
             match step(&target, running.step) {
@@ -164,7 +163,7 @@ struct Step {
 fn step(target: &Target, number: u8) -> Option<Step> {
     match Family::of(target.ip) {
         Family::Ipv4 => {
-            let (round, first) = (number / 2, number % 2 == 0);
+            let (round, first) = (number / 2, number.is_multiple_of(2));
             let offset = *IPV4_ROUNDS.get(usize::from(round))?;
             let form = if first { Form::ArpRequest } else { Form::ArpReply };
             Some(Step { round, form, offset, opens_round: first })

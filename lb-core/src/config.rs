@@ -24,12 +24,15 @@ mod tests;
 mod validate;
 
 pub use last_good::LastGood;
-pub use legacy::{LegacyConfig, LegacyDocument, LegacyError};
+pub use legacy::{
+    LegacyBgpAdvertisement, LegacyConfig, LegacyDocument, LegacyError, LegacyExpression, LegacyPeer,
+    LegacyPool, LegacySelector,
+};
 
 /// An address pool as it was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawPool {
-    /// The object; its `field` is not looked at.
+    /// The object. Its `field` is empty for an object of its own, and the path to it inside a larger document.
     pub place: Place,
     /// `metadata.name`.
     pub name: String,
@@ -75,7 +78,7 @@ pub struct RawServiceAllocation {
 /// An `L2Advertisement` as it was written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RawAdvertisement {
-    /// The object; its `field` is not looked at.
+    /// The object. Its `field` is empty for an object of its own, and the path to it inside a larger document.
     pub place: Place,
     /// `metadata.name`.
     pub name: String,

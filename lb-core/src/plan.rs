@@ -317,6 +317,7 @@ fn interface_problems(snapshot: &Snapshot) -> Vec<Problem> {
             Some(InterfaceError::Unfit { name: name.clone(), fault })
         }
     };
-    let place = Place { object: "command line".to_owned(), field: "--interface".to_owned(), ..Place::default() };
+    let place =
+        Place { object: "command line".to_owned(), field: "--interface".to_owned(), ..Place::default() };
     snapshot.allowed.iter().filter_map(judge).map(|error| Problem::new(place.clone(), error)).collect()
 }

@@ -35,9 +35,7 @@ pub enum SelectorError {
     #[error("an expression of the label selector has no key")]
     NoKey,
     /// The operator is none of the four of Kubernetes.
-    #[error(
-        "label selector operator {operator:?} on key {key:?}: use In, NotIn, Exists or DoesNotExist"
-    )]
+    #[error("label selector operator {operator:?} on key {key:?}: use In, NotIn, Exists or DoesNotExist")]
     UnknownOperator {
         /// The label key.
         key: String,

@@ -129,7 +129,11 @@ impl Sharing {
         };
         let mut ports: Vec<Port> = ports.into_iter().collect();
         ports.sort_unstable();
-        Self { key: key.filter(|key| !key.is_empty()).map(Into::into), backend: backend.into(), ports: ports.into() }
+        Self {
+            key: key.filter(|key| !key.is_empty()).map(Into::into),
+            backend: backend.into(),
+            ports: ports.into(),
+        }
     }
 
     /// The sharing key, if there is one.

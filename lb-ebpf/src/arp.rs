@@ -14,9 +14,8 @@ const PAD: usize = MIN_FRAME - ethernet::HEADER - arp::LEN;
 const _: () = assert!(PAD == 18);
 
 /// `l2` = bytes before the message.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
-    let l2 = frame.forget(l2 as u32) as usize;
     frame.pull(l2 + arp::LEN + PAD);
     let (Some(macs), Some(message)) = (frame.at::<12>(0), frame.at::<{ arp::LEN }>(l2)) else {
         return Outcome::ArpTruncated;
@@ -36,16 +35,16 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
         maps::v4(&KeyV4::new(ifindex, vlans, query.sender()))
     };
     let outcome = frame.forget_outcome(arp::judge(macs, query, target, sender));
-    let Some(entry) = sender.or(target) else { return outcome };
     if !outcome.is_noted() {
         return outcome;
     }
+    let claimed = frame.forget(u32::from(sender.is_some())) != 0;
+    let Some(entry) = sender.or(target) else { return outcome };
     let now = maps::now();
     let Some(agent) = maps::agent() else { return outcome.expired() };
     let outcome = if agent.valid_until_ns > now { outcome } else { outcome.expired() };
     let outcome = if outcome.is_answer() { fit(frame, l2, outcome) } else { outcome };
     let outcome = frame.forget_outcome(outcome);
-    let claimed = frame.forget(u32::from(sender.is_some())) != 0;
     // Once more, because the frame may have moved. Still the request, so it is noted before it is overwritten.
     let (Some(macs), Some(message)) = (frame.at_mut::<12>(0), frame.at_mut::<{ arp::LEN }>(l2)) else {
         return Outcome::ArpTruncated;

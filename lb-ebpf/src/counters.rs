@@ -28,8 +28,8 @@ pub(crate) fn note(entry: &Entry, outcome: Outcome, seen: &Seen) {
     } else {
         let first = counters.requests == 0;
         counters.requests += 1;
-        counters.replies += u64::from(outcome.is_answer());
-        counters.probes += u64::from(outcome.is_probe());
+        counters.replies += outcome.answers();
+        counters.probes += outcome.probes();
         counters.last_seen_ns = seen.now;
         counters.requester_mac = seen.peer_mac;
         counters.requester = seen.peer;

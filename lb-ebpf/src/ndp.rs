@@ -10,18 +10,13 @@ use crate::counters::{self, Seen};
 use crate::frame::Frame;
 use crate::maps;
 
-/// `l2` = bytes before the IPv6 header. A function of its own on the BPF stack, which holds 512 bytes.
-#[inline(never)]
-pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Result<Vlans, Outcome>) -> Outcome {
-    let l2 = frame.forget(l2 as u32) as usize;
+/// `l2` = bytes before the IPv6 header.
+#[inline(always)]
+pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
     frame.pull(l2 + ndp::LEN + ndp::MAX_UNITS * ndp::UNIT);
     let Some(message) = frame.at::<{ ndp::LEN }>(l2) else { return short(frame, l2) };
     let query = match ndp::parse(message) {
         Ok(query) => query,
-        Err(outcome) => return outcome,
-    };
-    let vlans = match vlans {
-        Ok(vlans) => vlans,
         Err(outcome) => return outcome,
     };
     let link_layer = match options(frame, l2, message, query) {
@@ -38,16 +33,16 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Result<Vlans, Outco
     let source = if query.is_dad() { None } else { maps::v6(&KeyV6::new(ifindex, vlans, addr::copied(query.source()))) };
     let Some((macs, query)) = again(frame, l2) else { return Outcome::NdTruncated };
     let outcome = frame.forget_outcome(ndp::judge(macs, query, link_layer, target, source));
-    let Some(entry) = source.or(target) else { return outcome };
     if !outcome.is_noted() {
         return outcome;
     }
+    let claimed = frame.forget(u32::from(source.is_some())) != 0;
+    let Some(entry) = source.or(target) else { return outcome };
     let now = maps::now();
     let Some(agent) = maps::agent() else { return outcome.expired() };
     let outcome = if agent.valid_until_ns > now { outcome } else { outcome.expired() };
     let outcome = if outcome.is_answer() { fit(frame, l2, outcome) } else { outcome };
     let outcome = frame.forget_outcome(outcome);
-    let claimed = frame.forget(u32::from(source.is_some())) != 0;
     // The frame may have moved. It is still the request, so it is noted before it is overwritten.
     let Some((macs, query)) = again(frame, l2) else { return Outcome::NdTruncated };
     let addr = Address::v6(if claimed { query.source() } else { query.target() });

@@ -16,7 +16,7 @@ struct Link {
     /// Bytes of header and tags in the frame.
     len: usize,
     ethertype: EtherType,
-    vlans: Result<Vlans, Outcome>,
+    vlans: Vlans,
 }
 
 /// What happens to the frame; an answer has been written in place.
@@ -32,7 +32,7 @@ pub(crate) fn respond<F: Frame>(frame: &F) -> Outcome {
         Some(tag) => out_of_band(frame, tag, ethertype),
     };
     let Some(link) = link else { return Outcome::Ignored };
-    let outcome = protocol(frame, link);
+    let outcome = protocol(frame, &link);
     if outcome != Outcome::Ignored {
         maps::count(outcome);
     }
@@ -42,7 +42,7 @@ pub(crate) fn respond<F: Frame>(frame: &F) -> Outcome {
 #[inline(always)]
 fn in_band<F: Frame>(frame: &F, ethertype: EtherType) -> Option<Link> {
     if ethertype != ethernet::VLAN && ethertype != ethernet::SERVICE_VLAN {
-        return Some(Link { len: HEADER, ethertype, vlans: Ok(Vlans::UNTAGGED) });
+        return Some(Link { len: HEADER, ethertype, vlans: Vlans::UNTAGGED });
     }
     let &[t0, t1, e0, e1] = frame.at::<TAG>(HEADER)?;
     let (outer, inner_type) = ([t0, t1], ethernet::ethertype([e0, e1]));
@@ -78,18 +78,19 @@ fn two_tags<F: Frame>(frame: &F, at: usize, outer: [u8; 2]) -> Option<Link> {
     })
 }
 
-#[inline(always)]
-fn protocol<F: Frame>(frame: &F, link: Link) -> Outcome {
-    let Link { len, ethertype, vlans } = link;
-    match ethertype {
-        ethernet::ARP => match vlans {
-            Ok(vlans) => arp::respond(frame, len, vlans),
-            Err(outcome) => outcome,
-        },
+/// One function for every kind of tag, so that the verifier walks each protocol once.
+#[inline(never)]
+fn protocol<F: Frame>(frame: &F, link: &Link) -> Outcome {
+    let len = frame.forget(link.len as u32) as usize;
+    let vlans = link.vlans.blurred(frame.forget(0) as u8);
+    match link.ethertype {
+        ethernet::ARP if vlans.is_reserved() => Outcome::VlanReserved,
+        ethernet::ARP => arp::respond(frame, len, vlans),
         ethernet::IPV6 => {
             frame.pull(len + ndp::LEN);
             let Some(&[next, _]) = frame.at::<2>(len + NEXT_HEADER) else { return Outcome::Ignored };
             match next {
+                ndp::ICMPV6 if vlans.is_reserved() => Outcome::VlanReserved,
                 ndp::ICMPV6 => neighbour::respond(frame, len, vlans),
                 ndp::HOP_BY_HOP | ndp::DESTINATION_OPTIONS => Outcome::NdExtensionHeader,
                 _ => Outcome::Ignored,

@@ -27,7 +27,6 @@ pub(crate) fn unique(prefix: &str) -> String {
 /// Another process may sweep at the same time, so a failed removal is no error.
 fn sweep() {
     for name in leftovers(Path::new(NETNS)) {
-        kill_processes_in(&name);
         remove_namespace(&name);
     }
     let folders = env::temp_dir();
@@ -36,8 +35,9 @@ fn sweep() {
     }
 }
 
-/// Unmounts and removes the name of a namespace; the kernel frees it when nothing uses it any more.
+/// Ends what runs in a namespace and removes its name; the kernel frees it when nothing uses it any more.
 pub(crate) fn remove_namespace(name: &str) {
+    kill_processes_in(name);
     let path = Path::new(NETNS).join(name);
     scratch::unmount(&path);
     drop(fs::remove_file(&path));
@@ -58,13 +58,14 @@ fn is_alive(pid: u32) -> bool {
     Path::new("/proc").join(pid.to_string()).exists()
 }
 
-/// Kills what still runs in a leftover namespace: children of the dead process that outlived it.
+/// Kills what still runs in a namespace that goes: children that outlived a killed test, or what a person
+/// started there by hand. Threads of this process that are inside do not count: its main thread is not.
 fn kill_processes_in(name: &str) {
     let Ok(pids) = crate::run::output(process::Command::new("ip").args(["netns", "pids", name])) else {
         return;
     };
     for pid in pids.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
-        // SAFETY: kill has no memory effects; the process lives in a namespace that a dead process of ours made.
+        // SAFETY: kill has no memory effects; the process lives in a namespace that was made here.
         unsafe { libc::kill(pid, libc::SIGKILL) };
     }
 }

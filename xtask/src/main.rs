@@ -7,6 +7,7 @@
 mod bench;
 mod build;
 mod build_and_load;
+mod cli;
 mod fuzz;
 mod objects;
 mod packages;
@@ -15,26 +16,17 @@ mod test;
 mod toolchain;
 mod workspace;
 
+use std::process::ExitCode;
+
 use clap::Parser;
 
-/// Builds, tests, measures and shows BareLB.
-#[derive(Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask")]
-enum Command {
-    Build(build::Args),
-    BuildAndLoad(build_and_load::Args),
-    Test(test::Args),
-    Bench(bench::Args),
-    Fuzz(fuzz::Args),
-}
-
-fn main() -> anyhow::Result<()> {
-    let workspace = workspace::Workspace::locate()?;
-    match Command::parse() {
-        Command::Build(args) => build::run(&workspace, &args),
-        Command::BuildAndLoad(args) => build_and_load::run(&workspace, &args),
-        Command::Test(args) => test::run(&workspace, &args),
-        Command::Bench(args) => bench::run(&workspace, &args),
-        Command::Fuzz(args) => fuzz::run(&workspace, &args),
+fn main() -> ExitCode {
+    match cli::Command::parse().run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Its causes, but no backtrace: what failed is mostly another program, which said why.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }

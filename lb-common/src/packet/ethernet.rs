@@ -6,7 +6,6 @@
 
 use crate::abi::Vlans;
 use crate::addr::Mac;
-use crate::outcome::Outcome;
 
 /// Destination and source address, the first bytes of a frame.
 pub type Macs = [u8; 12];
@@ -64,21 +63,21 @@ pub const fn vlan_id(tci: [u8; 2]) -> u16 {
 }
 
 /// The VLANs of a frame with one tag. VID 0 is a priority tag: the frame belongs to no VLAN (802.1Q 9.6), it
-/// is looked up as untagged and answered with the same tag (V03).
+/// is looked up as untagged and answered with the same tag (V03). VID 4095 is reserved (V07).
 #[inline(always)]
-pub const fn single(tci: [u8; 2]) -> Result<Vlans, Outcome> {
+pub const fn single(tci: [u8; 2]) -> Vlans {
     match vlan_id(tci) {
-        0xfff => Err(Outcome::VlanReserved),
-        vid => Ok(Vlans::new(vid, 0)),
+        0xfff => Vlans::RESERVED,
+        vid => Vlans::new(vid, 0),
     }
 }
 
 /// The VLANs of a frame with two tags. Neither may be a priority tag: which VLAN that means is in doubt.
 #[inline(always)]
-pub const fn double(outer: [u8; 2], inner: [u8; 2]) -> Result<Vlans, Outcome> {
+pub const fn double(outer: [u8; 2], inner: [u8; 2]) -> Vlans {
     match (vlan_id(outer), vlan_id(inner)) {
-        (0 | 0xfff, _) | (_, 0 | 0xfff) => Err(Outcome::VlanReserved),
-        (outer, inner) => Ok(Vlans::new(outer, inner)),
+        (0 | 0xfff, _) | (_, 0 | 0xfff) => Vlans::RESERVED,
+        (outer, inner) => Vlans::new(outer, inner),
     }
 }
 
@@ -88,13 +87,13 @@ mod tests {
 
     #[test]
     fn tags() {
-        assert_eq!(single([0x00, 42]), Ok(Vlans::new(42, 0)));
-        assert_eq!(single([0xf0, 42]), Ok(Vlans::new(42, 0)), "priority and DEI do not matter");
-        assert_eq!(single([0xe0, 0]), Ok(Vlans::UNTAGGED));
-        assert_eq!(single([0x0f, 0xff]), Err(Outcome::VlanReserved));
-        assert_eq!(double([0, 100], [0, 42]), Ok(Vlans::new(100, 42)));
+        assert_eq!(single([0x00, 42]), Vlans::new(42, 0));
+        assert_eq!(single([0xf0, 42]), Vlans::new(42, 0), "priority and DEI do not matter");
+        assert_eq!(single([0xe0, 0]), Vlans::UNTAGGED);
+        assert_eq!(single([0x0f, 0xff]), Vlans::RESERVED);
+        assert_eq!(double([0, 100], [0, 42]), Vlans::new(100, 42));
         for (outer, inner) in [([0, 0], [0, 42]), ([0, 100], [0, 0]), ([0x0f, 0xff], [0, 1]), ([0, 1], [0x0f, 0xff])] {
-            assert_eq!(double(outer, inner), Err(Outcome::VlanReserved));
+            assert_eq!(double(outer, inner), Vlans::RESERVED);
         }
     }
 }

@@ -7,14 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 use super::{Addresses, Allocation, Allocator};
 use crate::{
     config::Config,
     ids::{PoolName, ServiceKey},
     pool::Family,
-    request::{AllocError, Request, Rules, ServiceSpec, ServiceType, StatusError, Wanted},
+    request::{AllocError, Request, Rules, ServiceSpec, ServiceType, StatusError, Wanted, Wish},
 };
 
 /// What became of one Service. An allocation *and* an error means that a new wish could not be fulfilled and the
@@ -48,28 +46,6 @@ pub enum Notice {
         /// The pool that has none.
         pool: PoolName,
     },
-}
-
-/// A short form of a decision for logs and tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub enum Phase {
-    /// Holds what it asks for.
-    Served,
-    /// Holds something else than it asks for.
-    Kept,
-    /// Holds nothing.
-    Waiting,
-}
-
-impl Decision {
-    /// The short form.
-    pub fn phase(&self) -> Phase {
-        match (&self.allocation, &self.error) {
-            (Some(_), None) => Phase::Served,
-            (Some(_), Some(_)) => Phase::Kept,
-            (None, _) => Phase::Waiting,
-        }
-    }
 }
 
 /// Allocates for all Services from an empty book: see [`Allocator::reconcile`].
@@ -165,7 +141,8 @@ impl Allocator {
         };
         let keep = keep.ok_or(None)?;
         // The pool asked for is a wish like any other: it does not make what is held invalid.
-        let held = Request { wish: Ok(Default::default()), ..request.clone() };
+        let mut held = request.clone();
+        held.wish = Ok(Wish::default());
         self.assign(&held, keep).map(|_allocation| ()).map_err(Some)
     }
 

@@ -49,8 +49,18 @@ struct Check {
 }
 
 impl Check {
+    /// Notes a problem at a field of a CRD. An object that is part of a larger document says by the field of its
+    /// place where in that document it stands, and has no `spec` and `metadata`.
     fn problem(&mut self, place: &Place, field: impl Into<String>, reason: impl Into<Reason>) {
-        self.problems.push(Problem::new(place.field(field), reason));
+        let field = field.into();
+        let place = match place.field.as_str() {
+            "" => place.field(field),
+            base => {
+                let inner = field.trim_start_matches("spec.").trim_start_matches("metadata.");
+                place.field(format!("{base}.{inner}"))
+            }
+        };
+        self.problems.push(Problem::new(place, reason));
     }
 
     /// `None` leaves the pool out; then at least one problem says why.
@@ -171,8 +181,12 @@ impl Check {
         let node_selectors = self.selectors(place, "spec.nodeSelectors", &raw.node_selectors);
         let service_selectors = self.selectors(place, "spec.serviceSelectors", &raw.service_selectors);
         let interfaces = self.interfaces(raw);
-        let preferred: Option<Vec<_>> =
-            raw.preferred_node_selectors.iter().enumerate().map(|(i, p)| self.preference(place, i, p)).collect();
+        let preferred: Option<Vec<_>> = raw
+            .preferred_node_selectors
+            .iter()
+            .enumerate()
+            .map(|(i, p)| self.preference(place, i, p))
+            .collect();
         let vlans = match raw.vlan.as_deref().map(str::parse::<Vlans>) {
             None => Some(Vlans::Untagged),
             Some(Ok(vlans)) => Some(vlans),
@@ -229,7 +243,8 @@ impl Check {
                     links.insert(link);
                 }
                 Err(error) => {
-                    let index = raw.interfaces.iter().position(|written| *written == name).unwrap_or_default();
+                    let index =
+                        raw.interfaces.iter().position(|written| *written == name).unwrap_or_default();
                     self.problem(&raw.place, format!("{FIELD}[{index}]"), error);
                     return None;
                 }

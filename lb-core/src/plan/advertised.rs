@@ -41,7 +41,8 @@ impl<'a> AdSets<'a> {
         let by_pool = snapshot.config.pools.values().map(|pool| {
             let covering: AdIndices =
                 ads.iter().enumerate().filter(|(_, ad)| ad.covers(pool)).map(|(index, _)| index).collect();
-            let selective = covering.iter().filter_map(|i| ads.get(*i)).any(|ad| !ad.service_selectors.is_empty());
+            let selective =
+                covering.iter().filter_map(|i| ads.get(*i)).any(|ad| !ad.service_selectors.is_empty());
             (&pool.name, (covering, selective))
         });
         Self { snapshot, by_pool: by_pool.collect(), known: BTreeMap::new(), sets: Vec::new() }
@@ -56,7 +57,9 @@ impl<'a> AdSets<'a> {
     /// selects Services.
     pub(super) fn matching(&mut self, pool: &PoolName, labels: &Labels) -> (usize, bool) {
         let ads = &self.snapshot.config.advertisements;
-        let Some((covering, selective)) = self.by_pool.get(pool) else { return (self.set(Vec::new()), false) };
+        let Some((covering, selective)) = self.by_pool.get(pool) else {
+            return (self.set(Vec::new()), false);
+        };
         if !*selective {
             let covering = covering.clone();
             return (self.set(covering), false);
@@ -66,7 +69,8 @@ impl<'a> AdSets<'a> {
             .copied()
             .filter(|i| ads.get(*i).is_some_and(|ad| ad.selects_service(labels)))
             .collect();
-        let selective = matching.iter().filter_map(|i| ads.get(*i)).any(|ad| !ad.service_selectors.is_empty());
+        let selective =
+            matching.iter().filter_map(|i| ads.get(*i)).any(|ad| !ad.service_selectors.is_empty());
         (self.set(matching), selective)
     }
 

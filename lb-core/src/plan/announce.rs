@@ -79,7 +79,8 @@ pub(super) fn announce(snapshot: &Snapshot) -> Plan {
         .services
         .iter()
         .map(|(key, service)| {
-            let verdict = |ip: &IpAddr| verdicts.remove(&(key, *ip)).map(|verdict| AddressVerdict { ip: *ip, verdict });
+            let verdict =
+                |ip: &IpAddr| verdicts.remove(&(key, *ip)).map(|verdict| AddressVerdict { ip: *ip, verdict });
             (key.clone(), service.ingress.iter().filter_map(verdict).collect())
         })
         .collect();
@@ -142,7 +143,9 @@ fn run<'a>(snapshot: &Snapshot, sets: &AdSets<'_>, set: &AdSet<'a>, group: &[Cla
     let key = group.iter().filter_map(|claim| claim.service.ingress.first()).min();
     let key = key.map(|ip| RankKey::new(*ip));
     let mut ranked: Vec<(Option<Rank>, &NodeName)> = match (&key, candidates.as_slice()) {
-        (Some(key), [_, _, ..]) => candidates.iter().map(|(node, s)| (Some(rank(node, *s, key)), *node)).collect(),
+        (Some(key), [_, _, ..]) => {
+            candidates.iter().map(|(node, s)| (Some(rank(node, *s, key)), *node)).collect()
+        }
         // One candidate needs no hash.
         _ => candidates.iter().map(|(node, _)| (None, *node)).collect(),
     };

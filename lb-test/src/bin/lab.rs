@@ -12,10 +12,10 @@ struct Args {
     /// End after the proof instead of staying up to be looked at.
     #[arg(long)]
     once: bool,
-    /// The barelb binary [default: BARELB_BIN, or what cargo left in target/].
+    /// The barelb binary [default: `BARELB_BIN`, or what cargo left in target/].
     #[arg(long, value_name = "PATH")]
     barelb: Option<PathBuf>,
-    /// The object with the programs for the other ends of the links [default: BARELB_RIG_OBJECT, or target/bpf/rig.o].
+    /// The object with the programs for the other ends of the links [default: `BARELB_RIG_OBJECT`, or target/bpf/rig.o].
     #[arg(long, value_name = "PATH")]
     rig: Option<PathBuf>,
 }

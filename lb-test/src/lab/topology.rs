@@ -15,7 +15,7 @@ use crate::scratch::{Bpffs, Scratch};
 /// The port of the web server on each node; the Services say 80.
 const WEB_PORT: u16 = 8080;
 
-/// Host parts of the addresses, in 192.0.2.0/24, 2001:db8::/64 and fe80::/64.
+/// Host parts of the addresses, in 192.0.2.0/24, `2001:db8::/64` and `fe80::/64`.
 const CLIENT: u8 = 10;
 const NODES: [(&str, &str, u8); 2] = [("node-a", "port-a", 11), ("node-b", "port-b", 12)];
 

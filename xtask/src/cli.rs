@@ -1,0 +1,78 @@
+//! The command line.
+
+use anyhow::Result;
+use clap::Parser;
+
+use crate::workspace::Workspace;
+use crate::{bench, build, build_and_load, fuzz, test};
+
+/// Builds, tests, measures and shows BareLB.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+pub(crate) enum Command {
+    Build(build::Args),
+    BuildAndLoad(build_and_load::Args),
+    Test(test::Args),
+    Bench(bench::Args),
+    Fuzz(fuzz::Args),
+}
+
+impl Command {
+    /// Runs the command in the checkout around this program.
+    pub(crate) fn run(self) -> Result<()> {
+        let workspace = Workspace::locate()?;
+        match self {
+            Self::Build(args) => build::run(&workspace, &args),
+            Self::BuildAndLoad(args) => build_and_load::run(&workspace, &args),
+            Self::Test(args) => test::run(&workspace, &args),
+            Self::Bench(args) => bench::run(&workspace, &args),
+            Self::Fuzz(args) => fuzz::run(&workspace, &args),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(arguments: &[&str]) -> Result<Command, clap::Error> {
+        Command::try_parse_from([&["cargo xtask"], arguments].concat())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn documented_calls_are_understood() {
+        for arguments in [
+            &["build"][..],
+            &["build", "--frame-log", "--debug"],
+            &["build-and-load"],
+            &["build-and-load", "--once"],
+            &["build-and-load", "--iface", "eth0", "--config", "manifests"],
+            &["test"],
+            &["test", "--level", "fmt", "--level", "L3"],
+            &["bench", "--with", "other=run other"],
+            &["fuzz", "--seconds", "20"],
+            &["fuzz", "frame"],
+        ] {
+            assert!(parse(arguments).is_ok(), "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn incomplete_calls_are_refused() {
+        for arguments in [
+            &["build-and-load", "--iface", "eth0"][..],
+            &["build-and-load", "--config", "manifests"],
+            &["build-and-load", "--once", "--iface", "eth0", "--config", "manifests"],
+            &["test", "--level", "L9"],
+            &["fuzz", "--seconds", "long"],
+        ] {
+            assert!(parse(arguments).is_err(), "{arguments:?}");
+        }
+    }
+}
