@@ -261,7 +261,14 @@ pub struct Event {
 impl Event {
     /// The record for a frame that came in at `at` from `peer`.
     #[inline(always)]
-    pub const fn new(time_ns: u64, kind: EventKind, outcome: u32, at: (u32, Vlans), addr: Address, peer: (Mac, Address)) -> Self {
+    pub const fn new(
+        time_ns: u64,
+        kind: EventKind,
+        outcome: u32,
+        at: (u32, Vlans),
+        addr: Address,
+        peer: (Mac, Address),
+    ) -> Self {
         Self {
             time_ns,
             kind: kind as u32,

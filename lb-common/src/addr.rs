@@ -92,9 +92,7 @@ impl Address {
 /// packet and a map do not overlap.
 #[inline(always)]
 pub const fn copied(a: &V6) -> V6 {
-    [
-        a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15],
-    ]
+    [a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]
 }
 
 #[cfg(test)]

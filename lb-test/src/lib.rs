@@ -10,12 +10,14 @@
 
 pub mod agent;
 pub mod client;
+pub mod conformance;
 pub mod lab;
 pub mod link;
 pub mod namespace;
 pub mod process;
 pub mod rig;
 pub mod scratch;
+pub mod standalone;
 pub mod wire;
 
 mod interrupt;

@@ -12,6 +12,7 @@ use lb_test::link::{Bridge, Interface, Offload, Veth, mac};
 use lb_test::namespace::Namespace;
 use lb_test::rig::{PassProgram, PushVlan, VlanTag};
 use lb_test::scratch::{Bpffs, Scratch};
+use lb_test::standalone::{Standalone, service};
 use lb_test::wire::{Endpoint, arp_request, neighbour_solicitation};
 
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
@@ -254,4 +255,20 @@ fn a_tag_pushed_out_of_band_is_not_in_the_frame() {
     drop(push);
     client.send(&frame).unwrap();
     assert_eq!(node.receive(std::time::Instant::now() + LONG).unwrap().unwrap().bytes, frame);
+}
+
+#[test]
+#[ignore = "needs root and the rig object: makes network namespaces"]
+fn the_rooms_of_a_standalone_agent_are_connected() {
+    for rooms in [Standalone::new().unwrap(), Standalone::on_snooping_bridge().unwrap()] {
+        let endpoint = Endpoint::open(&rooms.client).unwrap();
+        let request = arp_request(rooms.client.mac(), CLIENT_V4, "192.0.2.11".parse().unwrap());
+        let answer = endpoint.ask(&request, LONG, is_arp_reply).unwrap().unwrap();
+        assert_eq!(answer[6..12], rooms.node.mac());
+        rooms.write("web.yaml", &service("web", &[V4.into(), V6.into()])).unwrap();
+        let manifest = fs::read_to_string(rooms.manifests().join("web.yaml")).unwrap();
+        assert!(manifest.contains("metallb.io/loadBalancerIPs: \"192.0.2.1,2001:db8::1\""), "{manifest}");
+        rooms.remove("web.yaml").unwrap();
+        assert!(rooms.remove("web.yaml").is_err());
+    }
 }

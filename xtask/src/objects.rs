@@ -18,8 +18,8 @@ const PROFILE: &str = "bpf";
 const PROGRAMS: [(&str, &str); 2] = [("barelb-bpf", "barelb.o"), ("rig-bpf", "rig.o")];
 const FRAME_LOG_OBJECT: &str = "barelb-frame-log.o";
 
-/// Where the objects are: the build script of lb-userspace and the tests read them here.
-pub(crate) fn folder(workspace: &Workspace) -> PathBuf {
+/// Where the objects are: the build script of lb-userspace reads them here.
+fn folder(workspace: &Workspace) -> PathBuf {
     workspace.target().join("bpf")
 }
 

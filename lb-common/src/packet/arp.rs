@@ -182,9 +182,34 @@ fn write(arp: &mut Message, operation: [u8; 2], sender: (&Mac, &V4), target: (&M
     let (sha, spa) = sender;
     let (tha, tpa) = target;
     *arp = [
-        0, 1, 8, 0, 6, 4, operation[0], operation[1],
-        sha[0], sha[1], sha[2], sha[3], sha[4], sha[5], spa[0], spa[1], spa[2], spa[3],
-        tha[0], tha[1], tha[2], tha[3], tha[4], tha[5], tpa[0], tpa[1], tpa[2], tpa[3],
+        0,
+        1,
+        8,
+        0,
+        6,
+        4,
+        operation[0],
+        operation[1],
+        sha[0],
+        sha[1],
+        sha[2],
+        sha[3],
+        sha[4],
+        sha[5],
+        spa[0],
+        spa[1],
+        spa[2],
+        spa[3],
+        tha[0],
+        tha[1],
+        tha[2],
+        tha[3],
+        tha[4],
+        tha[5],
+        tpa[0],
+        tpa[1],
+        tpa[2],
+        tpa[3],
     ];
 }
 

@@ -51,8 +51,18 @@ pub const fn source(macs: &Macs) -> Mac {
 #[inline(always)]
 pub fn address(macs: &mut Macs, destination: &Mac, source: &Mac) {
     *macs = [
-        destination[0], destination[1], destination[2], destination[3], destination[4], destination[5],
-        source[0], source[1], source[2], source[3], source[4], source[5],
+        destination[0],
+        destination[1],
+        destination[2],
+        destination[3],
+        destination[4],
+        destination[5],
+        source[0],
+        source[1],
+        source[2],
+        source[3],
+        source[4],
+        source[5],
     ];
 }
 
@@ -92,7 +102,9 @@ mod tests {
         assert_eq!(single([0xe0, 0]), Vlans::UNTAGGED);
         assert_eq!(single([0x0f, 0xff]), Vlans::RESERVED);
         assert_eq!(double([0, 100], [0, 42]), Vlans::new(100, 42));
-        for (outer, inner) in [([0, 0], [0, 42]), ([0, 100], [0, 0]), ([0x0f, 0xff], [0, 1]), ([0, 1], [0x0f, 0xff])] {
+        for (outer, inner) in
+            [([0, 0], [0, 42]), ([0, 100], [0, 0]), ([0x0f, 0xff], [0, 1]), ([0, 1], [0x0f, 0xff])]
+        {
             assert_eq!(double(outer, inner), Vlans::RESERVED);
         }
     }

@@ -180,7 +180,11 @@ impl Options {
 /// Checks the fixed part. Anything that is no solicitation or advertisement is [`Outcome::Ignored`].
 #[inline(always)]
 pub fn parse(message: &Message) -> Result<Query<'_>, Outcome> {
-    if message[6] != ICMPV6 || (message[40] != SOLICITATION && message[40] != ADVERTISEMENT) {
+    // Linux drops other versions behind the EtherType of IPv6 (ip6_rcv_core).
+    if message[0] >> 4 != 6
+        || message[6] != ICMPV6
+        || (message[40] != SOLICITATION && message[40] != ADVERTISEMENT)
+    {
         return Err(Outcome::Ignored);
     }
     if message[7] != 255 {
@@ -269,8 +273,8 @@ pub fn judge(
     }
     let Some(entry) = target else { return Outcome::NdUnknownTarget };
     let destination = ethernet::destination(macs);
-    let group = query.destination()[0] == 0xff
-        && addr::same(&destination, &addr::multicast_mac(query.destination()));
+    let group =
+        query.destination()[0] == 0xff && addr::same(&destination, &addr::multicast_mac(query.destination()));
     if !group && !addr::same(&destination, entry.mac()) {
         return Outcome::OtherDestination;
     }

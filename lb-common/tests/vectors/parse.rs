@@ -44,9 +44,7 @@ pub struct Case {
 /// How a frame lies in memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Buffers {
-    /// Short enough for one; each hook sees the same.
-    Any,
-    /// In one, although longer than a page: what a hook sees that linearises.
+    /// In one.
     One,
     /// In several: what native XDP sees.
     Several,
@@ -114,7 +112,11 @@ pub fn vectors() -> Result<Vectors, VectorError> {
             }
         }
         if let Some(done) = draft {
-            done.finish(&mut all).map_err(|reason| VectorError { file, line: text.lines().count(), reason })?;
+            done.finish(&mut all).map_err(|reason| VectorError {
+                file,
+                line: text.lines().count(),
+                reason,
+            })?;
         }
     }
     Ok(all)
@@ -129,7 +131,9 @@ impl Case {
     /// Keys and states of the IPv4 entries; `other` is any other link than `ifindex`.
     pub fn v4(&self, ifindex: u32, other: u32) -> Vec<(KeyV4, State)> {
         let entries = self.entries.iter().filter_map(|entry| match entry.addr {
-            IpAddr::V4(addr) => Some((KeyV4::new(entry.link(ifindex, other), entry.vlans, addr.octets()), entry.state)),
+            IpAddr::V4(addr) => {
+                Some((KeyV4::new(entry.link(ifindex, other), entry.vlans, addr.octets()), entry.state))
+            }
             IpAddr::V6(_) => None,
         });
         entries.collect()
@@ -138,7 +142,9 @@ impl Case {
     /// As [`Case::v4`], for IPv6.
     pub fn v6(&self, ifindex: u32, other: u32) -> Vec<(KeyV6, State)> {
         let entries = self.entries.iter().filter_map(|entry| match entry.addr {
-            IpAddr::V6(addr) => Some((KeyV6::new(entry.link(ifindex, other), entry.vlans, addr.octets()), entry.state)),
+            IpAddr::V6(addr) => {
+                Some((KeyV6::new(entry.link(ifindex, other), entry.vlans, addr.octets()), entry.state))
+            }
             IpAddr::V4(_) => None,
         });
         entries.collect()
@@ -149,6 +155,11 @@ impl Address {
     fn link(&self, ifindex: u32, other: u32) -> u32 {
         if self.other_link { other } else { ifindex }
     }
+}
+
+/// Bytes as they stand in the vectors, without blanks.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| format!("{text}{byte:02x}"))
 }
 
 /// The part of an id that is a number of the conformance table.
@@ -189,7 +200,7 @@ impl Draft {
             entries: None,
             agent: true,
             stripped: None,
-            buffers: Buffers::Any,
+            buffers: Buffers::One,
             senders: 0,
             truncate: Vec::new(),
             frame: None,
@@ -208,7 +219,6 @@ impl Draft {
                 &[p0, p1, t0, t1] => self.stripped = Some(([p0, p1], [t0, t1])),
                 _ => return Err("`stripped` takes a TPID and a TCI".to_owned()),
             },
-            ("buffers", "one") => self.buffers = Buffers::One,
             ("buffers", "several") => self.buffers = Buffers::Several,
             ("senders", _) => self.senders = number(rest)?,
             ("truncate", _) => self.truncate.push(truncate(rest)?),
@@ -243,7 +253,9 @@ impl Draft {
         };
         for (from, to, outcome) in &self.truncate {
             for len in *from..=*to {
-                let Some(cut) = case.frame.get(..len) else { return Err(format!("the frame has no {len} bytes")) };
+                let Some(cut) = case.frame.get(..len) else {
+                    return Err(format!("the frame has no {len} bytes"));
+                };
                 let title = format!("{}: {len} bytes", case.title);
                 let (id, frame) = (format!("{}.{len}", case.id), cut.to_vec());
                 all.cases.push(Case { id, title, frame, outcome: *outcome, ..case.clone() });

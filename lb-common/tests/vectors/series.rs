@@ -10,7 +10,7 @@ const IPV6_DESTINATION: usize = 38;
 const ICMPV6_CHECKSUM: usize = 56;
 const IPV6: [u8; 2] = [0x86, 0xdd];
 
-/// The frame and the reply of sender `number` in its series: 10.x.y.z, or fe80::x:y.
+/// The frame and the reply of sender `number` in its series: `10.x.y.z`, or `fe80::xx:yyzz`.
 ///
 /// The sender's hardware address stays: the number of senders is what the kernel's neighbour table can't hold.
 pub fn member(case: &Case, number: u32) -> Case {
@@ -30,7 +30,7 @@ pub fn member(case: &Case, number: u32) -> Case {
     member
 }
 
-/// Writes fe80::xx:yyzz at `at` and brings the checksum up to date (RFC 1624, equation 3).
+/// Writes `fe80::xx:yyzz` at `at` and brings the checksum up to date (RFC 1624, equation 3).
 fn sender_v6(frame: &mut [u8], at: usize, low: [u8; 3]) {
     let mut sender = [0; 16];
     sender[..2].copy_from_slice(&[0xfe, 0x80]);

@@ -59,7 +59,8 @@ impl Table {
                 (passed, wrong) => format!("FAILED ({wrong} of {})", passed as usize + wrong),
             };
             let remarks = row.remarks.join("; ");
-            let _infallible = writeln!(text, "{}", format!("{id}\t{}\t{result}\t{remarks}", self.level).trim_end());
+            let _infallible =
+                writeln!(text, "{}", format!("{id}\t{}\t{result}\t{remarks}", self.level).trim_end());
         }
         let folder = folder.join("conformance");
         let path = folder.join(format!("{}.tsv", self.level));

@@ -28,7 +28,11 @@ pub(super) fn for_name(name: &str) -> Option<libc::ifreq> {
 /// # Safety
 /// When `request` carries a pointer, it must point to memory that is laid out and as large as `operation` demands,
 /// writable, and not borrowed elsewhere during the call.
-pub(super) unsafe fn run(socket: &Socket, operation: Request, request: &mut libc::ifreq) -> Result<(), Errno> {
+pub(super) unsafe fn run(
+    socket: &Socket,
+    operation: Request,
+    request: &mut libc::ifreq,
+) -> Result<(), Errno> {
     // SAFETY: `request` is a valid ifreq; what it points to is the caller's promise.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), operation, std::ptr::from_mut(request)) };
     if result < 0 { Err(Errno::last()) } else { Ok(()) }

@@ -7,8 +7,8 @@
 use std::io;
 
 use rtnetlink::packet_core::{
-    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload, Parseable,
+    NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NetlinkDeserializable,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, Parseable,
 };
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::{Socket, protocols::NETLINK_ROUTE};
@@ -81,7 +81,10 @@ impl Netlink {
     /// All objects of the kind `request` asks for.
     ///
     /// A dump that the kernel marks as interrupted (`NLM_F_DUMP_INTR`) is repeated. A message that cannot be parsed is left out and logged.
-    pub(super) fn dump(&mut self, request: &RouteNetlinkMessage) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
+    pub(super) fn dump(
+        &mut self,
+        request: &RouteNetlinkMessage,
+    ) -> Result<Vec<RouteNetlinkMessage>, NetlinkError> {
         let mut objects = Vec::new();
         for _ in 0..DUMP_ATTEMPTS {
             let (found, interrupted) = self.dump_once(request)?;
@@ -254,7 +257,8 @@ impl<'a> Iterator for Messages<'a> {
         }
         let bytes = std::mem::take(&mut self.rest);
         let malformed = NetlinkError::Malformed { length: self.length };
-        let Ok(header) = NetlinkBuffer::new_checked(&bytes).and_then(|buffer| NetlinkHeader::parse(&buffer)) else {
+        let Ok(header) = NetlinkBuffer::new_checked(&bytes).and_then(|buffer| NetlinkHeader::parse(&buffer))
+        else {
             return Some(Err(malformed));
         };
         let length = header.length as usize;

@@ -101,8 +101,8 @@ fn root(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo();
     command.args(["test", "--package", "lb-test", "--package", "lb-userspace", "--no-fail-fast"]);
     command.args(["--lib", "--bins", "--tests", "--", "--ignored"]);
-    command.env("BARELB", workspace.target().join("release/barelb"));
-    command.env("BARELB_OBJECTS", objects::folder(workspace));
+    command.env("BARELB_BIN", workspace.target().join("release/barelb"));
+    command.env("BARELB_RIG_OBJECT", objects::rig(workspace));
     if !is_root() {
         let sudo = find_command("sudo").context("it needs root and there is no sudo: run it as root")?;
         if ask(Command::new(&sudo).args(["-n", "true"])).is_none() {

@@ -1,0 +1,191 @@
+//! Several Services and several passes.
+
+use super::*;
+
+type Services = BTreeMap<ServiceKey, ServiceSpec>;
+
+fn services(list: &[(&str, ServiceSpec)]) -> Services {
+    list.iter().map(|(name, spec)| (key(name), spec.clone())).collect()
+}
+
+/// Decisions as text: address or `-`, and the reason of an error.
+fn text(decisions: &BTreeMap<ServiceKey, Decision>) -> String {
+    let one = |(key, decision): (&ServiceKey, &Decision)| {
+        let held = decision.allocation.as_ref().map_or_else(|| "-".to_owned(), |a| a.addresses.to_string());
+        let error = decision.error.as_ref().map(|error| format!("!{}", error.reason())).unwrap_or_default();
+        format!("{}={held}{error}", key.name())
+    };
+    decisions.iter().map(one).collect::<Vec<_>>().join(" ")
+}
+
+fn small() -> Config {
+    config(&[raw("test", &["1.2.3.0/30", "1000::/126"])])
+}
+
+fn pass(allocator: &mut Allocator, services: &Services) -> String {
+    let decisions = allocator.reconcile(&Rules::default(), services, &BTreeMap::new());
+    check(allocator);
+    let result = text(&decisions);
+    let again = text(&allocator.reconcile(&Rules::default(), services, &BTreeMap::new()));
+    assert_eq!(result, again, "a second pass changes nothing");
+    result
+}
+
+#[test]
+fn two_services_that_ask_for_one_address() {
+    let both = services(&[("a", wanting("1.2.3.1")), ("b", wanting("1.2.3.1"))]);
+    let mut allocator = Allocator::new(&small());
+    assert_eq!(pass(&mut allocator, &both), "a=1.2.3.1 b=-!Taken", "the first by name");
+    let held_by_b = ServiceSpec { ingress: vec!["1.2.3.1".to_owned()], ..wanting("1.2.3.1") };
+    let both = services(&[("a", wanting("1.2.3.1")), ("b", held_by_b)]);
+    let decisions = allocate_all(&small(), &Rules::default(), &both, &BTreeMap::new());
+    assert_eq!(text(&decisions), "a=-!Taken b=1.2.3.1", "who holds it keeps it");
+    assert_eq!(
+        decisions[&key("a")].error.as_ref().unwrap().to_string(),
+        "1.2.3.1 is in use by Service test-ns1/b, and they can't share it: both need the annotation \
+         metallb.io/allow-shared-ip with one value"
+    );
+    let mut allocator = Allocator::new(&small());
+    pass(&mut allocator, &both);
+    let alone = services(&[("a", wanting("1.2.3.1"))]);
+    assert_eq!(pass(&mut allocator, &alone), "a=1.2.3.1", "the waiting one follows when it is free");
+}
+
+#[test]
+fn a_restart_keeps_every_address() {
+    let three = services(&[("a", spec()), ("b", spec()), ("c", spec())]);
+    let mut allocator = Allocator::new(&small());
+    assert_eq!(pass(&mut allocator, &three), "a=1.2.3.0 b=1.2.3.1 c=1.2.3.2");
+    let two = services(&[("b", spec()), ("c", spec())]);
+    assert_eq!(pass(&mut allocator, &two), "b=1.2.3.1 c=1.2.3.2");
+    // "a" is back, and "0" is new and before all others by name.
+    let four = services(&[("0", spec()), ("a", spec()), ("b", spec()), ("c", spec())]);
+    let restored = allocator.allocations().map(|(k, a)| (k.clone(), a.addresses)).collect();
+    let decisions = allocate_all(&small(), &Rules::default(), &four, &restored);
+    assert_eq!(text(&decisions), "0=1.2.3.0 a=1.2.3.3 b=1.2.3.1 c=1.2.3.2");
+    let in_status =
+        |name: &str, ip: &str| (name.to_owned(), ServiceSpec { ingress: vec![ip.to_owned()], ..spec() });
+    let statuses = [in_status("b", "1.2.3.1"), in_status("c", "1.2.3.2"), ("0".to_owned(), spec())];
+    let statuses = statuses.into_iter().map(|(name, spec)| (key(&name), spec)).collect();
+    let decisions = allocate_all(&small(), &Rules::default(), &statuses, &BTreeMap::new());
+    assert_eq!(text(&decisions), "0=1.2.3.0 b=1.2.3.1 c=1.2.3.2");
+}
+
+#[test]
+fn a_failed_request_never_strips_a_working_address() {
+    let mut allocator = Allocator::new(&small());
+    pass(&mut allocator, &services(&[("a", spec()), ("b", spec())]));
+    for (wish, expected) in [
+        (wanting("1.2.3.1"), "a=1.2.3.0!Taken b=1.2.3.1"),
+        (wanting("9.9.9.9"), "a=1.2.3.0!NotInAnyPool b=1.2.3.1"),
+        (wanting("nonsense"), "a=1.2.3.0!UnreadableWish b=1.2.3.1"),
+        (wanting("1000::"), "a=1.2.3.0!WishFamilies b=1.2.3.1"),
+        (annotate(spec(), &[("metallb.io/address-pool", "nowhere")]), "a=1.2.3.0!UnknownPool b=1.2.3.1"),
+        (wanting("1.2.3.3"), "a=1.2.3.3 b=1.2.3.1"),
+        (spec(), "a=1.2.3.3 b=1.2.3.1"),
+    ] {
+        assert_eq!(pass(&mut allocator, &services(&[("a", wish), ("b", spec())])), expected);
+    }
+}
+
+/// MetalLB does not wake the Service that waits for what another left (F18); this does.
+#[test]
+fn what_one_leaves_another_takes_in_the_same_pass() {
+    let mut allocator = Allocator::new(&small());
+    let waiting = services(&[("a", wanting("1.2.3.3")), ("b", wanting("1.2.3.3"))]);
+    assert_eq!(pass(&mut allocator, &waiting), "a=1.2.3.3 b=-!Taken");
+    let moving = services(&[("a", wanting("1.2.3.0")), ("b", wanting("1.2.3.3"))]);
+    assert_eq!(pass(&mut allocator, &moving), "a=1.2.3.0 b=1.2.3.3");
+    let before_by_name = services(&[("a", wanting("1.2.3.3")), ("b", wanting("1.2.3.1"))]);
+    assert_eq!(
+        pass(&mut allocator, &before_by_name),
+        "a=1.2.3.3 b=1.2.3.1",
+        "also against the order of names"
+    );
+}
+
+#[test]
+fn explicit_wishes_come_before_those_who_take_anything() {
+    let mut allocator = Allocator::new(&small());
+    let list = services(&[("a", spec()), ("b", wanting("1.2.3.0"))]);
+    assert_eq!(pass(&mut allocator, &list), "a=1.2.3.1 b=1.2.3.0");
+}
+
+/// F18: among sharers the one that changes has to move, and changing back does not move it back.
+#[test]
+fn the_sharer_that_changes_is_the_one_that_moves() {
+    for changed in ["a", "b"] {
+        let shared = |name: &str, key: &str| {
+            sharing(if name == changed { key } else { "k" }, if name == "a" { "tcp/1" } else { "tcp/2" }, "")
+        };
+        let two = |key: &str| services(&[("a", shared("a", key)), ("b", shared("b", key))]);
+        let mut allocator = Allocator::new(&small());
+        assert_eq!(pass(&mut allocator, &two("k")), "a=1.2.3.0 b=1.2.3.0");
+        let decisions = allocator.reconcile(&Rules::default(), &two("j"), &BTreeMap::new());
+        let expected = if changed == "a" { "a=1.2.3.1 b=1.2.3.0" } else { "a=1.2.3.0 b=1.2.3.1" };
+        assert_eq!(text(&decisions), expected);
+        assert!(matches!(decisions[&key(changed)].notices[..], [Notice::Cleared { .. }]));
+        assert_eq!(pass(&mut allocator, &two("k")), expected);
+    }
+}
+
+#[test]
+fn what_is_not_ours_is_left_alone_and_what_is_no_load_balancer_is_released() {
+    let mut allocator = Allocator::new(&small());
+    let classed = ServiceSpec { load_balancer_class: Some("other".to_owned()), ..spec() };
+    let list = services(&[("a", spec()), ("b", classed.clone())]);
+    assert_eq!(pass(&mut allocator, &list), "a=1.2.3.0");
+    let plain = ServiceSpec { service_type: ServiceType::Other, ..spec() };
+    assert_eq!(pass(&mut allocator, &services(&[("a", plain), ("b", spec())])), "a=- b=1.2.3.0");
+    assert_eq!(pass(&mut allocator, &services(&[("b", classed)])), "", "its class changed: released");
+    assert_eq!(allocator.allocations().count(), 0);
+}
+
+#[test]
+fn the_second_family_comes_and_goes_without_moving_the_first() {
+    use FamilyPolicy::{PreferDualStack, RequireDualStack, SingleStack};
+    let with = |policy| services(&[("a", families(spec(), &[Family::Ipv6], policy))]);
+    let mut allocator = Allocator::new(&config(&[raw("test", &["1000::/126"])]));
+    assert_eq!(pass(&mut allocator, &with(SingleStack)), "a=1000::");
+    let decisions = allocator.reconcile(&Rules::default(), &with(PreferDualStack), &BTreeMap::new());
+    let missing = Notice::OneFamilyOnly { missing: Family::Ipv4, pool: name("test") };
+    assert_eq!(decisions[&key("a")].notices, [missing]);
+    assert_eq!(
+        pass(&mut allocator, &with(RequireDualStack)),
+        "a=1000::!Exhausted",
+        "it keeps the one it has"
+    );
+    assert_eq!(allocator.reload(&small()), []);
+    assert_eq!(
+        pass(&mut allocator, &with(PreferDualStack)),
+        "a=1000::,1.2.3.0",
+        "added behind the first (F18)"
+    );
+    assert_eq!(pass(&mut allocator, &with(SingleStack)), "a=1000::", "and given back");
+}
+
+/// Two one-family pools do not add up (metallb.md, section 8), and a pool with both wins over an earlier one.
+#[test]
+fn both_families_come_from_one_pool() {
+    use FamilyPolicy::{PreferDualStack, RequireDualStack};
+    let with = |policy| services(&[("a", families(spec(), &[], policy))]);
+    let apart = [raw("v4", &["1.2.3.0/30"]), raw("v6", &["1000::/126"])];
+    let both = [raw("a", &["1.2.3.0/30"]), raw("b", &["1.2.4.0/30", "1000::/126"])];
+    for (pools, policy, expected) in [
+        (&apart, PreferDualStack, "a=1.2.3.0"),
+        (&apart, RequireDualStack, "a=-!Exhausted"),
+        (&both, PreferDualStack, "a=1.2.4.0,1000::"),
+        (&both, RequireDualStack, "a=1.2.4.0,1000::"),
+    ] {
+        assert_eq!(pass(&mut Allocator::new(&config(pools)), &with(policy)), expected);
+    }
+    let v6_first = services(&[("a", families(spec(), &[Family::Ipv6], PreferDualStack))]);
+    assert_eq!(pass(&mut Allocator::new(&config(&apart)), &v6_first), "a=1000::", "the first family first");
+}
+
+#[test]
+fn without_pools_everybody_waits() {
+    let decisions =
+        allocate_all(&Config::default(), &Rules::default(), &services(&[("a", spec())]), &BTreeMap::new());
+    assert_eq!(text(&decisions), "a=-!NoPools");
+}

@@ -1,0 +1,150 @@
+//! Requests for the VIPs of the plan, uniformly at random.
+//!
+//! Run by `BPF_PROG_RUN` with live frames, where XDP_TX means "out of the interface the frame is said to have
+//! come in by". The kernel recycles the pages, so what is in them is whatever the last use left: every byte of
+//! the frame is written each time.
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::helpers::bpf_ktime_get_ns;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+
+use crate::layout::{ARP_LEN, Generator, LATENCY, NEIGHBOUR, NS_LEN, Plan, UNICAST};
+use crate::maps;
+use crate::packet::Packet;
+
+/// One frame per call, or none (XDP_DROP) while the next is not yet due.
+#[xdp(frags)]
+pub(crate) fn rig_generator(ctx: XdpContext) -> u32 {
+    let (Some(plan), Some(state)) = (maps::plan(), maps::generator()) else { return xdp_action::XDP_ABORTED };
+    let now = if plan.interval_ns != 0 || plan.flags & LATENCY != 0 {
+        // SAFETY: a helper without arguments.
+        unsafe { bpf_ktime_get_ns() }
+    } else {
+        0
+    };
+    if plan.interval_ns != 0 {
+        if now < state.due_ns {
+            return xdp_action::XDP_DROP;
+        }
+        state.due_ns += plan.interval_ns;
+    }
+    let good = plan.good_every <= 1 || state.sent % u64::from(plan.good_every) == 0;
+    let requester = (state.good % u64::from(plan.requesters)) as u32;
+    if good && plan.flags & LATENCY != 0 && let Some(asked) = maps::asked_ns(requester) {
+        state.unanswered += u64::from(*asked != 0);
+        *asked = now;
+    }
+    if !write(Packet::of_xdp(ctx.ctx), plan, state, requester, good) {
+        return xdp_action::XDP_ABORTED;
+    }
+    state.sent += 1;
+    state.good += u64::from(good);
+    xdp_action::XDP_TX
+}
+
+/// Writes a request and runs the program under test on it: `repeat` of `BPF_PROG_RUN` does not restore the
+/// frame between rounds, so without this all rounds but the first would see an answer.
+#[xdp(frags)]
+pub(crate) fn rig_replay(ctx: XdpContext) -> u32 {
+    let (Some(plan), Some(state)) = (maps::plan(), maps::generator()) else { return xdp_action::XDP_ABORTED };
+    let requester = (state.good % u64::from(plan.requesters)) as u32;
+    if !write(Packet::of_xdp(ctx.ctx), plan, state, requester, plan.good_every != 0) {
+        return xdp_action::XDP_ABORTED;
+    }
+    state.good += 1;
+    // SAFETY: the map holds XDP programs.
+    unsafe { maps::targets().tail_call(&ctx, 0) };
+    xdp_action::XDP_ABORTED
+}
+
+/// The next request; false when the frame is too short.
+#[inline(always)]
+fn write(packet: Packet, plan: &Plan, state: &mut Generator, requester: u32, good: bool) -> bool {
+    let (range, base) = if good { (plan.vips, plan.vip_base) } else { (1 << 22, plan.stranger_base) };
+    let random = (next(state) >> 32) * u64::from(range) >> 32;
+    let target = base.wrapping_add(random as u32).to_be();
+    let requester = plan.requester_base.wrapping_add(requester).to_be();
+    if plan.flags & NEIGHBOUR == 0 {
+        arp(packet, plan, target, requester)
+    } else {
+        solicitation(packet, plan, target, requester)
+    }
+}
+
+/// xorshift64.
+#[inline(always)]
+fn next(state: &mut Generator) -> u64 {
+    let mut random = state.random;
+    random ^= random << 13;
+    random ^= random >> 7;
+    random ^= random << 17;
+    state.random = random;
+    random
+}
+
+/// Sender address at byte 28, target address at 38.
+#[inline(always)]
+fn arp(packet: Packet, plan: &Plan, target: u32, requester: u32) -> bool {
+    if !packet.has(ARP_LEN) {
+        return false;
+    }
+    let (template, target) = (&plan.request, u64::from(target));
+    // SAFETY: 60 bytes are there.
+    unsafe {
+        packet.store(0, template[0]);
+        packet.store(8, template[1]);
+        packet.store(16, template[2]);
+        packet.store(24, template[3] | u64::from(requester) << 32);
+        packet.store(32, template[4] | target << 48);
+        packet.store(40, target >> 16);
+        packet.store(48, 0_u64);
+        packet.store(56, 0_u32);
+    }
+    true
+}
+
+/// The last four bytes of the source lie at byte 34, of the destination at 50, of the target at 74.
+#[inline(always)]
+fn solicitation(packet: Packet, plan: &Plan, target: u32, requester: u32) -> bool {
+    if !packet.has(NS_LEN) {
+        return false;
+    }
+    let template = &plan.request;
+    let (target, requester) = (u64::from(target), u64::from(requester));
+    let mut sum = u64::from(plan.sum) + halves(requester) + halves(target);
+    let (mac, destination);
+    if plan.flags & UNICAST != 0 {
+        (mac, destination) = (0, target << 16);
+        sum += halves(target);
+    } else {
+        // The group has the last three bytes of the target, and so has the address it maps to.
+        let group = target & 0xffff_ff00;
+        (mac, destination) = (group << 16, group << 16);
+        sum += halves(group);
+    }
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    // SAFETY: 86 bytes are there.
+    unsafe {
+        packet.store(0, template[0] | mac);
+        packet.store(8, template[1]);
+        packet.store(16, template[2]);
+        packet.store(24, template[3]);
+        packet.store(32, template[4] | requester << 16);
+        packet.store(40, template[5]);
+        packet.store(48, template[6] | destination);
+        packet.store(56, template[7] | (!sum & 0xffff));
+        packet.store(64, template[8]);
+        packet.store(72, template[9] | target << 16);
+        packet.store(80, template[10] as u32);
+        packet.store(84, (template[10] >> 32) as u16);
+    }
+    true
+}
+
+/// The two 16-bit words of a 32-bit one, added.
+#[inline(always)]
+fn halves(word: u64) -> u64 {
+    (word & 0xffff) + (word >> 16)
+}

@@ -1,0 +1,62 @@
+//! What one look-up in a hash map costs: many in a run, over the keys that are there, in random order.
+
+use aya_ebpf::bindings::xdp_action;
+use aya_ebpf::macros::xdp;
+use aya_ebpf::programs::XdpContext;
+use lb_common::abi::{KeyV4, KeyV6, Vlans};
+
+use crate::layout::LOOKUPS;
+use crate::maps;
+
+/// Only makes the keys; the time to subtract.
+#[xdp(frags)]
+pub(crate) fn rig_keys_v4(_: XdpContext) -> u32 {
+    run(|index| core::hint::black_box(v4(index)).addr()[3] != 0)
+}
+
+/// Makes keys and looks them up.
+#[xdp(frags)]
+pub(crate) fn rig_lookup_v4(_: XdpContext) -> u32 {
+    run(|index| maps::has_v4(&v4(index)))
+}
+
+/// Only makes the keys; the time to subtract.
+#[xdp(frags)]
+pub(crate) fn rig_keys_v6(_: XdpContext) -> u32 {
+    run(|index| core::hint::black_box(v6(index)).addr()[15] != 0)
+}
+
+/// Makes keys and looks them up.
+#[xdp(frags)]
+pub(crate) fn rig_lookup_v6(_: XdpContext) -> u32 {
+    run(|index| maps::has_v6(&v6(index)))
+}
+
+/// XDP_PASS when every look-up found its key.
+#[inline(always)]
+fn run(found: impl Fn(u32) -> bool) -> u32 {
+    let (Some(plan), Some(state)) = (maps::plan(), maps::generator()) else { return xdp_action::XDP_ABORTED };
+    let mut random = state.random;
+    let mut hits = 0_u32;
+    let mut i = 0;
+    while i < LOOKUPS {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        hits += u32::from(found(((random >> 32) * u64::from(plan.vips) >> 32) as u32));
+        i += 1;
+    }
+    state.random = random;
+    if hits == LOOKUPS { xdp_action::XDP_PASS } else { xdp_action::XDP_DROP }
+}
+
+#[inline(always)]
+fn v4(index: u32) -> KeyV4 {
+    KeyV4::new(1, Vlans::UNTAGGED, (0x0a40_0000 + index).to_be_bytes())
+}
+
+#[inline(always)]
+fn v6(index: u32) -> KeyV6 {
+    let [a, b, c, d] = index.to_be_bytes();
+    KeyV6::new(1, Vlans::UNTAGGED, [0x20, 1, 0xd, 0xb8, 0, 1, 0, 0, 0, 0, 0, 0, a, b, c, d])
+}

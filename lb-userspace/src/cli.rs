@@ -1,0 +1,74 @@
+//! The command line: one file per verb.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+pub mod agent;
+pub mod check;
+pub mod detach;
+pub mod inspect;
+pub mod trace;
+
+/// Layer-2 load balancer for bare-metal Kubernetes: ARP and neighbour discovery answered in XDP.
+#[derive(Debug, Parser)]
+#[command(name = "barelb", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Announce addresses from this node.
+    Agent(Box<agent::Agent>),
+    /// Show entries, counters, deadlines, mode, pins and problems of this node.
+    Inspect(inspect::Inspect),
+    /// Say whether this node is fit to announce, and what to change if not.
+    Check(check::Check),
+    /// Follow events and sampled requests for an address.
+    Trace(trace::Trace),
+    /// Remove programs and pins from this node.
+    Detach(detach::Detach),
+}
+
+/// Where an agent keeps what outlives it.
+#[derive(Clone, Debug, Args)]
+pub struct Places {
+    /// BPF file system that holds the pinned maps and links; `barelb` is a folder in it.
+    #[arg(long, env = "LB_BPFFS", value_name = "DIR", default_value = "/sys/fs/bpf")]
+    pub bpffs: PathBuf,
+    /// Folder for the agent's admin socket and its memory.
+    #[arg(long, env = "LB_STATE_DIR", value_name = "DIR", default_value = "/run/barelb")]
+    pub state_dir: PathBuf,
+}
+
+/// How a reading verb prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// Tables for people.
+    #[default]
+    Table,
+    /// The same with more columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+}
+
+impl Cli {
+    /// Runs the verb.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        match self.command {
+            Command::Agent(verb) => verb.run(),
+            Command::Inspect(verb) => verb.run(),
+            Command::Check(verb) => verb.run(),
+            Command::Trace(verb) => verb.run(),
+            Command::Detach(verb) => verb.run(),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What answers on the wire, behind one trait: the agent says what the table should hold and until when it is
+//! valid; [`ebpf`] makes the kernel do it, [`memory`] is a double with the same semantics for tests.
+//!
+//! Invariants, pinned by the contract test that runs against both:
+//! * [`Dataplane::actual`] is read back, never remembered: what somebody else changed shows up.
+//! * [`Dataplane::apply`] removes before it adds, and when it returns no removed entry is answered.
+//! * Nothing is answered after [`Dataplane::valid_until`], whatever happens to the agent.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use lb_core::ids::LinkId;
+use lb_core::plan::{Changes, Entry, Target};
+use serde::Serialize;
+
+pub mod ebpf;
+pub mod memory;
+pub mod mode;
+
+pub use mode::{Mode, ModeChoice};
+
+/// The table, its deadline and the links it is attached to.
+pub trait Dataplane {
+    /// What the table holds now.
+    fn actual(&mut self) -> Result<BTreeMap<Target, Entry>, DataplaneError>;
+
+    /// Cheap test whether the table still holds what the last [`Dataplane::actual`] and [`Dataplane::apply`] left.
+    fn is_untouched(&mut self) -> Result<bool, DataplaneError>;
+
+    /// Makes the changes, removals first. Entries for which there is no room are returned.
+    fn apply(&mut self, changes: &Changes, now_ns: u64) -> Result<Vec<Target>, DataplaneError>;
+
+    /// When the table falls silent, nanoseconds of `CLOCK_BOOTTIME`.
+    fn valid_until(&mut self) -> Result<u64, DataplaneError>;
+
+    /// Moves that time.
+    fn set_valid_until(&mut self, boot_ns: u64) -> Result<(), DataplaneError>;
+
+    /// Attaches to exactly these links; says what became of each.
+    fn attach(&mut self, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeMap<LinkId, Attachment>;
+}
+
+/// What decides how a link is attached to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// Interface name, for messages and for the tcx hook.
+    pub name: String,
+    /// Driver name (`ethtool -i`), empty when unknown.
+    pub driver: String,
+    /// The hardware may take VLAN tags off before XDP sees the frame.
+    pub strips_tags: bool,
+    /// The driver has shown that it loses what XDP sends.
+    pub loses_native: bool,
+    /// Program ids the link has in native and in generic mode, from netlink.
+    pub xdp: (Option<u32>, Option<u32>),
+}
+
+/// What became of a link.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Attachment {
+    /// Interface name.
+    pub name: String,
+    /// How it is attached, if it is.
+    pub mode: Option<Mode>,
+    /// Modes that were not used, with the reason for each.
+    pub refused: Vec<Refusal>,
+}
+
+/// Why a mode was not used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The mode.
+    pub mode: Mode,
+    /// The reason, for people.
+    pub reason: String,
+}
+
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.mode {
+            Some(mode) => write!(f, "{}: {mode}", self.name)?,
+            None => write!(f, "{}: not attached", self.name)?,
+        }
+        for refusal in &self.refused {
+            write!(f, "; not {}: {}", refusal.mode, refusal.reason)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why the data plane could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum DataplaneError {
+    /// The binary was built without the BPF object.
+    #[error("this binary holds no BPF program: build it with `cargo xtask build`")]
+    NoObject,
+    /// `--bpffs` is not a BPF file system.
+    #[error("{path} is not a mounted BPF file system: run `mount -t bpf bpf {path}` on the node")]
+    NoBpffs {
+        /// The folder.
+        path: String,
+    },
+    /// A pin can't be made, renamed or removed.
+    #[error("can't {action} {path}; is the BPF file system mounted read-only?")]
+    Pin {
+        /// What was tried.
+        action: &'static str,
+        /// The pin.
+        path: String,
+        /// The refusal.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The kernel or its verifier refused the object.
+    #[error(
+        "the kernel refused the BPF object; needed are CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and a kernel from 5.15"
+    )]
+    Load(#[source] Box<aya::EbpfError>),
+    /// The kernel or its verifier refused a program.
+    #[error(
+        "the kernel refused program {program}; needed are CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON, and a kernel from 5.15"
+    )]
+    Program {
+        /// Its name in the object.
+        program: &'static str,
+        /// The refusal, with the verifier's log.
+        #[source]
+        source: Box<aya::programs::ProgramError>,
+    },
+    /// A map or program is missing from the object: another build's.
+    #[error("the BPF object has no {name}: it is not of this version")]
+    Missing {
+        /// Its name.
+        name: &'static str,
+    },
+    /// A map can't be used.
+    #[error("can't use BPF map {map}")]
+    Map {
+        /// Its name.
+        map: &'static str,
+        /// The refusal.
+        #[source]
+        source: Box<aya::maps::MapError>,
+    },
+    /// A system call on a map failed.
+    #[error("can't {action} BPF map {map}")]
+    Syscall {
+        /// What was tried.
+        action: &'static str,
+        /// The map.
+        map: &'static str,
+        /// The refusal.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Links that have an entry; nothing else is attached to.
+pub fn links_of(entries: &BTreeMap<Target, Entry>) -> BTreeSet<LinkId> {
+    entries.keys().map(|target| target.link).collect()
+}

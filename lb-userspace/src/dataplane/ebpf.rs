@@ -1,0 +1,316 @@
+//! The data plane in the kernel: pinned maps, pinned links, and the programs between them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use aya::Ebpf;
+use aya::maps::{Array, Map, MapData, RingBuf};
+use lb_common::abi;
+use lb_core::ids::LinkId;
+use lb_core::plan::{Changes, Entry, Target};
+
+use super::{Attachment, Dataplane, DataplaneError, LinkFacts, ModeChoice};
+
+mod attach;
+mod batch;
+mod counts;
+mod events;
+mod object;
+mod pins;
+mod slots;
+mod table;
+mod view;
+
+pub use counts::{CounterMaps, Counts, Requester, counters_bytes};
+pub use events::{Event, Events, Kind};
+pub use object::{TCX, XDP_FRAGS, XDP_PLAIN, is_embedded, kernel_has_tcx};
+pub use pins::Pins;
+pub use table::{Row, Rows, Table};
+pub use view::View;
+
+use slots::Slots;
+
+/// How the kernel side is set up.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Size of the maps.
+    pub max_vips: u32,
+    /// `--xdp-mode`.
+    pub mode: ModeChoice,
+}
+
+/// The real data plane.
+pub struct KernelDataplane {
+    ebpf: Ebpf,
+    pins: Pins,
+    settings: Settings,
+    table: Table,
+    counters: CounterMaps,
+    agent: Array<MapData, abi::Agent>,
+    flags: u32,
+    slots: Slots,
+    /// What the table held when it was last read or written.
+    rows: BTreeMap<Target, Row>,
+    digest: u64,
+    /// The maps are new and no link runs programs over them yet.
+    staged: bool,
+    /// Nothing has been attached by this process yet.
+    fresh: bool,
+    attached: BTreeMap<LinkId, (LinkFacts, Attachment)>,
+}
+
+impl KernelDataplane {
+    /// Opens the pinned maps, or makes new ones. Nothing that answers now changes by it.
+    pub fn open(bpffs: &Path, settings: Settings) -> Result<Self, DataplaneError> {
+        let pins = Pins::new(bpffs);
+        pins.create()?;
+        pins.recover()?;
+        let adopt = pins::is_complete(&pins.maps(), settings.max_vips);
+        // Maps of another size, or none: made beside what is there, which goes on answering.
+        let staged = !adopt;
+        let dir = if adopt { pins.maps() } else { pins.staging() };
+        if staged {
+            pins::remove_set(&dir)?;
+        }
+        std::fs::create_dir_all(&dir).map_err(pins::failed("create", &dir))?;
+        let mut ebpf = object::load(&dir, settings.max_vips)?;
+        let table = Table::new(hash_map(&mut ebpf, abi::VIPS_V4)?, hash_map(&mut ebpf, abi::VIPS_V6)?);
+        let counters = CounterMaps::new(typed(&mut ebpf, abi::COUNTERS)?, typed(&mut ebpf, abi::OUTCOMES)?);
+        let agent: Array<MapData, abi::Agent> = typed(&mut ebpf, abi::AGENT)?;
+        let mut dataplane = Self {
+            ebpf,
+            pins,
+            settings,
+            table,
+            counters,
+            agent,
+            flags: 0,
+            slots: Slots::new(0, &BTreeSet::new()),
+            rows: BTreeMap::new(),
+            digest: 0,
+            staged,
+            fresh: true,
+            attached: BTreeMap::new(),
+        };
+        if staged {
+            dataplane.carry_over()?;
+        }
+        dataplane.reread()?;
+        Ok(dataplane)
+    }
+
+    /// The ring buffer of events. There is one consumer: call it once.
+    pub fn take_events(&mut self) -> Result<Events, DataplaneError> {
+        Ok(Events::new(typed::<RingBuf<MapData>>(&mut self.ebpf, abi::EVENTS)?))
+    }
+
+    /// Counters and outcomes.
+    pub fn counters(&self) -> &CounterMaps {
+        &self.counters
+    }
+
+    /// Rows as last read or written.
+    pub fn rows(&self) -> &BTreeMap<Target, Row> {
+        &self.rows
+    }
+
+    /// Switches sampled requests on or off, from the next [`Dataplane::set_valid_until`] on.
+    pub fn set_trace(&mut self, on: bool) {
+        self.flags = if on { abi::AGENT_TRACE } else { 0 };
+    }
+
+    /// Folders and files.
+    pub fn pins(&self) -> &Pins {
+        &self.pins
+    }
+
+    /// Detaches from every link and removes all pins.
+    pub fn withdraw(&mut self) -> Result<(), DataplaneError> {
+        self.attached.clear();
+        self.pins.remove_all()
+    }
+
+    /// Fills new maps from those of another size: they answer the same when the links are switched to them.
+    fn carry_over(&mut self) -> Result<(), DataplaneError> {
+        let Ok(old) = View::open(self.pins.root()) else { return Ok(()) };
+        let rows: Vec<(Target, Row)> = old.table.read()?.rows.into_iter().collect();
+        let kept = rows.into_iter().take(self.settings.max_vips as usize);
+        let mut slots = BTreeMap::new();
+        let rows: Vec<(Target, Row)> = (0..self.settings.max_vips)
+            .zip(kept)
+            .map(|(slot, (target, row))| {
+                slots.insert(row.slot, slot);
+                (target, Row { slot, ..row })
+            })
+            .collect();
+        old.counters.copy_to(&mut self.counters, &slots)?;
+        self.table.write(&rows)?;
+        let valid_until = old.agent()?.valid_until_ns;
+        self.set_valid_until(valid_until)
+    }
+
+    fn reread(&mut self) -> Result<Rows, DataplaneError> {
+        let mut read = self.table.read()?;
+        if !read.odd_v4.is_empty() || !read.odd_v6.is_empty() {
+            tracing::warn!(
+                v4 = read.odd_v4.len(),
+                v6 = read.odd_v6.len(),
+                "removing map entries that make no sense"
+            );
+            self.table.remove_keys(&read.odd_v4, &read.odd_v6)?;
+            read = self.table.read()?;
+        }
+        self.rows.clone_from(&read.rows);
+        self.digest = read.digest;
+        let used = read.rows.values().map(|row| row.slot).collect();
+        self.slots = Slots::new(self.settings.max_vips, &used);
+        Ok(read)
+    }
+
+    /// Gives each new target a slot, zeroed; targets without one are returned.
+    fn place(
+        &mut self,
+        changes: &Changes,
+        now_ns: u64,
+    ) -> Result<(Vec<(Target, Row)>, Vec<Target>), DataplaneError> {
+        let (mut rows, mut new, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+        for (target, entry) in &changes.upsert {
+            let slot = match self.rows.get(target) {
+                Some(row) => Some(row.slot),
+                None => self.slots.take(now_ns).inspect(|slot| new.push(*slot)),
+            };
+            match slot {
+                Some(slot) => rows.push((*target, Row { entry: *entry, slot })),
+                None => left_out.push(*target),
+            }
+        }
+        self.counters.clear(&new)?;
+        Ok((rows, left_out))
+    }
+
+    /// Pins the programs beside the maps, so that a later agent can tell which set is live.
+    fn pin_programs(&mut self) -> Result<(), DataplaneError> {
+        let dir = if self.staged { self.pins.staging() } else { self.pins.maps() };
+        for name in pins::PROGRAMS {
+            let path = dir.join(name);
+            drop(std::fs::remove_file(&path));
+            let result = match name {
+                "prog_tcx" if !kernel_has_tcx() => continue,
+                "prog_tcx" => object::tcx(&mut self.ebpf)?.pin(&path),
+                _ => object::xdp(&mut self.ebpf)?.pin(&path),
+            };
+            result.map_err(|error| pins::failed("pin a program to", &path)(std::io::Error::other(error)))?;
+        }
+        Ok(())
+    }
+
+    /// Ends what a start began: the links run our programs now, so other sets of maps can go.
+    fn settle(&mut self) -> Result<(), DataplaneError> {
+        if self.staged {
+            self.pins.promote()?;
+            self.staged = false;
+        }
+        self.pins.remove_other_versions()
+    }
+
+    fn attach_one(&mut self, link: LinkId, facts: &LinkFacts) -> Attachment {
+        if let Some((known, attachment)) = self.attached.get(&link)
+            && attachment.mode.is_some()
+            && same_but_programs(known, facts)
+            && self.pins.link(link).exists()
+        {
+            return attachment.clone();
+        }
+        let (ebpf, pins, choice) = (&mut self.ebpf, &self.pins, self.settings.mode);
+        let attachment = attach::Attach { ebpf, pins, choice, link, facts }.run();
+        if attachment.mode.is_some() {
+            tracing::info!(%attachment, "attached");
+        } else if self.attached.get(&link).is_none_or(|(_, before)| *before != attachment) {
+            tracing::error!(%attachment, "can't attach");
+        }
+        self.attached.insert(link, (facts.clone(), attachment.clone()));
+        attachment
+    }
+}
+
+/// Facts that decide the mode are the same. Which programs are attached changes by our own doing.
+fn same_but_programs(a: &LinkFacts, b: &LinkFacts) -> bool {
+    (&a.name, &a.driver, a.strips_tags, a.loses_native) == (&b.name, &b.driver, b.strips_tags, b.loses_native)
+}
+
+impl Dataplane for KernelDataplane {
+    fn actual(&mut self) -> Result<BTreeMap<Target, Entry>, DataplaneError> {
+        if self.table.digest()? != self.digest {
+            self.reread()?;
+        }
+        Ok(self.rows.iter().map(|(target, row)| (*target, row.entry)).collect())
+    }
+
+    fn is_untouched(&mut self) -> Result<bool, DataplaneError> {
+        Ok(self.table.digest()? == self.digest)
+    }
+
+    fn apply(&mut self, changes: &Changes, now_ns: u64) -> Result<Vec<Target>, DataplaneError> {
+        self.table.remove(&changes.remove)?;
+        for target in &changes.remove {
+            if let Some(row) = self.rows.remove(target) {
+                self.slots.release(row.slot, now_ns);
+            }
+        }
+        let (rows, left_out) = self.place(changes, now_ns)?;
+        self.table.write(&rows)?;
+        self.rows.extend(rows);
+        self.digest = self.table.digest()?;
+        Ok(left_out)
+    }
+
+    fn valid_until(&mut self) -> Result<u64, DataplaneError> {
+        Ok(self.agent.get(&0, 0).map_err(agent_map)?.valid_until_ns)
+    }
+
+    fn set_valid_until(&mut self, boot_ns: u64) -> Result<(), DataplaneError> {
+        let agent = abi::Agent { valid_until_ns: boot_ns, flags: self.flags, pad: 0 };
+        self.agent.set(0, agent, 0).map_err(agent_map)
+    }
+
+    fn attach(&mut self, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeMap<LinkId, Attachment> {
+        if self.fresh
+            && let Err(error) = self.pin_programs()
+        {
+            tracing::warn!(%error, "can't pin the programs");
+        }
+        let result = links.iter().map(|(link, facts)| (*link, self.attach_one(*link, facts))).collect();
+        for link in self.pins.links().into_iter().filter(|link| !links.contains_key(link)) {
+            self.attached.remove(&link);
+            if let Err(error) = self.pins.remove_link(link) {
+                tracing::warn!(%error, link = link.0, "can't detach");
+            }
+        }
+        if self.fresh {
+            match self.settle() {
+                Ok(()) => self.fresh = false,
+                Err(error) => tracing::warn!(%error, "can't remove the maps of an agent before"),
+            }
+        }
+        result
+    }
+}
+
+fn agent_map(source: aya::maps::MapError) -> DataplaneError {
+    DataplaneError::Map { map: abi::AGENT, source: Box::new(source) }
+}
+
+fn hash_map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataplaneError> {
+    match ebpf.take_map(name) {
+        Some(Map::HashMap(data)) => Ok(data),
+        _ => Err(DataplaneError::Missing { name }),
+    }
+}
+
+fn typed<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DataplaneError>
+where
+    T: TryFrom<Map, Error = aya::maps::MapError>,
+{
+    let map = ebpf.take_map(name).ok_or(DataplaneError::Missing { name })?;
+    T::try_from(map).map_err(|source| DataplaneError::Map { map: name, source: Box::new(source) })
+}

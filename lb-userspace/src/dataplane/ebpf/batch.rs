@@ -1,0 +1,119 @@
+//! The batch operations of bpf(2) (kernel 5.6), which aya does not wrap: whole maps in a few system calls.
+#![expect(unsafe_code, reason = "one system call with pointers")]
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use aya::Pod;
+
+const BPF_MAP_LOOKUP_BATCH: libc::c_int = 24;
+const BPF_MAP_UPDATE_BATCH: libc::c_int = 26;
+const BPF_MAP_DELETE_BATCH: libc::c_int = 27;
+
+/// Entries per call. Larger than the fullest bucket of a hash map, which must fit into one call.
+const CHUNK: usize = 4096;
+
+/// `union bpf_attr`, member `batch` (linux/bpf.h).
+#[repr(C)]
+#[derive(Default)]
+struct Batch {
+    in_batch: u64,
+    out_batch: u64,
+    keys: u64,
+    values: u64,
+    count: u32,
+    map_fd: u32,
+    elem_flags: u64,
+    flags: u64,
+}
+
+/// Calls `each` with every entry. `width` = bytes of one value (for a per-CPU map: of all CPUs together).
+pub(super) fn read(
+    map: BorrowedFd<'_>,
+    key_size: usize,
+    width: usize,
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> io::Result<()> {
+    let mut keys = vec![0_u8; CHUNK * key_size];
+    let mut values = vec![0_u8; CHUNK * width];
+    // Hash maps continue at a bucket number, arrays at a key of 4 bytes.
+    let mut position = 0_u32;
+    let mut started = false;
+    loop {
+        let mut next = 0_u32;
+        let mut batch = Batch {
+            in_batch: if started { std::ptr::from_ref(&position) as u64 } else { 0 },
+            out_batch: std::ptr::from_mut(&mut next) as u64,
+            keys: keys.as_mut_ptr() as u64,
+            values: values.as_mut_ptr() as u64,
+            count: u32::try_from(CHUNK).unwrap_or(u32::MAX),
+            map_fd: descriptor(map),
+            ..Batch::default()
+        };
+        let result = call(BPF_MAP_LOOKUP_BATCH, &mut batch);
+        let last = match result {
+            Ok(()) => false,
+            // The end of the map; the count still says how many entries came with it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
+            Err(error) => return Err(error),
+        };
+        let count = (batch.count as usize).min(CHUNK);
+        for (key, value) in keys.chunks_exact(key_size).zip(values.chunks_exact(width)).take(count) {
+            each(key, value);
+        }
+        if last {
+            return Ok(());
+        }
+        (position, started) = (next, true);
+    }
+}
+
+/// Inserts or replaces entries.
+pub(super) fn update<K: Pod, V: Pod>(map: BorrowedFd<'_>, keys: &[K], values: &[V]) -> io::Result<()> {
+    for (keys, values) in keys.chunks(CHUNK).zip(values.chunks(CHUNK)) {
+        let mut batch = Batch {
+            keys: keys.as_ptr() as u64,
+            values: values.as_ptr() as u64,
+            count: u32::try_from(keys.len().min(values.len())).unwrap_or(u32::MAX),
+            map_fd: descriptor(map),
+            ..Batch::default()
+        };
+        call(BPF_MAP_UPDATE_BATCH, &mut batch)?;
+    }
+    Ok(())
+}
+
+/// Removes entries; one that is not there is no error.
+pub(super) fn delete<K: Pod>(map: BorrowedFd<'_>, keys: &[K]) -> io::Result<()> {
+    let mut rest = keys;
+    while !rest.is_empty() {
+        let chunk = rest.len().min(CHUNK);
+        let mut batch = Batch {
+            keys: rest.as_ptr() as u64,
+            count: u32::try_from(chunk).unwrap_or(u32::MAX),
+            map_fd: descriptor(map),
+            ..Batch::default()
+        };
+        match call(BPF_MAP_DELETE_BATCH, &mut batch) {
+            Ok(()) => rest = &rest[chunk..],
+            // The kernel stops at the first key that is not there; go on behind it.
+            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => {
+                rest = &rest[(batch.count as usize + 1).min(rest.len())..];
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn descriptor(map: BorrowedFd<'_>) -> u32 {
+    map.as_raw_fd().cast_unsigned()
+}
+
+fn call(command: libc::c_int, batch: &mut Batch) -> io::Result<()> {
+    let size = size_of::<Batch>();
+    // SAFETY: `batch` is a valid attribute of this size, and its pointers address buffers that hold `count` keys and
+    // values of the sizes the map was created with (checked when it was opened) and outlive the call.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(batch), size) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

@@ -1,0 +1,130 @@
+//! Counters as people read them: per-CPU values brought together.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+
+use aya::maps::{MapData, PerCpuArray, PerCpuValues};
+use aya::util::nr_cpus;
+use lb_common::abi::{self, Counters};
+use lb_common::addr::Address;
+use lb_common::outcome::Outcome;
+use lb_core::ids::Mac;
+use serde::Serialize;
+
+use super::super::DataplaneError;
+
+/// What one address has seen since it has its slot.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Counts {
+    /// Requests and solicitations, answered or not.
+    pub requests: u64,
+    /// Answers sent.
+    pub replies: u64,
+    /// ARP probes and duplicate address detection, among the requests.
+    pub probes: u64,
+    /// Frames in which another station claimed the address.
+    pub conflicts: u64,
+    /// When it was last asked for, nanoseconds of `CLOCK_BOOTTIME`; 0 = never.
+    pub last_seen_ns: u64,
+    /// Who asked last.
+    pub requester: Option<Requester>,
+}
+
+/// A station that asked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Requester {
+    /// Its hardware address.
+    #[serde(serialize_with = "as_text")]
+    pub mac: Mac,
+    /// Its address; unspecified for a probe.
+    pub ip: IpAddr,
+}
+
+fn as_text<S: serde::Serializer>(mac: &Mac, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(mac)
+}
+
+/// The address in a field for both families.
+pub fn address(address: Address) -> IpAddr {
+    Ipv6Addr::from(address.octets()).to_canonical()
+}
+
+impl Counts {
+    fn add(&mut self, cpu: &Counters) {
+        self.requests += cpu.requests;
+        self.replies += cpu.replies;
+        self.probes += cpu.probes;
+        self.conflicts += cpu.conflicts;
+        if cpu.last_seen_ns > self.last_seen_ns {
+            self.last_seen_ns = cpu.last_seen_ns;
+            self.requester = Some(Requester { mac: Mac(cpu.requester_mac), ip: address(cpu.requester) });
+        }
+    }
+}
+
+/// The maps `COUNTERS` and `OUTCOMES`.
+pub struct CounterMaps {
+    counters: PerCpuArray<MapData, Counters>,
+    outcomes: PerCpuArray<MapData, u64>,
+}
+
+impl CounterMaps {
+    pub(super) fn new(counters: PerCpuArray<MapData, Counters>, outcomes: PerCpuArray<MapData, u64>) -> Self {
+        Self { counters, outcomes }
+    }
+
+    /// Counts of one slot.
+    pub fn slot(&self, slot: u32) -> Result<Counts, DataplaneError> {
+        let values = self.counters.get(&slot, 0).map_err(failed(abi::COUNTERS))?;
+        let mut counts = Counts::default();
+        values.iter().for_each(|cpu| counts.add(cpu));
+        Ok(counts)
+    }
+
+    /// How often each outcome happened, those that never did left out.
+    pub fn outcomes(&self) -> Result<BTreeMap<&'static str, u64>, DataplaneError> {
+        let mut result = BTreeMap::new();
+        for outcome in Outcome::ALL {
+            let values = self.outcomes.get(&outcome.index(), 0).map_err(failed(abi::OUTCOMES))?;
+            let sum: u64 = values.iter().sum();
+            if sum > 0 {
+                result.insert(outcome.name(), sum);
+            }
+        }
+        Ok(result)
+    }
+
+    /// Sets slots to zero, before an entry gets them.
+    pub(super) fn clear(&mut self, slots: &[u32]) -> Result<(), DataplaneError> {
+        let cpus = nr_cpus().map_err(|(_, source)| DataplaneError::Syscall {
+            action: "count the CPUs for",
+            map: abi::COUNTERS,
+            source,
+        })?;
+        for slot in slots {
+            let zero = PerCpuValues::try_from(vec![Counters::default(); cpus])
+                .map_err(|source| DataplaneError::Syscall { action: "clear", map: abi::COUNTERS, source })?;
+            self.counters.set(*slot, zero, 0).map_err(failed(abi::COUNTERS))?;
+        }
+        Ok(())
+    }
+
+    /// Slot by slot, the values of all CPUs as they are: to carry them over into maps of another size.
+    pub(super) fn copy_to(&self, other: &mut Self, slots: &BTreeMap<u32, u32>) -> Result<(), DataplaneError> {
+        for (from, to) in slots {
+            let values = self.counters.get(from, 0).map_err(failed(abi::COUNTERS))?;
+            other.counters.set(*to, values, 0).map_err(failed(abi::COUNTERS))?;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of kernel memory of the counters: the map is per possible CPU.
+pub fn counters_bytes(max_vips: u32, cpus: usize) -> u64 {
+    u64::from(max_vips) * cpus as u64 * size_of::<Counters>() as u64
+}
+
+fn failed(map: &'static str) -> impl Fn(aya::maps::MapError) -> DataplaneError {
+    move |source| DataplaneError::Map { map, source: Box::new(source) }
+}

@@ -1,0 +1,103 @@
+//! The embedded BPF object: loading it over pinned or new maps, and its programs.
+
+use std::path::Path;
+
+use aya::programs::{SchedClassifier, Xdp};
+use aya::util::KernelVersion;
+use aya::{Ebpf, EbpfLoader};
+use lb_common::abi;
+
+use super::super::DataplaneError;
+
+/// Built by `cargo xtask build`; empty in a build without it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/barelb.o"));
+
+/// XDP program for kernels that know multi-buffer frames.
+pub const XDP_FRAGS: &str = "barelb_xdp";
+/// XDP program for kernels before 5.18.
+pub const XDP_PLAIN: &str = "barelb_xdp_plain";
+/// Program for the tcx ingress hook.
+pub const TCX: &str = "barelb_tcx";
+
+/// Maps that `--max-vips` sizes.
+const SIZED: [&str; 3] = [abi::VIPS_V4, abi::VIPS_V6, abi::COUNTERS];
+/// Every map of the object.
+pub(super) const MAPS: [&str; 6] =
+    [abi::VIPS_V4, abi::VIPS_V6, abi::COUNTERS, abi::OUTCOMES, abi::AGENT, abi::EVENTS];
+
+/// True when this binary holds the BPF object.
+pub fn is_embedded() -> bool {
+    !OBJECT.is_empty()
+}
+
+/// The kernel has the tcx hook.
+pub fn kernel_has_tcx() -> bool {
+    kernel_is(6, 6)
+}
+
+fn kernel_is(major: u8, minor: u8) -> bool {
+    KernelVersion::current().is_ok_and(|kernel| kernel >= KernelVersion::new(major, minor, 0))
+}
+
+/// The XDP program for this kernel.
+pub(super) fn xdp_name() -> &'static str {
+    if kernel_is(5, 18) { XDP_FRAGS } else { XDP_PLAIN }
+}
+
+/// Loads the object with its maps pinned in `dir`: those that are there are used, the others made.
+pub(super) fn load(dir: &Path, max_vips: u32) -> Result<Ebpf, DataplaneError> {
+    if !is_embedded() {
+        return Err(DataplaneError::NoObject);
+    }
+    let mut loader = EbpfLoader::new();
+    for map in SIZED {
+        loader.map_max_entries(map, max_vips);
+    }
+    for map in MAPS {
+        loader.map_pin_path(map, dir.join(map));
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(|error| DataplaneError::Load(Box::new(error)))?;
+    xdp(&mut ebpf)?.load().map_err(refused(xdp_name()))?;
+    if kernel_has_tcx() {
+        tcx(&mut ebpf)?.load().map_err(refused(TCX))?;
+    }
+    Ok(ebpf)
+}
+
+/// The XDP program.
+pub(super) fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, DataplaneError> {
+    let name = xdp_name();
+    let missing = || DataplaneError::Missing { name };
+    ebpf.program_mut(name).ok_or_else(missing)?.try_into().map_err(refused(name))
+}
+
+/// The tcx program.
+pub(super) fn tcx(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, DataplaneError> {
+    let missing = || DataplaneError::Missing { name: TCX };
+    ebpf.program_mut(TCX).ok_or_else(missing)?.try_into().map_err(refused(TCX))
+}
+
+fn refused(program: &'static str) -> impl Fn(aya::programs::ProgramError) -> DataplaneError {
+    move |source| DataplaneError::Program { program, source: Box::new(source) }
+}
+
+/// What a map must look like to be used by this version.
+pub(super) struct Layout {
+    pub(super) key: u32,
+    pub(super) value: u32,
+    pub(super) entries: u32,
+}
+
+/// The layout of `map` for `--max-vips`.
+pub(super) fn layout(map: &str, max_vips: u32) -> Layout {
+    let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
+    let layout = |key: usize, value: usize, entries| Layout { key: size(key), value: size(value), entries };
+    match map {
+        abi::VIPS_V4 => layout(size_of::<abi::KeyV4>(), size_of::<abi::Entry>(), max_vips),
+        abi::VIPS_V6 => layout(size_of::<abi::KeyV6>(), size_of::<abi::Entry>(), max_vips),
+        abi::COUNTERS => layout(4, size_of::<abi::Counters>(), max_vips),
+        abi::OUTCOMES => layout(4, 8, lb_common::outcome::COUNT),
+        abi::AGENT => layout(4, size_of::<abi::Agent>(), 1),
+        _ => layout(0, 0, abi::EVENTS_BYTES),
+    }
+}

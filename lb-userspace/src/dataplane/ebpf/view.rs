@@ -1,0 +1,61 @@
+//! The pinned maps, read by somebody who is not the agent: `barelb inspect`, `detach`, metrics.
+
+use std::path::{Path, PathBuf};
+
+use aya::maps::{Array, Map, MapData, PerCpuArray};
+use lb_common::abi;
+
+use super::super::DataplaneError;
+use super::counts::CounterMaps;
+use super::table::Table;
+
+/// Pinned maps of this version's layout.
+pub struct View {
+    /// Entries.
+    pub table: Table,
+    /// Counters and outcomes.
+    pub counters: CounterMaps,
+    agent: Array<MapData, abi::Agent>,
+    /// Size of the maps.
+    pub max_vips: u32,
+}
+
+impl View {
+    /// Opens the maps below `<bpffs>/barelb`.
+    pub fn open(root: &Path) -> Result<Self, DataplaneError> {
+        let dir = root.join(format!("v{}", abi::VERSION));
+        let pinned = |name| pinned(&dir, name);
+        let (v4, v6) = (pinned(abi::VIPS_V4)?, pinned(abi::VIPS_V6)?);
+        let info = v4.info().map_err(failed(abi::VIPS_V4))?;
+        // Another layout under our version would be misread.
+        let expected = size_of::<abi::Entry>();
+        if info.value_size() as usize != expected {
+            return Err(DataplaneError::Missing { name: abi::VIPS_V4 });
+        }
+        let counters =
+            PerCpuArray::try_from(Map::PerCpuArray(pinned(abi::COUNTERS)?)).map_err(failed(abi::COUNTERS))?;
+        let outcomes =
+            PerCpuArray::try_from(Map::PerCpuArray(pinned(abi::OUTCOMES)?)).map_err(failed(abi::OUTCOMES))?;
+        let agent = Array::try_from(Map::Array(pinned(abi::AGENT)?)).map_err(failed(abi::AGENT))?;
+        Ok(Self {
+            table: Table::new(v4, v6),
+            counters: CounterMaps::new(counters, outcomes),
+            agent,
+            max_vips: info.max_entries(),
+        })
+    }
+
+    /// What the agent last said.
+    pub fn agent(&self) -> Result<abi::Agent, DataplaneError> {
+        self.agent.get(&0, 0).map_err(failed(abi::AGENT))
+    }
+}
+
+fn pinned(dir: &Path, name: &'static str) -> Result<MapData, DataplaneError> {
+    let path: PathBuf = dir.join(name);
+    MapData::from_pin(&path).map_err(failed(name))
+}
+
+fn failed(map: &'static str) -> impl Fn(aya::maps::MapError) -> DataplaneError {
+    move |source| DataplaneError::Map { map, source: Box::new(source) }
+}

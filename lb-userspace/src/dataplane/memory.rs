@@ -1,0 +1,87 @@
+//! A data plane in memory, with the semantics of the real one: limited slots, a deadline, a table that somebody
+//! else may change. For tests of the agent, and for the contract test both must pass.
+
+use std::collections::BTreeMap;
+
+use lb_core::ids::LinkId;
+use lb_core::plan::{self, Changes, Entry, EntryState, Target};
+
+use super::{Attachment, Dataplane, DataplaneError, LinkFacts, Mode};
+
+/// The table, open to inspection and to interference.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// Entries, as the kernel's map would hold them.
+    pub table: BTreeMap<Target, Entry>,
+    /// Slots there are.
+    pub capacity: usize,
+    /// Links attached to.
+    pub attached: BTreeMap<LinkId, String>,
+    valid_until: u64,
+    seen: BTreeMap<Target, Entry>,
+}
+
+impl Memory {
+    /// Room for `capacity` entries.
+    pub fn new(capacity: usize) -> Self {
+        Self { capacity, ..Self::default() }
+    }
+
+    /// The hardware address that would be answered for `target` at `now_ns`.
+    pub fn answer(&self, target: &Target, now_ns: u64) -> Option<lb_core::ids::Mac> {
+        let entry = self.table.get(target)?;
+        let live = self.attached.contains_key(&target.link) && now_ns < self.valid_until;
+        (live && entry.state == EntryState::Answer).then_some(entry.mac)
+    }
+}
+
+impl Dataplane for Memory {
+    fn actual(&mut self) -> Result<BTreeMap<Target, Entry>, DataplaneError> {
+        self.seen.clone_from(&self.table);
+        Ok(self.table.clone())
+    }
+
+    fn is_untouched(&mut self) -> Result<bool, DataplaneError> {
+        Ok(self.seen == self.table)
+    }
+
+    fn apply(&mut self, changes: &Changes, _now_ns: u64) -> Result<Vec<Target>, DataplaneError> {
+        let mut fitting = changes.clone();
+        let removed = changes.remove.iter().filter(|target| self.table.contains_key(target)).count();
+        let mut room = self.capacity.saturating_sub(self.table.len() - removed);
+        let mut left_out = Vec::new();
+        fitting.upsert.retain(|(target, _)| {
+            if self.table.contains_key(target) {
+                return true;
+            }
+            let fits = room > 0;
+            room = room.saturating_sub(1);
+            if !fits {
+                left_out.push(*target);
+            }
+            fits
+        });
+        plan::apply(&fitting, &mut self.table);
+        self.seen.clone_from(&self.table);
+        Ok(left_out)
+    }
+
+    fn valid_until(&mut self) -> Result<u64, DataplaneError> {
+        Ok(self.valid_until)
+    }
+
+    fn set_valid_until(&mut self, boot_ns: u64) -> Result<(), DataplaneError> {
+        self.valid_until = boot_ns;
+        Ok(())
+    }
+
+    fn attach(&mut self, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeMap<LinkId, Attachment> {
+        self.attached = links.iter().map(|(id, link)| (*id, link.name.clone())).collect();
+        let attachment = |link: &LinkFacts| Attachment {
+            name: link.name.clone(),
+            mode: Some(Mode::Native),
+            refused: Vec::new(),
+        };
+        links.iter().map(|(id, link)| (*id, attachment(link))).collect()
+    }
+}
