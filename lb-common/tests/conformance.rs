@@ -50,14 +50,14 @@ const GOLDEN: [(&str, &str, &str); 5] = [
 #[test]
 fn every_vector_through_the_pure_functions() {
     let all = vectors().unwrap();
-    let mut table = Table::new("L0");
+    let mut table = Table::new("L0", Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
     for case in &all.cases {
         table.result(&case.id, run(case));
     }
     for row in &all.elsewhere {
         table.remark(&row.id, &row.shown_by);
     }
-    match table.finish(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+    match table.finish() {
         Ok(rows) => println!("{rows}"),
         Err(failed) => panic!("\n{failed}"),
     }

@@ -32,7 +32,7 @@ const VIP6: [u8; 16] = [0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x
 #[test]
 fn vectors_agree_with_two_independent_implementations() {
     let all = vectors().unwrap();
-    let mut table = Table::new("L1");
+    let mut table = Table::new("L1", Path::new(env!("CARGO_TARGET_TMPDIR"))).unwrap();
     for case in &all.cases {
         if case.buffers == Buffers::Several {
             table.remark(&case.id, "the reference knows no buffers");
@@ -60,7 +60,7 @@ fn vectors_agree_with_two_independent_implementations() {
     for row in &all.elsewhere {
         table.remark(&row.id, &row.shown_by);
     }
-    match table.finish(Path::new(env!("CARGO_TARGET_TMPDIR"))) {
+    match table.finish() {
         Ok(rows) => println!("{rows}"),
         Err(failed) => panic!("\n{failed}"),
     }

@@ -150,9 +150,7 @@ impl Allocator {
                 return Err(AllocError::Taken { ip, holder: holder.clone(), conflict });
             }
         }
-        let allocation = Allocation { pool, addresses };
-        self.commit(request.service, allocation.clone(), request.sharing.clone());
-        Ok(allocation)
+        Ok(self.give(request, pool, addresses))
     }
 
     /// Gives a Service addresses of one pool. What it holds already is returned if it is of the right families;
@@ -328,7 +326,10 @@ impl Allocator {
 
     fn give(&mut self, request: &Request<'_>, pool: PoolName, addresses: Addresses) -> Allocation {
         let allocation = Allocation { pool, addresses };
-        self.commit(request.service, allocation.clone(), request.sharing.clone());
+        let held = self.held.get(request.service);
+        if held.is_none_or(|h| h.allocation != allocation || h.sharing != request.sharing) {
+            self.commit(request.service, allocation.clone(), request.sharing.clone());
+        }
         allocation
     }
 

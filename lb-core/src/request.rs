@@ -99,6 +99,9 @@ pub struct ServiceSpec {
 impl ServiceSpec {
     /// Value of a MetalLB annotation under its new prefix or, failing that, under its old one.
     pub fn annotation(&self, name: &str) -> Option<&str> {
+        if self.annotations.is_empty() {
+            return None;
+        }
         let value = |prefix: &str| self.annotations.get(&format!("{prefix}{name}"));
         value(PREFIX).or_else(|| value(OLD_PREFIX)).map(String::as_str)
     }

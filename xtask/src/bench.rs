@@ -18,9 +18,7 @@ pub(crate) struct Args {
 
 /// Runs the command; returns only on failure, because the benchmark takes this process over.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    packages::ensure(packages::LAB)?;
-    packages::ensure(packages::TEST)?;
-    let barelb = build::release(workspace)?;
+    let barelb = build::release(workspace, &[packages::LAB, packages::TEST].concat())?;
     let mut build_bench = workspace.cargo();
     build_bench.args(["build", "--release", "--package", "lb-test", "--bin", "barelb-bench"]);
     run_program(&mut build_bench)?;

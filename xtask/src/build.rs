@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+use crate::packages::Package;
 use crate::workspace::Workspace;
 use crate::{objects, process, toolchain};
 
@@ -21,18 +22,23 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let toolchain = toolchain::prepare(workspace)?;
+    build(workspace, args, &[])?;
+    Ok(())
+}
+
+/// Builds `target/release/barelb` with the objects of this checkout, installing what is missing for it and the
+/// packages in `also`; returns its path.
+pub(crate) fn release(workspace: &Workspace, also: &[Package]) -> Result<PathBuf> {
+    build(workspace, &Args { frame_log: false, debug: false }, also)
+}
+
+fn build(workspace: &Workspace, args: &Args, also: &[Package]) -> Result<PathBuf> {
+    let toolchain = toolchain::prepare(workspace, also)?;
     objects::build(workspace, &toolchain, args.frame_log)?;
     let binary = binary(workspace, args)?;
     let shown = binary.strip_prefix(workspace.root()).unwrap_or(&binary);
     println!("built {} ({} KiB)", shown.display(), size(&binary)? / 1024);
-    Ok(())
-}
-
-/// Builds `target/release/barelb` with the objects of this checkout, installing what is missing; returns its path.
-pub(crate) fn release(workspace: &Workspace) -> Result<PathBuf> {
-    run(workspace, &Args { frame_log: false, debug: false })?;
-    Ok(workspace.target().join("release/barelb"))
+    Ok(binary)
 }
 
 fn binary(workspace: &Workspace, args: &Args) -> Result<PathBuf> {

@@ -31,11 +31,10 @@ pub(crate) struct Args {
 /// Runs the command; returns only on failure, because the lab or the agent takes this process over.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let mut command = if let (Some(iface), Some(config)) = (&args.iface, &args.config) {
-        let mut command = Command::new(build::release(workspace)?);
+        let mut command = Command::new(build::release(workspace, &[])?);
         command.arg("agent").arg("--standalone").arg(config).args(["--interface", iface]);
         command
     } else {
-        packages::ensure(packages::LAB)?;
         lab(workspace, args.once)?
     };
     command.args(&args.more);
@@ -43,7 +42,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 }
 
 fn lab(workspace: &Workspace, once: bool) -> Result<Command> {
-    let barelb = build::release(workspace)?;
+    let barelb = build::release(workspace, packages::LAB)?;
     let mut build_lab = workspace.cargo();
     build_lab.args(["build", "--release", "--package", "lb-test", "--bin", "barelb-lab"]);
     run_program(&mut build_lab)?;

@@ -3,6 +3,7 @@
 //! The network is touched only when something is missing.
 
 use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Result, bail};
 
@@ -67,9 +68,14 @@ pub(crate) fn ensure(wanted: &[Package]) -> Result<()> {
     Ok(())
 }
 
-/// Fetches apt's package lists.
+/// Fetches apt's package lists, once in the life of this process.
 pub(crate) fn update() -> Result<()> {
-    run(apt().arg("update"))
+    static UPDATED: OnceLock<()> = OnceLock::new();
+    if UPDATED.get().is_none() {
+        run(apt().arg("update"))?;
+        UPDATED.get_or_init(|| ());
+    }
+    Ok(())
 }
 
 /// True when apt knows a version of the package that it could install.

@@ -15,8 +15,8 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use crate::packages;
-use crate::process::{find_command, is_root};
+use crate::packages::{self, Package};
+use crate::process::{ask, find_command, is_root};
 use crate::workspace::Workspace;
 use route::{Facts, Route};
 
@@ -28,8 +28,8 @@ pub(crate) struct Toolchain {
     linker: PathBuf,
 }
 
-/// Finds the toolchain, installs what it lacks, and says which route was taken.
-pub(crate) fn prepare(workspace: &Workspace) -> Result<Toolchain> {
+/// Finds the toolchain, installs what it lacks and the packages in `also`, and says which route was taken.
+pub(crate) fn prepare(workspace: &Workspace, also: &[Package]) -> Result<Toolchain> {
     let mut facts = gather();
     let mut choice = route::choose(&facts);
     // Fresh images have no package lists, and only apt can say what it offers.
@@ -41,12 +41,18 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<Toolchain> {
         choice = route::choose(&facts);
     }
     let route = choice?;
+    // One list, so that a user without root is told everything at once.
+    let compiler = if route == Route::Debian && !facts.is_ready(&route) { debian::PACKAGES } else { &[] };
+    packages::ensure(&[compiler, linker::packages()?, also].concat())?;
     match &route {
-        Route::Debian => debian::install()?,
+        Route::Debian => debian::verify()?,
         Route::Rustup { toolchain } => rustup::install(toolchain)?,
     }
     let linker = linker::prepare(workspace)?;
-    println!("BPF toolchain: {route}");
+    // Too old a cargo never gets here: it refuses the workspace's rust-version.
+    let cargo =
+        ask(workspace.cargo().arg("--version")).unwrap_or_else(|| "cargo of unknown version".to_owned());
+    println!("toolchain: {} for this machine; for BPF {route}", cargo.trim());
     Ok(Toolchain { route, linker })
 }
 

@@ -1,15 +1,24 @@
 //! The case table: which row of the conformance table was shown at which level, and how it ended.
+//!
+//! Levels are run by several test programs. Each leaves its rows in `conformance/LEVEL.tsv` in the folder for
+//! temporary files of tests; [`combined`] makes one table of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::parse::row;
+
+/// Every level, in the order of the columns.
+pub const LEVELS: [&str; 8] =
+    ["L0", "L1", "L3-xdp", "L3-xdp-plain", "L3-tcx", "L4-native", "L4-generic", "L4-tcx"];
 
 /// Rows of one level.
 #[derive(Debug)]
 pub struct Table {
     level: &'static str,
+    file: PathBuf,
     rows: BTreeMap<String, Row>,
 }
 
@@ -21,9 +30,15 @@ struct Row {
 }
 
 impl Table {
-    /// An empty table for a level: `L0`, `L3-tcx`.
-    pub fn new(level: &'static str) -> Self {
-        Self { level, rows: BTreeMap::new() }
+    /// An empty table for a level of [`LEVELS`]; what an earlier run left in `folder` is taken away.
+    pub fn new(level: &'static str, folder: &Path) -> Result<Self, String> {
+        let folder = folder.join("conformance");
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let file = folder.join(format!("{level}.tsv"));
+        if file.exists() {
+            fs::remove_file(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+        }
+        Ok(Self { level, file, rows: BTreeMap::new() })
     }
 
     /// The frame of case `id` was tried.
@@ -43,29 +58,74 @@ impl Table {
         }
     }
 
-    /// Prints nothing itself: returns the rows as text, `id level result`, and leaves them in `folder` for the
-    /// combined table. Everything that failed comes back as the error.
-    pub fn finish(self, folder: &Path) -> Result<String, String> {
+    /// The rows as text, `id level result remarks`, kept for [`combined`]. Everything that failed is the error.
+    pub fn finish(self) -> Result<String, String> {
         let mut text = String::new();
-        let mut failed = String::new();
+        let mut failed = Vec::new();
         for (id, row) in &self.rows {
-            for failure in &row.failed {
-                let _infallible = writeln!(failed, "{failure}");
-            }
             let result = match (row.passed, row.failed.len()) {
                 (0, 0) => "-".to_owned(),
                 (1, 0) => "ok".to_owned(),
                 (passed, 0) => format!("ok ({passed})"),
                 (passed, wrong) => format!("FAILED ({wrong} of {})", passed as usize + wrong),
             };
-            let remarks = row.remarks.join("; ");
-            let _infallible =
-                writeln!(text, "{}", format!("{id}\t{}\t{result}\t{remarks}", self.level).trim_end());
+            let line = format!("{id}\t{}\t{result}\t{}", self.level, row.remarks.join("; "));
+            text += line.trim_end();
+            text.push('\n');
+            failed.extend(row.failed.iter().map(String::as_str));
         }
-        let folder = folder.join("conformance");
-        let path = folder.join(format!("{}.tsv", self.level));
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        std::fs::write(&path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
-        if failed.is_empty() { Ok(text) } else { Err(format!("{text}\n{failed}")) }
+        fs::write(&self.file, &text).map_err(|error| format!("{}: {error}", self.file.display()))?;
+        if failed.is_empty() { Ok(text) } else { Err(format!("{text}\n{}", failed.join("\n"))) }
     }
+}
+
+/// The tables of all levels that were run, side by side. The error names what failed, and rows that were shown at no
+/// level.
+pub fn combined(folder: &Path) -> Result<String, String> {
+    let folder = folder.join("conformance");
+    let mut results: BTreeMap<String, BTreeMap<&str, String>> = BTreeMap::new();
+    let mut remarks: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for level in LEVELS {
+        // A level that was not run has no file; its column says so.
+        let Ok(text) = fs::read_to_string(folder.join(format!("{level}.tsv"))) else { continue };
+        for line in text.lines() {
+            let mut fields = line.split('\t');
+            let (Some(id), Some(_), Some(result)) = (fields.next(), fields.next(), fields.next()) else {
+                continue;
+            };
+            results.entry(id.to_owned()).or_default().insert(level, result.to_owned());
+            remarks.entry(id.to_owned()).or_default().extend(fields.map(str::to_owned));
+        }
+    }
+    let mut table = format!("{:5}", "id");
+    LEVELS.iter().for_each(|level| write_cell(&mut table, level));
+    table.push('\n');
+    let mut wrong = Vec::new();
+    for (id, levels) in in_order(&results) {
+        let _infallible = write!(table, "{id:5}");
+        LEVELS
+            .iter()
+            .for_each(|level| write_cell(&mut table, levels.get(level).map_or("not run", String::as_str)));
+        let remarks: Vec<_> = remarks.get(id).into_iter().flatten().map(String::as_str).collect();
+        table += &remarks.join("; ");
+        table.truncate(table.trim_end().len());
+        table.push('\n');
+        let is_shown = levels.values().any(|result| result.starts_with("ok")) || !remarks.is_empty();
+        if !is_shown || levels.values().any(|result| result.starts_with("FAILED")) {
+            wrong.push(id);
+        }
+    }
+    let path = folder.join("table.txt");
+    fs::write(&path, &table).map_err(|error| format!("{}: {error}", path.display()))?;
+    if wrong.is_empty() { Ok(table) } else { Err(format!("{table}\nwrong: {}", wrong.join(" "))) }
+}
+
+/// Rows as the conformance table has them: ARP, VLAN, neighbour discovery.
+fn in_order<'a, T>(rows: &'a BTreeMap<String, T>) -> impl Iterator<Item = (&'a str, &'a T)> {
+    let of = move |letter| rows.iter().filter(move |(id, _)| id.starts_with(letter));
+    ['A', 'V', 'N'].into_iter().flat_map(of).map(|(id, row)| (id.as_str(), row))
+}
+
+fn write_cell(table: &mut String, text: &str) {
+    let _infallible = write!(table, "{text:14}");
 }

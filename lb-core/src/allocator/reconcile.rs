@@ -5,7 +5,7 @@
 //!                                                                  └─ again, while something became free
 //! ```
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Addresses, Allocation, Allocator};
 use crate::{
@@ -46,6 +46,20 @@ pub enum Notice {
         /// The pool that has none.
         pool: PoolName,
     },
+}
+
+/// The order in which claims to addresses are entered. Among sharers, the one that changed its key or ports is the
+/// one that has to move: it comes after all that did not change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    /// In the book, by the same rules of sharing as before.
+    Unchanged,
+    /// In the book, by other rules.
+    Changed,
+    /// Remembered by the caller.
+    Remembered,
+    /// Only in the status.
+    Status,
 }
 
 /// Allocates for all Services from an empty book: see [`Allocator::reconcile`].
@@ -101,32 +115,44 @@ impl Allocator {
         restored: &BTreeMap<ServiceKey, Addresses>,
         decisions: &mut BTreeMap<ServiceKey, Decision>,
     ) {
-        // Among sharers, the one that changed its key or ports is the one that has to move: it comes after all
-        // that did not change. Then come claims from statuses.
         let mut claims = Vec::new();
         for (request, spec) in requests {
-            let Some(decision) = decisions.get_mut(request.service) else { continue };
-            let claim = match (self.held.get(request.service), restored.get(request.service)) {
-                (Some(held), _) => Some((held.sharing != request.sharing, held.allocation.addresses)),
-                (None, Some(addresses)) => Some((true, *addresses)),
-                (None, None) => match spec.held() {
-                    Ok(addresses) => addresses.map(|addresses| (true, addresses)),
-                    Err(error) => {
+            if let Some(held) = self.held.get(request.service) {
+                let stage = if held.sharing == request.sharing { Stage::Unchanged } else { Stage::Changed };
+                claims.push((stage, request, held.allocation.addresses));
+            }
+            if let Some(addresses) = restored.get(request.service) {
+                claims.push((Stage::Remembered, request, *addresses));
+            }
+            match spec.held() {
+                Ok(addresses) => claims.extend(addresses.map(|a| (Stage::Status, request, a))),
+                Err(error) => {
+                    if let Some(decision) = decisions.get_mut(request.service) {
                         decision.notices.push(Notice::UnreadableStatus(error));
-                        None
                     }
-                },
-            };
-            claims.extend(claim.map(|(changed, addresses)| (changed, request, addresses)));
+                }
+            }
         }
-        claims.sort_by_key(|(changed, request, _)| {
-            (*changed, !self.held.contains_key(request.service), request.service)
-        });
-        for (_, request, addresses) in claims {
-            if let Err(cause) = self.enter(request, addresses) {
-                self.release(request.service);
-                if let Some(decision) = decisions.get_mut(request.service) {
-                    decision.notices.extend(cause.map(|cause| Notice::Cleared { addresses, cause }));
+        claims.sort_by_key(|(stage, request, _)| (*stage, request.service));
+        let mut entered = BTreeSet::new();
+        for (stage, request, addresses) in claims {
+            if entered.contains(request.service) {
+                continue;
+            }
+            match self.enter(request, addresses) {
+                Ok(()) => {
+                    entered.insert(request.service);
+                }
+                Err(cause) => {
+                    if matches!(stage, Stage::Unchanged | Stage::Changed) {
+                        self.release(request.service);
+                    }
+                    let notice = cause.map(|cause| Notice::Cleared { addresses, cause });
+                    if let Some(decision) = decisions.get_mut(request.service)
+                        && let Some(notice) = notice.filter(|notice| !decision.notices.contains(notice))
+                    {
+                        decision.notices.push(notice);
+                    }
                 }
             }
         }

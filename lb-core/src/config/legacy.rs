@@ -167,7 +167,8 @@ impl LegacyDocument {
             }
             let layer2 = pool.protocol.as_deref() == Some("layer2");
             let pool = pool.into_raw(at);
-            if layer2 {
+            let announced = config.advertisements.iter().any(|ad| ad.name == pool.name);
+            if layer2 && !announced {
                 config.advertisements.push(RawAdvertisement {
                     place: pool.place.clone(),
                     name: pool.name.clone(),

@@ -22,7 +22,8 @@ pub(super) fn validate(
     advertisements: &[RawAdvertisement],
     foreign: &[IpAddr],
 ) -> (Config, Vec<Problem>) {
-    let mut check = Check::default();
+    let written = pools.iter().map(|raw| raw.name.as_str()).collect();
+    let mut check = Check { written, problems: Vec::new(), taken: BTreeMap::new() };
     let mut config = Config::default();
     for raw in pools {
         if let Some(pool) = check.pool(raw, &config, foreign) {
@@ -41,14 +42,15 @@ pub(super) fn validate(
     (config, check.problems)
 }
 
-/// Ranges of all pools so far by first address, for the test of overlap.
-#[derive(Default)]
-struct Check {
+struct Check<'a> {
+    /// Names of all pools that are written down, good or bad.
+    written: BTreeSet<&'a str>,
     problems: Vec<Problem>,
+    /// Ranges of all pools so far by first address, for the test of overlap.
     taken: BTreeMap<IpAddr, (Range, PoolName)>,
 }
 
-impl Check {
+impl Check<'_> {
     /// Notes a problem at a field of a CRD. An object that is part of a larger document says by the field of its
     /// place where in that document it stands, and has no `spec` and `metadata`.
     fn problem(&mut self, place: &Place, field: impl Into<String>, reason: impl Into<Reason>) {
@@ -218,7 +220,8 @@ impl Check {
                 }
                 // Kept in the set: an advertisement for an absent pool is not one for all pools.
                 Ok(name) => {
-                    if pools.insert(name.clone()) {
+                    // A pool that was left out has been reported itself.
+                    if pools.insert(name.clone()) && !self.written.contains(name.as_str()) {
                         let error = ConfigError::UnknownPool { name: name.to_string() };
                         self.problem(&raw.place, format!("{FIELD}[{index}]"), error);
                     }

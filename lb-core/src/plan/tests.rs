@@ -145,6 +145,8 @@ fn all_services_on_one_address_have_one_owner() {
     assert_eq!(shared.services, [key("a"), key("b")]);
 }
 
+type Edit<'a> = &'a dyn Fn(&mut Snapshot);
+
 #[test]
 fn silence_has_a_reason_and_reaches_the_problems() {
     let mut selective = ad("labelled", "");
@@ -157,13 +159,12 @@ fn silence_has_a_reason_and_reaches_the_problems() {
             .insert(node("x"), Node { alive: false, addresses: vec![ip("10.20.30.1")], ..Node::default() });
     };
     let outside = |snapshot: &mut Snapshot| {
-        snapshot.services.get_mut(&key("web")).unwrap().ingress = vec![ip("9.9.9.9")]
+        snapshot.services.get_mut(&key("web")).unwrap().ingress = vec![ip("9.9.9.9")];
     };
     let no_endpoints = |snapshot: &mut Snapshot| {
         snapshot.services.get_mut(&key("web")).unwrap().endpoints = Endpoints::from_endpoints([]);
     };
     let dead = |snapshot: &mut Snapshot| snapshot.nodes.get_mut(&node("iris1")).unwrap().alive = false;
-    type Edit<'a> = &'a dyn Fn(&mut Snapshot);
     let cases: [(&[RawAdvertisement], Edit<'_>, Silence, bool); 7] = [
         (&[ad("all", "")], &own, Silence::NodeAddress { ip: ip("10.20.30.1") }, true),
         (&[ad("all", "")], &of_node, Silence::NodeAddress { ip: ip("10.20.30.1") }, true),

@@ -29,8 +29,7 @@ pub(crate) fn rig_generator(ctx: XdpContext) -> u32 {
         }
         state.due_ns += plan.interval_ns;
     }
-    let good = plan.good_every <= 1 || state.sent % u64::from(plan.good_every) == 0;
-    let requester = (state.good % u64::from(plan.requesters)) as u32;
+    let (good, requester) = turn(plan, state);
     if good && plan.flags & LATENCY != 0 && let Some(asked) = maps::asked_ns(requester) {
         state.unanswered += u64::from(*asked != 0);
         *asked = now;
@@ -48,14 +47,31 @@ pub(crate) fn rig_generator(ctx: XdpContext) -> u32 {
 #[xdp(frags)]
 pub(crate) fn rig_replay(ctx: XdpContext) -> u32 {
     let (Some(plan), Some(state)) = (maps::plan(), maps::generator()) else { return xdp_action::XDP_ABORTED };
-    let requester = (state.good % u64::from(plan.requesters)) as u32;
-    if !write(Packet::of_xdp(ctx.ctx), plan, state, requester, plan.good_every != 0) {
+    let (good, requester) = turn(plan, state);
+    if !write(Packet::of_xdp(ctx.ctx), plan, state, requester, good) {
         return xdp_action::XDP_ABORTED;
     }
-    state.good += 1;
     // SAFETY: the map holds XDP programs.
     unsafe { maps::targets().tail_call(&ctx, 0) };
     xdp_action::XDP_ABORTED
+}
+
+/// Whether this frame asks for a VIP, and who asks. Requesters take turns at that; the strangers' frames come
+/// from whoever is next. No remainders: division is slow.
+#[inline(always)]
+fn turn(plan: &Plan, state: &mut Generator) -> (bool, u32) {
+    let requester = state.turn;
+    if plan.strangers == u32::MAX {
+        return (false, requester);
+    }
+    if state.strangers != 0 {
+        state.strangers -= 1;
+        return (false, requester);
+    }
+    state.strangers = plan.strangers;
+    let next = requester + 1;
+    state.turn = if next >= plan.requesters { 0 } else { next };
+    (true, requester)
 }
 
 /// The next request; false when the frame is too short.

@@ -115,6 +115,13 @@ impl Responder {
         Ok(())
     }
 
+    /// One entry more.
+    pub fn insert_v4(&mut self, key: &KeyV4, entry: &Entry) -> Result<()> {
+        let map = self.object.map_mut(abi::VIPS_V4).context("no map VIPS_V4")?;
+        let mut map: HashMap<_, KeyV4, Entry> = map.try_into()?;
+        Ok(map.insert(key, entry, 0)?)
+    }
+
     /// Sets the deadline far ahead, or into the past.
     pub fn agent(&mut self, valid: bool) -> Result<()> {
         let map = self.object.map_mut(abi::AGENT).context("no map AGENT")?;

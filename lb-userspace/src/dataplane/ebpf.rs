@@ -15,6 +15,8 @@ mod attach;
 mod batch;
 mod counts;
 mod events;
+#[cfg(feature = "frame-log")]
+mod frame_log;
 mod object;
 mod pins;
 mod slots;
@@ -24,7 +26,7 @@ mod view;
 pub use counts::{CounterMaps, Counts, Requester, counters_bytes};
 pub use events::{Event, Events, Kind};
 pub use object::{TCX, XDP_FRAGS, XDP_PLAIN, is_embedded, kernel_has_tcx};
-pub use pins::Pins;
+pub use pins::{Pins, check_bpffs};
 pub use table::{Row, Rows, Table};
 pub use view::View;
 
@@ -117,6 +119,14 @@ impl KernelDataplane {
     /// Switches sampled requests on or off, from the next [`Dataplane::set_valid_until`] on.
     pub fn set_trace(&mut self, on: bool) {
         self.flags = if on { abi::AGENT_TRACE } else { 0 };
+    }
+
+    /// Writes the outcome of each frame to the log from now on. Only in a build for it.
+    #[cfg_attr(not(feature = "frame-log"), expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nothing to start"))]
+    pub fn start_frame_log(&mut self) -> Result<(), DataplaneError> {
+        #[cfg(feature = "frame-log")]
+        frame_log::start(&mut self.ebpf)?;
+        Ok(())
     }
 
     /// Folders and files.

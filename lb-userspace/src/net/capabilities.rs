@@ -104,7 +104,7 @@ impl Capabilities {
     }
 }
 
-/// The sets of a status file in /proc (proc_pid_status(5)) as bits.
+/// The sets of a status file in /proc (`proc_pid_status(5)`) as bits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sets {
     inheritable: u64,

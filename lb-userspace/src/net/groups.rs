@@ -15,9 +15,11 @@
 //! The kernel then programs the NIC, sends the report, answers queries, and leaves when the entry is deleted.
 //! It never acts as a proxy for it: a solicitation for a multicast target is dropped as invalid before the proxy
 //! table is looked at (`ndisc_recv_ns`), and link-local multicast is not forwarded, whatever `proxy_ndp` says.
-//! Unlike an address with autojoin, an entry does not count against `net.core.optmem_max` (about 2,000 joins by default, 300 before
-//! Linux 6.7), is no address (none to choose as a source, none for `ip addr` or a network manager to show or flush), gets no route in the local
-//! table, and leaves nothing behind when the link goes down, where an autojoin address leaves a membership that nobody can end.
+//! Unlike an address with autojoin (`ip addr add … autojoin`), an entry
+//! - does not count against `net.core.optmem_max`, which allows 2,340 joins with its default of 128 KiB and some 360 with the 20 KiB of
+//!   older kernels, for all links together;
+//! - is no address: none to choose as the source of an MLD report, none for a network manager to flush, no local route;
+//! - leaves nothing behind when the link goes down, where autojoin leaves a membership that can be neither ended nor taken over.
 //!
 //! **When entries go.** The kernel deletes them when the link is set down administratively or IPv6 is disabled on it,
 //! not on a loss of carrier or a change of MAC. [`Groups::apply`] reads back what is there; call it after each link change.
@@ -25,7 +27,7 @@
 //! **Above a limit** ([`Limits`]) or when the kernel refuses: the group is put into the NIC filter alone (`SIOCADDMULTI`) and the link receives
 //! all multicast. That is enough for the NIC, not for a snooping switch, so it is reported and never silent.
 //!
-//! Invariant: after `apply` returns without errors, the entries of protocol 108 within ff02::1:ff00:0/104 are exactly the wanted
+//! Invariant: after `apply` returns without errors, the entries of protocol 108 within `ff02::1:ff00:0/104` are exactly the wanted
 //! groups. Only `CAP_NET_ADMIN` is needed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,7 +47,7 @@ use kernel::Kernel;
 /// The routing protocol number that marks our entries, shown as `proto 108`; assigned to nobody (linux/rtnetlink.h).
 pub const PROTOCOL: u8 = 108;
 
-/// The solicited-node multicast address of `ip` (RFC 4291 §2.7.1): ff02::1:ff00:0/104 and its last 24 bits.
+/// The solicited-node multicast address of `ip` (RFC 4291 §2.7.1): `ff02::1:ff00:0/104` and its last 24 bits.
 pub fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = ip.octets();
     Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
@@ -155,6 +157,12 @@ pub enum LinkError {
         over: usize,
         /// The limit.
         limit: usize,
+    },
+    /// The process may not change memberships.
+    #[error("not permitted to change multicast groups on {name}: CAP_NET_ADMIN is missing")]
+    NotPermitted {
+        /// Interface name.
+        name: String,
     },
     /// The kernel refused to join.
     #[error("the kernel refused to join {count} solicited-node groups on {name}, {first} first")]

@@ -92,6 +92,11 @@ pub struct XdpPrograms {
     pub offloaded: Option<u32>,
 }
 
+/// All links of this thread's network namespace, by index, with their addresses; for those who look once.
+pub fn list() -> Result<BTreeMap<u32, Link>, NetlinkError> {
+    read(&mut Netlink::open()?)
+}
+
 /// Reads the links and tells when to read them again.
 pub struct Links {
     requests: Arc<Mutex<Netlink>>,
@@ -106,7 +111,8 @@ impl Links {
         let requests = Arc::new(Mutex::new(Netlink::open()?));
         let socket = subscribe().map_err(NetlinkError::Open)?;
         // SAFETY: the socket owns its descriptor and is owned by the AsyncFd, so the descriptor stays open as long as it is registered.
-        let changes = unsafe { AsyncFd::register(socket) }.map_err(|error| NetlinkError::Open(error.into()))?;
+        let changes =
+            unsafe { AsyncFd::register(socket) }.map_err(|error| NetlinkError::Open(error.into()))?;
         Ok(Self { requests, changes })
     }
 

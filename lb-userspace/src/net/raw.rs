@@ -35,8 +35,9 @@ pub enum SendError {
         /// The index asked for.
         index: u32,
     },
-    /// The send buffer or a queue of the interface is full (`EAGAIN`, `ENOBUFS`): try again later.
-    #[error("the interface's queue is full")]
+    /// The send buffer or a queue of the interface is full, or a virtual interface has no carrier (`EAGAIN`, `ENOBUFS`):
+    /// try again later.
+    #[error("the interface does not take the frame now: its queue is full or it has no carrier")]
     Busy,
     /// Longer than the interface's MTU allows (`EMSGSIZE`).
     #[error("a frame of {length} bytes is too long for the interface")]

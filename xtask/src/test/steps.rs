@@ -36,9 +36,7 @@ fn format(workspace: &Workspace) -> Result<()> {
 }
 
 fn set_up_and_build(workspace: &Workspace) -> Result<()> {
-    packages::ensure(packages::LAB)?;
-    packages::ensure(packages::TEST)?;
-    build::release(workspace)?;
+    build::release(workspace, &[packages::LAB, packages::TEST].concat())?;
     Ok(())
 }
 

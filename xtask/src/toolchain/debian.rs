@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::version::Version;
-use crate::packages::{self, Package};
+use crate::packages::Package;
 use crate::process::ask;
 
 /// The compiler that the package installs; a rustup that comes first in `PATH` has no BPF target.
@@ -17,11 +17,15 @@ pub(super) const RUSTC: &str = "/usr/bin/rustc";
 pub(super) const COMPILER: Package =
     Package { name: "rustc-web", command: None, reason: "compiler for the BPF program" };
 
-const CORE: Package = Package {
-    name: "libstd-rust-web-dev-bpf",
-    command: None,
-    reason: "the Rust core library, prebuilt for the BPF target",
-};
+/// The compiler and what it needs for the BPF target.
+pub(super) const PACKAGES: &[Package] = &[
+    COMPILER,
+    Package {
+        name: "libstd-rust-web-dev-bpf",
+        command: None,
+        reason: "the Rust core library, prebuilt for the BPF target",
+    },
+];
 
 const CORE_FOLDER: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";
 
@@ -40,22 +44,18 @@ pub(super) fn has_core() -> bool {
         .is_ok_and(|entries| entries.flatten().any(|entry| is_core(Path::new(&entry.file_name()))))
 }
 
-/// Installs the packages unless compiler and core are already there.
-pub(super) fn install() -> Result<()> {
-    if rustc_version().is_some_and(Version::is_usable) && has_core() {
-        return Ok(());
-    }
-    packages::ensure(&[COMPILER, CORE])?;
-    let version = rustc_version()
-        .with_context(|| format!("{RUSTC} does not run although {} is installed", COMPILER.name))?;
+/// Fails when the packages that are installed can't do what they were installed for.
+pub(super) fn verify() -> Result<()> {
+    let package = COMPILER.name;
+    let version =
+        rustc_version().with_context(|| format!("{RUSTC} does not run although {package} is installed"))?;
     ensure!(
         version.is_usable(),
-        "the package {} brought rustc {version}, but the BPF program builds with {} to {}: install rustup and run \
-         this again, it then takes a nightly",
-        COMPILER.name,
+        "the package {package} brought rustc {version}, but the BPF program builds with {} to {}: install rustup and \
+         run this again, it then takes a nightly",
         Version::OLDEST,
         Version::NEWEST
     );
-    ensure!(has_core(), "{CORE_FOLDER} holds no libcore although {} is installed: reinstall it", CORE.name);
+    ensure!(has_core(), "{CORE_FOLDER} holds no libcore: reinstall libstd-rust-web-dev-bpf");
     Ok(())
 }

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
-use crate::packages::{self, Package};
+use crate::packages::Package;
 use crate::process::{ask, find_command, run};
 use crate::workspace::{Workspace, tool_folder};
 
@@ -14,40 +14,43 @@ const VERSION: &str = "0.13.0";
 /// The LLVM that Debian's package brings, and the oldest that reads the bitcode of the usable compilers.
 const LLVM: u32 = 22;
 
-const LLVM_PACKAGE: Package = Package {
+const LLVM_PACKAGES: &[Package] = &[Package {
     name: "llvm-22-dev",
     command: Some("llvm-config-22"),
     reason: "LLVM, which bpf-linker is built on",
-};
+}];
+
+/// What must be installed before [`prepare`].
+pub(super) fn packages() -> Result<&'static [Package]> {
+    let is_complete = runs(&program(&folder()?)) || llvm_prefix().is_some();
+    Ok(if is_complete { &[] } else { LLVM_PACKAGES })
+}
 
 /// Path of a bpf-linker that runs; builds it when there is none.
 pub(super) fn prepare(workspace: &Workspace) -> Result<PathBuf> {
-    let folder = tool_folder(&format!("bpf-linker-{VERSION}-llvm-{LLVM}"))?;
-    let program = folder.join("bin/bpf-linker");
-    if runs(&program) {
-        return Ok(program);
-    }
-    let prefix = if let Some(prefix) = llvm_prefix() {
-        prefix
-    } else {
-        packages::ensure(&[LLVM_PACKAGE])?;
-        PathBuf::from(format!("/usr/lib/llvm-{LLVM}"))
-    };
-    // The library it was linked with may have been missing only.
+    let folder = folder()?;
+    let program = program(&folder);
     if !runs(&program) {
+        let prefix = llvm_prefix().with_context(|| {
+            format!("no llvm-config of LLVM {LLVM} in PATH or below /usr/lib: install LLVM {LLVM} with its headers")
+        })?;
         println!(
             "building bpf-linker {VERSION} (links BPF objects) into {}: a minute or two",
             folder.display()
         );
         install(workspace, &folder, &prefix)?;
+        let shown = program.display();
+        ensure!(runs(&program), "{shown} was built but does not run: try `{shown} --version`");
     }
-    ensure!(
-        runs(&program),
-        "{} was built but does not run: try `{} --version`",
-        program.display(),
-        program.display()
-    );
     Ok(program)
+}
+
+fn folder() -> Result<PathBuf> {
+    tool_folder(&format!("bpf-linker-{VERSION}-llvm-{LLVM}"))
+}
+
+fn program(folder: &Path) -> PathBuf {
+    folder.join("bin/bpf-linker")
 }
 
 /// Built outside the workspace, so that neither its cargo configuration nor its target folder matters.

@@ -312,8 +312,8 @@ fn f10_pools_without_auto_assign_serve_only_on_request() {
 fn a_nodes_address_is_never_given_out() {
     let own = [ip("1.2.3.4"), ip("1000::4")];
     let (config, _) = Config::validate(&[raw("test", &["1.2.3.4/31", "1000::4/127"])], &[], &own);
-    exhaust_one(&config, spec(), "1.2.3.5");
-    exhaust_one(&config, families(spec(), &[Family::Ipv6], FamilyPolicy::SingleStack), "1000::5");
+    exhaust_one(&config, &spec(), "1.2.3.5");
+    exhaust_one(&config, &families(spec(), &[Family::Ipv6], FamilyPolicy::SingleStack), "1000::5");
     let mut allocator = Allocator::new(&config);
     for own in own {
         let refused = assign(&mut allocator, "s", &spec(), &own.to_string());
@@ -321,8 +321,8 @@ fn a_nodes_address_is_never_given_out() {
     }
 }
 
-fn exhaust_one(config: &Config, spec: ServiceSpec, only: &str) {
+fn exhaust_one(config: &Config, spec: &ServiceSpec, only: &str) {
     let mut allocator = Allocator::new(config);
-    assert_eq!(allocate(&mut allocator, "a", &spec).as_deref(), Ok(only));
-    assert!(allocate(&mut allocator, "b", &spec).is_err());
+    assert_eq!(allocate(&mut allocator, "a", spec).as_deref(), Ok(only));
+    assert!(allocate(&mut allocator, "b", spec).is_err());
 }

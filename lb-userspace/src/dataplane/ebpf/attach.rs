@@ -124,7 +124,7 @@ impl Attach<'_> {
         };
         // Pinned under a name of its own first: renaming replaces the old link in one step.
         let path = self.pins.link(self.link);
-        let new = path.with_extension("new");
+        let new = self.pins.new_link(self.link);
         drop(fs::remove_file(&new));
         link.pin(&new).map_err(|error| pins::failed("pin a link to", &new)(io::Error::other(error)))?;
         fs::rename(&new, &path).map_err(pins::failed("rename", &new))?;

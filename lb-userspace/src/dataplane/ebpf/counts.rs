@@ -46,7 +46,7 @@ fn as_text<S: serde::Serializer>(mac: &Mac, serializer: S) -> Result<S::Ok, S::E
 }
 
 /// The address in a field for both families.
-pub fn address(address: Address) -> IpAddr {
+pub(super) fn address(address: Address) -> IpAddr {
     Ipv6Addr::from(address.octets()).to_canonical()
 }
 

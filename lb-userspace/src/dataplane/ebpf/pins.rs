@@ -3,7 +3,7 @@
 //! ```text
 //! links/<ifindex>    one pinned link per attached interface
 //! v1/<MAP>           the maps, v1/prog_xdp and v1/prog_tcx the programs the links run
-//! v1.next/…          maps of another size on their way in: filled, links updated, then renamed to v1
+//! v1-next/…          maps of another size on their way in: filled, links updated, then renamed to v1
 //! ```
 //!
 //! Exactly one set of maps is live: the one whose programs the links run. A crash in the middle of an exchange leaves
@@ -55,7 +55,7 @@ impl Pins {
 
     /// Where maps of another size are made.
     pub(super) fn staging(&self) -> PathBuf {
-        self.root.join(format!("v{}.next", abi::VERSION))
+        self.root.join(format!("v{}-next", abi::VERSION))
     }
 
     fn links_dir(&self) -> PathBuf {
@@ -65,6 +65,11 @@ impl Pins {
     /// The pin of a link.
     pub fn link(&self, link: LinkId) -> PathBuf {
         self.links_dir().join(link.0.to_string())
+    }
+
+    /// The pin of a link that is to replace another. (bpffs allows no dots in names.)
+    pub(super) fn new_link(&self, link: LinkId) -> PathBuf {
+        self.links_dir().join(format!("{}-new", link.0))
     }
 
     /// Interfaces that have a pinned link, whether or not they still exist.
@@ -141,6 +146,21 @@ impl Pins {
                 .is_some_and(|info| programs.contains(&info.program_id()))
         })
     }
+}
+
+/// `bpffs` is a mounted BPF file system. Without this check a `mkdir` in an ordinary folder would succeed, and the
+/// first pin fail with a riddle.
+pub fn check_bpffs(bpffs: &Path) -> Result<(), DataplaneError> {
+    let wanted = bpffs.canonicalize().unwrap_or_else(|_error| bpffs.to_path_buf());
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let is_bpffs = mounts.lines().filter_map(mount).any(|(point, kind)| kind == "bpf" && wanted.starts_with(point));
+    if is_bpffs { Ok(()) } else { Err(DataplaneError::NoBpffs { path: bpffs.display().to_string() }) }
+}
+
+/// Mount point and type of a line of `/proc/self/mountinfo` (proc_pid_mountinfo(5)).
+fn mount(line: &str) -> Option<(&str, &str)> {
+    let (left, right) = line.split_once(" - ")?;
+    Some((left.split(' ').nth(4)?, right.split(' ').next()?))
 }
 
 /// Every map is there and has the layout of this version and size.

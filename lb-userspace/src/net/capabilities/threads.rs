@@ -146,8 +146,9 @@ fn drop_in_this_thread(bits: u64) {
     if read < 0 {
         return;
     }
-    for (shift, word) in [0, 32].into_iter().zip(&mut data) {
-        let keep = !((bits >> shift) as u32);
+    let [low, high] = [bits & u64::from(u32::MAX), bits >> 32];
+    for (part, word) in [low, high].into_iter().zip(&mut data) {
+        let keep = !u32::try_from(part).unwrap_or(0);
         word.effective &= keep;
         word.permitted &= keep;
         word.inheritable &= keep;

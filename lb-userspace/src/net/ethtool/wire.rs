@@ -52,12 +52,13 @@ impl Buffer {
     /// The 32-bit word at this place; 0 beyond the end.
     fn word(&self, place: usize) -> u32 {
         let Some(word) = self.0.get(place / 2) else { return 0 };
-        let [a, b, c, d, e, f, g, h] = word.to_ne_bytes();
-        u32::from_ne_bytes(if place.is_multiple_of(2) { [a, b, c, d] } else { [e, f, g, h] })
+        let bytes = word.to_ne_bytes();
+        let half = if place.is_multiple_of(2) { bytes.first_chunk() } else { bytes.last_chunk() };
+        half.map_or(0, |half| u32::from_ne_bytes(*half))
     }
 }
 
-/// `struct ethtool_sset_info`: cmd, reserved, sset_mask (u64), data[].
+/// `struct ethtool_sset_info`: cmd, reserved, `sset_mask` (u64), data[].
 pub(super) fn count_request(set: u32) -> Buffer {
     let mut request = Buffer::new(16 + 8, &[GSSET_INFO, 0]);
     if let Some(mask) = request.0.get_mut(1) {
@@ -72,7 +73,7 @@ pub(super) fn count(answer: &Buffer) -> Option<usize> {
     known.then(|| answer.word(4) as usize)
 }
 
-/// `struct ethtool_gstrings`: cmd, string_set, len, data.
+/// `struct ethtool_gstrings`: cmd, `string_set`, len, data.
 pub(super) fn strings_request(set: u32, count: usize) -> Buffer {
     let length = u32::try_from(count).unwrap_or(0);
     Buffer::new(12 + (count + SPARE) * STRING, &[GSTRINGS, set, length])
@@ -90,7 +91,7 @@ pub(super) fn features_request(count: usize) -> Buffer {
     Buffer::new(8 + blocks * 16, &[GFEATURES, u32::try_from(blocks).unwrap_or(0)])
 }
 
-/// The names whose bit is set in `active`, the third word of a block (available, requested, active, never_changed).
+/// The names whose bit is set in `active`, the third word of a block (available, requested, active, `never_changed`).
 pub(super) fn active_features(names: &[String], answer: &Buffer) -> BTreeSet<String> {
     let active = |place: usize| answer.word(2 + place / 32 * 4 + 2) & (1 << (place % 32)) != 0;
     // Bits without a name have an empty string.
@@ -113,7 +114,7 @@ pub(super) fn driver(answer: &Buffer) -> Driver {
     Driver { name: field(4), version: field(36), firmware: field(68), bus: field(100) }
 }
 
-/// `struct ethtool_stats`: cmd, n_stats, then 64-bit values.
+/// `struct ethtool_stats`: cmd, `n_stats`, then 64-bit values.
 pub(super) fn stats_request(count: usize) -> Buffer {
     Buffer::new(8 + (count + SPARE) * 8, &[GSTATS, u32::try_from(count).unwrap_or(0)])
 }

@@ -34,15 +34,19 @@ pub(super) fn apply(
     for (index, (count, (_, first), errno)) in refusals(&refused) {
         let Some(link) = links.get(&index) else { continue };
         let name = link.name.clone();
-        let error = if errno == Errno(libc::ENODEV) {
-            LinkError::NoSuchLink { index }
-        } else {
-            LinkError::JoinRefused { name, count, first, errno }
+        let error = match errno {
+            Errno(libc::ENODEV) => LinkError::NoSuchLink { index },
+            Errno(libc::EPERM) => LinkError::NotPermitted { name },
+            errno => LinkError::JoinRefused { name, count, first, errno },
         };
         report.error(index, error);
     }
     above_limit(&plan.over, &links, limits, &mut report);
 
+    // Without the link or the capability a fallback would fail for the same reason.
+    let (lost, refused): (Vec<_>, Vec<_>) =
+        refused.into_iter().partition(|(_, errno)| matches!(errno.0, libc::ENODEV | libc::EPERM));
+    let lost: BTreeSet<Group> = lost.into_iter().map(|(group, _)| group).collect();
     let over: BTreeSet<Group> =
         plan.over.iter().copied().chain(refused.iter().map(|(group, _)| *group)).collect();
     let passed = fall_back(kernel, limits, &over, &links, &mut report)?;
@@ -50,7 +54,7 @@ pub(super) fn apply(
         let enabled = links.get(&group.0).is_some_and(|link| link.ipv6 == Ipv6State::Enabled);
         let membership = if passed.contains(group) {
             Membership::FilterOnly
-        } else if enabled && !over.contains(group) {
+        } else if enabled && !over.contains(group) && !lost.contains(group) {
             Membership::Joined
         } else {
             Membership::Missing

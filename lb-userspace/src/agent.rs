@@ -1,0 +1,27 @@
+//! The node agent: from objects and links to the table, its deadline, announcements and group memberships.
+//!
+//! ```text
+//! source (files) ─┐                      ┌─ apply ─> data plane (map, links)
+//! links (netlink) ┼─> Snapshot ─ plan ─ diff ─ gained ─> bursts ─> raw socket
+//! timer ──────────┘                      └─ groups ─> kernel joins
+//! ```
+//!
+//! One task does all of it, level-triggered: every cause leads to the same full recompute. The deadline of the
+//! table is moved by that same task and only after a reconcile went well, so an agent that hangs, starves or can't
+//! remove an entry falls silent by itself.
+
+mod admin;
+mod announce;
+mod deadline;
+mod events;
+mod links;
+mod reconcile;
+mod report;
+mod run;
+mod standalone;
+pub mod state;
+
+pub use deadline::Deadline;
+pub use reconcile::{Clock, Reconciled, Reconciler};
+pub use run::{OnExit, Settings, run};
+pub use standalone::{Standalone, StandaloneSettings};

@@ -1,0 +1,77 @@
+//! Announcements become frames, with the tags of their VLAN in band.
+
+use std::net::IpAddr;
+
+use lb_common::packet::{arp, ethernet, ndp};
+use lb_core::burst::{Announcement, Form};
+use lb_core::ids::{Mac, Vlans};
+
+/// The frame of an announcement from a link with this hardware address.
+pub(super) fn frame(announcement: &Announcement, mac: Mac) -> Option<Vec<u8>> {
+    let mut macs = [0; 12];
+    let (ethertype, payload) = match (announcement.target.ip, announcement.form) {
+        (IpAddr::V4(ip), form) => {
+            let mut message = [0; arp::LEN];
+            match form {
+                Form::ArpRequest => arp::write_announcement(&mut macs, &mut message, &mac.0, &ip.octets()),
+                Form::ArpReply => arp::write_announcement_reply(&mut macs, &mut message, &mac.0, &ip.octets()),
+                Form::NeighbourAdvertisement => return None,
+            }
+            (ethernet::ARP, message.to_vec())
+        }
+        (IpAddr::V6(ip), Form::NeighbourAdvertisement) => {
+            let mut advert = [0; ndp::ADVERT_LEN];
+            ndp::write_unsolicited(&mut macs, &mut advert, &mac.0, &ip.octets());
+            (ethernet::IPV6, advert.to_vec())
+        }
+        (IpAddr::V6(_), Form::ArpRequest | Form::ArpReply) => return None,
+    };
+    let mut frame = macs.to_vec();
+    for (tpid, id) in tags(announcement.target.vlans) {
+        frame.extend(tpid.to_ne_bytes());
+        frame.extend(id.to_be_bytes());
+    }
+    frame.extend(ethertype.to_ne_bytes());
+    frame.extend(payload);
+    Some(frame)
+}
+
+/// Outermost first. The outer of two is a service tag (802.1ad).
+fn tags(vlans: Vlans) -> Vec<(ethernet::EtherType, u16)> {
+    match vlans.ids() {
+        (0, _) => Vec::new(),
+        (outer, 0) => vec![(ethernet::VLAN, outer)],
+        (outer, inner) => vec![(ethernet::SERVICE_VLAN, outer), (ethernet::VLAN, inner)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_core::ids::LinkId;
+    use lb_core::plan::Target;
+
+    use super::*;
+
+    fn hex(form: Form, ip: &str, vlans: &str) -> String {
+        let vlans = if vlans.is_empty() { Vlans::Untagged } else { vlans.parse().unwrap() };
+        let target = Target { link: LinkId(1), vlans, ip: ip.parse().unwrap() };
+        let frame = frame(&Announcement { target, round: 0, form }, Mac([2, 0, 0, 0, 0, 0xaa])).unwrap();
+        frame.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Golden frames (RFC 5227 section 2.3, RFC 4861 section 7.2.6).
+    #[test]
+    fn golden() {
+        let request = "ffffffffffff0200000000aa080600010800060400010200000000aac0000264000000000000c0000264";
+        let reply = "ffffffffffff0200000000aa080600010800060400020200000000aac00002640200000000aac0000264";
+        let advert = "3333000000010200000000aa86dd6000000000203aff20010db8000000000000000000000064ff0200000000000000\
+                      000000000000018800f7bb2000000020010db800000000000000000000006402010200000000aa";
+        assert_eq!(hex(Form::ArpRequest, "192.0.2.100", ""), request);
+        assert_eq!(hex(Form::ArpReply, "192.0.2.100", ""), reply);
+        assert_eq!(hex(Form::NeighbourAdvertisement, "2001:db8::64", ""), advert);
+        let tagged = request.replacen("0806", "8100002a0806", 1);
+        assert_eq!(hex(Form::ArpRequest, "192.0.2.100", "42"), tagged);
+        let double = advert.replacen("86dd", "88a800648100002a86dd", 1);
+        assert_eq!(hex(Form::NeighbourAdvertisement, "2001:db8::64", "100.42"), double);
+    }
+}

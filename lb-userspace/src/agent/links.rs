@@ -1,0 +1,60 @@
+//! Links of the kernel as values of lb-core, and as facts for the data plane.
+
+use std::collections::BTreeMap;
+
+use lb_core::ids::{LinkId, LinkName, Mac};
+
+use crate::dataplane::LinkFacts;
+use crate::net::ethtool;
+use crate::net::links::Link;
+
+/// What the plan wants to know.
+pub(super) fn planned(links: &BTreeMap<u32, Link>) -> Vec<lb_core::eligibility::Link> {
+    links
+        .values()
+        .filter_map(|link| {
+            Some(lb_core::eligibility::Link {
+                id: LinkId(link.index),
+                name: LinkName::new(&link.name).ok()?,
+                mac: link.mac.map(Mac),
+                up: link.state.up,
+                carrier: link.state.lower_up,
+                enslaved: link.controller.is_some(),
+                noarp: link.state.noarp || !link.ethernet,
+                addresses: link.addresses.iter().map(ipnet::IpNet::addr).collect(),
+            })
+        })
+        .collect()
+}
+
+/// What the data plane wants to know. `tagged` = links with entries on a VLAN.
+pub(super) fn facts(
+    links: &BTreeMap<u32, Link>,
+    tagged: &std::collections::BTreeSet<LinkId>,
+    losing: &std::collections::BTreeSet<LinkId>,
+) -> BTreeMap<LinkId, LinkFacts> {
+    links
+        .values()
+        .filter(|link| link.ethernet)
+        .map(|link| {
+            let id = LinkId(link.index);
+            let facts = LinkFacts {
+                name: link.name.clone(),
+                driver: ethtool::driver(&link.name).map(|driver| driver.name).unwrap_or_default(),
+                strips_tags: strips_tags(link, links, tagged.contains(&id)),
+                loses_native: losing.contains(&id),
+                xdp: (link.xdp.native, link.xdp.generic),
+            };
+            (id, facts)
+        })
+        .collect()
+}
+
+/// The hardware may take a VLAN tag off a frame that then reaches XDP: tags are taken off at all, and either VLANs
+/// are in use on the link or nothing keeps frames of other VLANs away.
+fn strips_tags(link: &Link, links: &BTreeMap<u32, Link>, tagged: bool) -> bool {
+    let Ok(features) = ethtool::features(&link.name) else { return tagged };
+    let used = tagged || links.values().any(|other| other.vlan.as_ref().is_some_and(|vlan| vlan.parent == link.index));
+    let filtered = features.rx_vlan_filter && !link.state.promisc;
+    (features.rx_vlan_offload || features.rx_svlan_offload) && (used || !filtered)
+}

@@ -1,0 +1,155 @@
+//! `barelb agent`: announce addresses from this node.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use lb_core::ids::{LinkName, NodeName};
+
+use super::Places;
+use crate::agent::{OnExit, Settings, Standalone, StandaloneSettings, run};
+use crate::dataplane::ModeChoice;
+use crate::telemetry::logging::{self, Logging};
+
+/// Arguments of `barelb agent`.
+#[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
+pub struct Agent {
+    /// No cluster: Services, pools, advertisements (or the v0.9 ConfigMap) as YAML files in this folder, watched.
+    #[arg(long, env = "LB_STANDALONE", value_name = "DIR")]
+    standalone: Option<PathBuf>,
+    /// Where assigned addresses are written [default: DIR/status].
+    #[arg(long, env = "LB_STATUS_DIR", value_name = "DIR", requires = "standalone")]
+    status_dir: Option<PathBuf>,
+    /// Name of this node [default: the host name].
+    #[arg(long, env = "LB_NODE_NAME", value_name = "NAME")]
+    node_name: Option<String>,
+    /// Announce on this interface only; may be given several times [default: all but virtual ones].
+    #[arg(long = "interface", env = "LB_INTERFACE", value_name = "NAME", value_delimiter = ',')]
+    interfaces: Vec<String>,
+    /// How to see the frames of a link.
+    #[arg(long, env = "LB_XDP_MODE", value_enum, default_value_t)]
+    xdp_mode: ModeChoice,
+    #[command(flatten)]
+    places: Places,
+    /// How long the data plane answers without its agent, for example 60s or 2m.
+    #[arg(long, env = "LB_GRACE", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    grace: Duration,
+    /// What is left behind when the agent is told to end.
+    #[arg(long, env = "LB_ON_EXIT", value_enum, default_value_t)]
+    on_exit: OnExit,
+    /// Room for this many addresses; sizes every map.
+    #[arg(long, env = "LB_MAX_VIPS", value_name = "N", default_value_t = lb_common::abi::DEFAULT_MAX_VIPS,
+          value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
+    max_vips: u32,
+    /// Announcement frames a second at most.
+    #[arg(long, env = "LB_ANNOUNCE_RATE", value_name = "FRAMES", default_value_t = lb_core::burst::DEFAULT_RATE)]
+    announce_rate: NonZeroU32,
+    /// Namespace of MetalLB's objects.
+    #[arg(long, env = "LB_NAMESPACE", value_name = "NS", default_value = "metallb-system")]
+    namespace: String,
+    /// Name of the v0.9 ConfigMap.
+    #[arg(long, env = "LB_CONFIG_MAP", value_name = "NAME", default_value = "config")]
+    config_map: String,
+    /// Serve Services of this loadBalancerClass, instead of those without one.
+    #[arg(long, env = "LB_CLASS", value_name = "CLASS")]
+    lb_class: Option<String>,
+    /// Log the outcome of each ARP and neighbour discovery frame; needs a build with `cargo xtask build --frame-log`.
+    #[arg(long, env = "LB_FRAME_LOG")]
+    frame_log: bool,
+    #[command(flatten)]
+    logging: Logging,
+}
+
+impl Agent {
+    /// Runs until told to end.
+    pub fn run(self) -> Result<ExitCode> {
+        logging::start(&self.logging);
+        let Some(directory) = self.standalone.clone() else {
+            bail!("say where the objects come from: `barelb agent --standalone DIR --interface NAME`");
+        };
+        if self.frame_log && !cfg!(feature = "frame-log") {
+            bail!("this build can't log frames: make one with `cargo xtask build --frame-log`");
+        }
+        let settings = self.settings()?;
+        let status = self.status_dir.clone().unwrap_or_else(|| directory.join("status"));
+        let source = Standalone::new(StandaloneSettings {
+            directory,
+            status,
+            node: settings.node.clone(),
+            namespace: self.namespace.clone(),
+            config_map: self.config_map.clone(),
+            lb_class: self.lb_class.clone(),
+        });
+        // One thread: the deadline is moved by the task that keeps the table right, and by nobody else.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("starting the asynchronous runtime")?;
+        runtime.block_on(run(settings, source))?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn settings(&self) -> Result<Settings> {
+        let node = match &self.node_name {
+            Some(name) => name.clone(),
+            None => std::fs::read_to_string("/proc/sys/kernel/hostname").context("reading the host name")?.trim().to_owned(),
+        };
+        let link = |name: &String| LinkName::new(name).with_context(|| format!("--interface {name}"));
+        Ok(Settings {
+            node: NodeName::new(&node).with_context(|| format!("--node-name {node}"))?,
+            interfaces: self.interfaces.iter().map(link).collect::<Result<_>>()?,
+            mode: self.xdp_mode,
+            bpffs: self.places.bpffs.clone(),
+            state_dir: self.places.state_dir.clone(),
+            grace: self.grace,
+            on_exit: self.on_exit,
+            max_vips: self.max_vips,
+            announce_rate: self.announce_rate,
+            frame_log: self.frame_log,
+        })
+    }
+}
+
+/// `1m30s`, `500ms`, `2h` or bare seconds, as Go writes durations.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration: write for example 60s, 500ms or 2m30s");
+    let mut rest = text.trim();
+    let mut total = Duration::ZERO;
+    if let Ok(seconds) = rest.parse::<u32>() {
+        return Ok(Duration::from_secs(seconds.into()));
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+        let number: u32 = rest[..digits].parse().map_err(|_error| wrong())?;
+        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
+        let unit = match &rest[digits..unit_end] {
+            "ms" => Duration::from_millis(1),
+            "s" => Duration::from_secs(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3600),
+            _ => return Err(wrong()),
+        };
+        total = unit.checked_mul(number).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
+        rest = &rest[unit_end..];
+    }
+    if total.is_zero() { Err(wrong()) } else { Ok(total) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations() {
+        for (text, milliseconds) in [("60s", 60_000), ("500ms", 500), ("2m30s", 150_000), ("1h", 3_600_000), ("3", 3000)] {
+            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
+        }
+        for text in ["", "s", "5x", "-1s", "1.5s", "99999999999s", "0s"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+}

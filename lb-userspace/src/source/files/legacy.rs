@@ -1,0 +1,51 @@
+//! The `ConfigMap` of MetalLB 0.9: text inside an object, with rules of its own.
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use lb_core::{
+    config::{LegacyConfig, LegacyDocument},
+    problem::Place,
+};
+
+use super::document;
+use crate::source::problem::{FileError, ObjectError, Problem};
+
+/// The one key that is read.
+const KEY: &str = "config";
+
+/// The configuration of a `ConfigMap`. The document is all or nothing: any error makes all of it invalid.
+pub(super) fn from_config_map(map: &ConfigMap, place: &Place) -> Result<LegacyConfig, Vec<Problem>> {
+    let text = map.data.as_ref().and_then(|data| data.get(KEY));
+    let binary = map.binary_data.as_ref().is_some_and(|data| data.contains_key(KEY));
+    match text {
+        _ if binary => Err(vec![Problem::new(place.field("binaryData.config"), ObjectError::BinaryConfig)]),
+        None => Err(vec![Problem::new(place.field("data.config"), ObjectError::NoConfigKey)]),
+        Some(text) => parse(text, place),
+    }
+}
+
+/// Parses the text under the key `config` as MetalLB 0.9 does: strictly; empty means no pools. `place` is the
+/// `ConfigMap`; fields are named inside the document, lines count from its first.
+pub fn parse(text: &str, place: &Place) -> Result<LegacyConfig, Vec<Problem>> {
+    let mut path = String::new();
+    let parsed: Result<Option<LegacyDocument>, serde_saphyr::Error> =
+        serde_saphyr::with_deserializer_from_str_with_options(text, document::options(), |deserializer| {
+            serde_path_to_error::deserialize(deserializer).map_err(|error| {
+                path = error.path().to_string();
+                error.into_inner()
+            })
+        });
+    match parsed {
+        Ok(document) => document
+            .unwrap_or_default()
+            .into_raw(place)
+            .map_err(|problems| problems.into_iter().map(Problem::from).collect()),
+        Err(error) => {
+            let message = match document::syntax(&error, 0) {
+                FileError::Syntax { message, .. } => message,
+                other => other.to_string(),
+            };
+            let field = if path == "." || path.is_empty() { "data.config".to_owned() } else { path };
+            Err(vec![Problem::new(place.field(field), ObjectError::Legacy { message })])
+        }
+    }
+}
