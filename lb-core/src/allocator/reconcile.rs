@@ -48,14 +48,12 @@ pub enum Notice {
     },
 }
 
-/// The order in which claims to addresses are entered. Among sharers, the one that changed its key or ports is the
-/// one that has to move: it comes after all that did not change.
+/// The order in which claims to addresses are entered. Who is in the book stays there while others are looked at, so
+/// a sharer that changed its key or ports meets those that did not, and is the one that has to move.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Stage {
-    /// In the book, by the same rules of sharing as before.
-    Unchanged,
-    /// In the book, by other rules.
-    Changed,
+    /// In the book.
+    Book,
     /// Remembered by the caller.
     Remembered,
     /// Only in the status.
@@ -118,8 +116,7 @@ impl Allocator {
         let mut claims = Vec::new();
         for (request, spec) in requests {
             if let Some(held) = self.held.get(request.service) {
-                let stage = if held.sharing == request.sharing { Stage::Unchanged } else { Stage::Changed };
-                claims.push((stage, request, held.allocation.addresses));
+                claims.push((Stage::Book, request, held.allocation.addresses));
             }
             if let Some(addresses) = restored.get(request.service) {
                 claims.push((Stage::Remembered, request, *addresses));
@@ -144,7 +141,7 @@ impl Allocator {
                     entered.insert(request.service);
                 }
                 Err(cause) => {
-                    if matches!(stage, Stage::Unchanged | Stage::Changed) {
+                    if stage == Stage::Book {
                         self.release(request.service);
                     }
                     let notice = cause.map(|cause| Notice::Cleared { addresses, cause });

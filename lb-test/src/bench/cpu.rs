@@ -55,6 +55,23 @@ pub(super) fn this_thread() -> i32 {
     unsafe { libc::gettid() }
 }
 
+/// `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
+pub(super) fn monotonic_ns() -> u64 {
+    clock_ns(libc::CLOCK_MONOTONIC)
+}
+
+/// `CLOCK_BOOTTIME`, the clock of the agent's deadline.
+pub(super) fn boottime_ns() -> u64 {
+    clock_ns(libc::CLOCK_BOOTTIME)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a live timespec; the clocks exist on every Linux.
+    unsafe { libc::clock_gettime(clock, &raw mut time) };
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+}
+
 /// Nanoseconds the thread has run, and nanoseconds it has waited for a processor.
 pub(super) fn run_time(thread: i32) -> Result<(u64, u64)> {
     let path = format!("/proc/{thread}/schedstat");

@@ -159,7 +159,10 @@ impl Files {
         let place = Place { file: Some(name.as_ref().to_owned()), ..Place::default() };
         let (fingerprint, bytes) = match self.look(name, &path) {
             Look::Unchanged => return false,
-            Look::Ignored => (None, None),
+            Look::Directory => {
+                self.in_force.settle(name, Reading::Whole(Vec::new()));
+                return self.known.remove(name).is_some();
+            }
             Look::Failed(error) => {
                 let problems = vec![Problem::new(place, error)];
                 let same = self.known.get(name).is_some_and(|known| known.problems == problems);
@@ -167,9 +170,8 @@ impl Files {
                 self.in_force.settle(name, Reading::Nothing);
                 return !same;
             }
-            Look::Read(fingerprint, bytes) => (fingerprint, Some(bytes)),
+            Look::Read(fingerprint, bytes) => (fingerprint, bytes),
         };
-        let Some(bytes) = bytes else { return false };
         let (reading, problems) = if bytes.is_empty() && self.in_force.has_objects(name) {
             (Reading::Nothing, vec![Problem::new(place, FileError::Emptied)])
         } else {
@@ -182,7 +184,7 @@ impl Files {
 
     fn look(&self, name: &Arc<str>, path: &Path) -> Look {
         let meta = match fs::metadata(path) {
-            Ok(meta) if meta.is_dir() => return Look::Ignored,
+            Ok(meta) if meta.is_dir() => return Look::Directory,
             Ok(meta) if !meta.is_file() => return Look::Failed(FileError::NotRegular),
             Ok(meta) => meta,
             Err(error) => return Look::Failed(FileError::Unreadable(error.kind())),
@@ -206,7 +208,7 @@ impl Files {
 
 enum Look {
     Unchanged,
-    Ignored,
+    Directory,
     Failed(FileError),
     Read(Option<Fingerprint>, Vec<u8>),
 }

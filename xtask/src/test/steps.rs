@@ -99,6 +99,8 @@ fn root(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo();
     command.args(["test", "--package", "lb-test", "--package", "lb-userspace", "--no-fail-fast"]);
     command.args(["--lib", "--bins", "--tests", "--", "--ignored"]);
+    // What the level `build` made, whatever the caller's environment names.
+    command.env_remove("BARELB_BPF_OBJECT");
     command.env("BARELB_BIN", workspace.target().join("release/barelb"));
     command.env("BARELB_RIG_OBJECT", objects::rig(workspace));
     if !is_root() {

@@ -71,6 +71,28 @@ fn a_restart_keeps_every_address() {
     assert_eq!(text(&decisions), "0=1.2.3.0 b=1.2.3.1 c=1.2.3.2");
 }
 
+/// Found by the property test: what the book says was refused, and the address of the status was only looked at
+/// in the next pass.
+#[test]
+fn when_the_book_is_refused_the_status_counts() {
+    let mut allocator = Allocator::new(&small());
+    assert_eq!(pass(&mut allocator, &services(&[("a", spec())])), "a=1.2.3.0");
+    let closed = pinned(raw("test", &["1.2.3.0/30"]), 0, &["elsewhere"], &[]);
+    let manual = RawPool { auto_assign: false, ..raw("manual", &["1.2.4.0/30"]) };
+    allocator.reload(&config(&[closed, manual]));
+    let moved = ServiceSpec { ingress: vec!["1.2.4.1".to_owned()], ..spec() };
+    assert_eq!(pass(&mut allocator, &services(&[("a", moved)])), "a=1.2.4.1");
+}
+
+#[test]
+fn what_the_caller_remembers_wins_over_the_status_of_another() {
+    let claiming = ServiceSpec { ingress: vec!["1.2.3.3".to_owned()], ..spec() };
+    let two = services(&[("a", claiming), ("b", spec())]);
+    let remembered = BTreeMap::from([(key("b"), addresses("1.2.3.3"))]);
+    let decisions = allocate_all(&small(), &Rules::default(), &two, &remembered);
+    assert_eq!(text(&decisions), "a=1.2.3.0 b=1.2.3.3");
+}
+
 #[test]
 fn a_failed_request_never_strips_a_working_address() {
     let mut allocator = Allocator::new(&small());

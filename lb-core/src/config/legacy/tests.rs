@@ -135,24 +135,33 @@ fn f12_invalid_documents() {
             pool_with("- {name: q, protocol: layer2, addresses: [10.1.0.0/24, 10.0.0.0/16]}\n"),
             at("1].addresses[1]", "10.0.0.0/16 overlaps 10.0.0.0/24 of pool p: the entry is left out"),
         ),
+    ] {
+        let found = read(&text).unwrap_err();
+        assert_eq!(found, expected, "{text}");
+    }
+}
+
+#[test]
+fn f12_invalid_bgp_advertisements() {
+    let at = |field: &str, message: &str| format!("address-pools[0].bgp-advertisements{field}: {message}");
+    for (text, expected) in [
         (
             pool_with("  bgp-advertisements:\n  - localpref: 1\n"),
-            at("0].bgp-advertisements", "a layer2 pool can't have bgp-advertisements"),
+            at("", "a layer2 pool can't have bgp-advertisements"),
         ),
         (
             bgp_with("aggregation-length: 33"),
-            at("0].bgp-advertisements[0].aggregation-length", "aggregation-length 33 is above 32"),
+            at("[0].aggregation-length", "aggregation-length 33 is above 32"),
         ),
         (
             bgp_with("aggregation-length: 26"),
             at(
-                "0].bgp-advertisements[0].aggregation-length",
+                "[0].aggregation-length",
                 "aggregation-length 26 is shorter than the prefix of 10.0.1.0/28, a part of the pool",
             ),
         ),
     ] {
-        let found = read(&text).unwrap_err();
-        assert_eq!(found, expected, "{text}");
+        assert_eq!(read(&text).unwrap_err(), expected, "{text}");
     }
 }
 

@@ -141,6 +141,8 @@ impl Attach<'_> {
             },
             Some(libc::EOPNOTSUPP) => AttachError::Unsupported,
             Some(code) => AttachError::Refused(io::Error::from_raw_os_error(code)),
+            // aya asked for a link, got EINVAL and then failed by netlink too.
+            None if matches!(error, ProgramError::XdpError(_)) => AttachError::NoLink,
             None => error.into(),
         })?;
         // aya falls back on netlink when the kernel refuses a link; that could not be pinned. Dropping it detaches.

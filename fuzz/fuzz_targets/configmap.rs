@@ -1,0 +1,10 @@
+//! Fuzz target `configmap`: documents of the v0.9 `ConfigMap`.
+#![cfg_attr(feature = "libfuzzer", no_main)]
+
+#[cfg(feature = "libfuzzer")]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| barelb_fuzz::configmap::run(data));
+
+#[cfg(not(feature = "libfuzzer"))]
+fn main() -> std::process::ExitCode {
+    barelb_fuzz::driver::main(barelb_fuzz::configmap::run)
+}

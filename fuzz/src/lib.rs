@@ -1,0 +1,23 @@
+//! What the fuzz targets run. Each target is a function over bytes that panics where something is wrong.
+//!
+//! * [`frame`]: the packet code against a reference written independently of it, byte for byte.
+//! * [`pool`]: address lists: what is accepted means the same when written out and read again.
+//! * [`configmap`]: documents of the v0.9 `ConfigMap`: what is accepted keeps the promises of a configuration.
+//!
+//! [`driver`] runs them without libFuzzer.
+
+pub mod configmap;
+pub mod driver;
+pub mod frame;
+pub mod pool;
+
+#[path = "../../lb-common/tests/oracle/differential.rs"]
+pub mod differential;
+#[path = "../../lb-common/tests/conformance/flow.rs"]
+pub mod flow;
+#[path = "../../lb-common/tests/oracle/mutation.rs"]
+pub mod mutation;
+#[path = "../../lb-common/tests/oracle/reference.rs"]
+pub mod reference;
+#[path = "../../lb-common/tests/vectors/set.rs"]
+pub mod vectors;

@@ -1,0 +1,290 @@
+//! A test bed: generator and responder, each in a namespace and on a processor of its own.
+//!
+//! ```text
+//! namespace gen, processor 0                    namespace dut, processor 1
+//! BPF_PROG_RUN ─ live frames ─▶ g ═══ veth ═══▶ d: the responder under test
+//!        sink (XDP or tcx) ◀─── g ═══ veth ════ d
+//! ```
+//!
+//! Each end has a threaded NAPI of its own. Without it, a veth receives on the processor of the sender, and
+//! generator and responder would share one. The sink's thread has priority over the generator, which shares the
+//! processor with it: the generator offers what is left, and no answer is lost for want of a receiver.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use anyhow::{Context, Result, ensure};
+use aya::maps::Array;
+use aya::programs::tc::{SchedClassifier, TcAttachOptions, TcAttachType};
+use aya::programs::xdp::{Xdp, XdpMode};
+use aya::programs::{LinkOrder, TestRun, TestRunAttrs, TestRunOptions};
+use aya::{Ebpf, EbpfLoader};
+
+use super::cpu::{self, Priority, Ticks};
+use super::layout::{BITMAP_BITS, BUCKETS, Generator, Plan, STAMPS, Sink};
+use super::plan::{self, Family, To};
+use super::Options;
+use crate::link::{Interface, Offload, Veth, mac};
+use crate::namespace::Namespace;
+
+/// The Ethernet address of the generator.
+const REQUESTER: [u8; 6] = mac(1);
+/// The Ethernet address of the responder.
+pub(super) const RESPONDER: [u8; 6] = mac(2);
+
+/// Frames in one batch of the generator: what a NIC's poll may hand over at most (`NAPI_POLL_WEIGHT`).
+const BATCH: u32 = 64;
+/// Runs of the generator program per system call: some tens of milliseconds.
+const CHUNK: u32 = 1 << 16;
+/// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
+type Context32 = [u32; 6];
+
+/// Where answers are received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SinkHook {
+    /// For responders that send by XDP. Their answers only arrive where an XDP program waits.
+    Xdp,
+    /// For responders that send by the stack: the answers are kernel buffers already, which XDP would copy.
+    Tcx,
+}
+
+/// A bed without a responder.
+pub(super) struct Bed {
+    rig: Ebpf,
+    /// The generator's end.
+    pub(super) near: Interface,
+    /// The responder's end.
+    pub(super) far: Interface,
+}
+
+/// What happened during a run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Run {
+    /// Frames the generator sent.
+    pub(super) sent: u64,
+    /// Of those, for addresses that are answered for.
+    pub(super) asked: u64,
+    /// Correct answers.
+    pub(super) good: u64,
+    /// Incorrect ones.
+    pub(super) wrong: u64,
+    /// Frames that are no answers.
+    pub(super) other: u64,
+    /// Requesters answered.
+    pub(super) distinct: u64,
+    /// While the generator ran.
+    pub(super) seconds: f64,
+    /// Nanoseconds of processor time of the responder, its threads and the kernel's thread that receives for it.
+    pub(super) busy_ns: u64,
+    /// Share of the machine's time that the host took.
+    pub(super) stolen: f64,
+}
+
+impl Bed {
+    /// Both namespaces, the wire and the sink; `name` tells people what it is for.
+    pub(super) fn new(options: &Options, name: &str, hook: SinkHook) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let (near, far) = (Namespace::new(&format!("{name}-gen"))?, Namespace::new(&format!("{name}-dut"))?);
+        let (g, d) = (format!("g{number}"), format!("d{number}"));
+        let Veth { a: near, b: far } = Veth::new((&near, &g, REQUESTER), (&far, &d, RESPONDER))?;
+        for end in [&near, &far] {
+            // GRO makes a veth receive by NAPI, for responders without XDP too; ARP and ND are never merged.
+            end.offload(Offload::Gro, true)?;
+            let path = format!("/sys/class/net/{}/threaded", end.name());
+            let threaded = end.namespace().enter(|| {
+                fs::write(&path, "1").with_context(|| format!("cannot write {path}: no threaded NAPI, kernel 5.12"))
+            });
+            threaded?;
+        }
+        let mut rig = EbpfLoader::new()
+            .load_file(&options.rig)
+            .with_context(|| format!("cannot load {}; `cargo xtask build` makes it", options.rig.display()))?;
+        xdp(&mut rig, "rig_generator")?;
+        match hook {
+            SinkHook::Xdp => attach_xdp(xdp(&mut rig, "rig_sink")?, &near, XdpMode::Driver)?,
+            SinkHook::Tcx => attach_tcx(tcx(&mut rig, "rig_sink_tcx")?, &near)?,
+        }
+        let bed = Self { rig, near, far };
+        bed.settle(Priority::High)?;
+        Ok(bed)
+    }
+
+    /// The rig's programs and maps of this bed.
+    pub(super) fn rig(&mut self) -> &mut Ebpf {
+        &mut self.rig
+    }
+
+    /// Binds the receiving threads to their processors. Again after each change of programs, which may replace
+    /// the threads; `responder` is the priority of the thread that receives for the responder.
+    pub(super) fn settle(&self, responder: Priority) -> Result<()> {
+        for (end, processor, priority) in
+            [(&self.near, cpu::GENERATOR, Priority::Interrupt), (&self.far, cpu::RESPONDER, responder)]
+        {
+            let found = receivers(end)?;
+            ensure!(!found.is_empty(), "{} has no NAPI thread", end.name());
+            for thread in found {
+                cpu::bind(thread, processor)?;
+                cpu::prioritise(thread, priority)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A plan for this bed.
+    pub(super) fn plan(family: Family, to: To, vips: u32) -> Plan {
+        plan::plan(family, to, REQUESTER, RESPONDER, vips)
+    }
+
+    /// Sends requests for `time`, or `frames` of them, whichever is over first. `threads` are the responder's
+    /// own, whose time counts with that of the receiving thread.
+    pub(super) fn run(&mut self, plan: &Plan, time: Duration, frames: Option<u64>, threads: &[i32]) -> Result<Run> {
+        self.reset(plan)?;
+        let counted: Vec<i32> = receivers(&self.far)?.into_iter().chain(threads.iter().copied()).collect();
+        let busy = || counted.iter().map(|&thread| Ok(cpu::run_time(thread)?.0)).sum::<Result<u64>>();
+        let (ticks, before) = (Ticks::now()?, busy()?);
+        let seconds = self.generate(plan, time, frames)?;
+        // What is on its way arrives.
+        thread::sleep(Duration::from_millis(20));
+        let (busy_ns, stolen) = (busy()? - before, Ticks::now()?.stolen_since(ticks));
+        let generator: Generator = self.array("GENERATOR")?.get(&0, 0)?;
+        let sink: Sink = self.array("SINK")?.get(&0, 0)?;
+        let Sink { good, wrong, other, distinct } = sink;
+        let (sent, asked) = (generator.sent, generator.good);
+        Ok(Run { sent, asked, good, wrong, other, distinct, seconds, busy_ns, stolen })
+    }
+
+    /// The latencies of the last run: nanoseconds at the middle of each bucket, and how many.
+    pub(super) fn latencies(&mut self) -> Result<Vec<(u64, u64)>> {
+        let counts: Array<_, u64> = self.array("LATENCIES")?;
+        let mut found = Vec::new();
+        for bucket in 0..BUCKETS {
+            match counts.get(&bucket, 0)? {
+                0 => {}
+                count => found.push((middle(bucket), count)),
+            }
+        }
+        Ok(found)
+    }
+
+    fn reset(&mut self, plan: &Plan) -> Result<()> {
+        self.array("PLAN")?.set(0, plan, 0)?;
+        let state = Generator { random: 0x9e37_79b9_7f4a_7c15, due_ns: cpu::monotonic_ns(), ..Generator::default() };
+        self.array("GENERATOR")?.set(0, state, 0)?;
+        self.array("SINK")?.set(0, Sink::default(), 0)?;
+        if plan.flags & super::layout::BITMAP != 0 {
+            self.clear("ANSWERED", BITMAP_BITS / 64)?;
+        }
+        if plan.flags & super::layout::LATENCY != 0 {
+            self.clear("ASKED_NS", STAMPS)?;
+            self.clear("LATENCIES", BUCKETS)?;
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, map: &str, entries: u32) -> Result<()> {
+        let mut map: Array<_, u64> = self.array(map)?;
+        (0..entries).try_for_each(|index| Ok(map.set(index, 0, 0)?))
+    }
+
+    fn array<V: aya::Pod>(&mut self, name: &str) -> Result<Array<&mut aya::maps::MapData, V>> {
+        let map = self.rig.map_mut(name).with_context(|| format!("the rig has no map {name}"))?;
+        Ok(Array::try_from(map)?)
+    }
+
+    /// Runs the generator in its namespace, on its processor; the seconds it took.
+    fn generate(&self, plan: &Plan, time: Duration, frames: Option<u64>) -> Result<f64> {
+        let program: &Xdp = self.rig.program("rig_generator").context("no rig_generator")?.try_into()?;
+        let family = if plan.flags & super::layout::NEIGHBOUR == 0 { Family::Arp } else { Family::Neighbour };
+        let frame = vec![0; family.len()];
+        let length = u32::try_from(frame.len())?;
+        let context: Context32 = [0, length, 0, self.near.index(), 0, 0];
+        let context: Vec<u8> = context.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        // Paced, most runs make no frame: one at a time, so that each leaves when it is due.
+        let batch = if plan.interval_ns == 0 { BATCH } else { 1 };
+        self.near.namespace().enter(|| {
+            cpu::bind(0, cpu::GENERATOR)?;
+            cpu::prioritise(0, Priority::High)?;
+            let (start, mut left) = (Instant::now(), frames.unwrap_or(u64::MAX));
+            while start.elapsed() < time && left > 0 {
+                let repeat = u32::try_from(left).unwrap_or(u32::MAX).min(CHUNK);
+                left -= u64::from(if plan.interval_ns == 0 { repeat } else { 0 });
+                let ran = program.test_run(TestRunOptions {
+                    data_in: Some(&frame),
+                    ctx_in: Some(&context),
+                    repeat,
+                    attrs: TestRunAttrs::new().xdp_live_frames(batch),
+                    ..TestRunOptions::new()
+                });
+                ran.context("BPF_PROG_RUN with live frames failed: kernel 5.18 or later is needed")?;
+            }
+            Ok(start.elapsed().as_secs_f64())
+        })
+    }
+}
+
+/// The threads that receive for an interface.
+pub(super) fn receivers(end: &Interface) -> Result<Vec<i32>> {
+    cpu::kernel_threads(&format!("napi/{}-", end.name()))
+}
+
+/// Loads an XDP program of `object`.
+pub(super) fn xdp<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut Xdp> {
+    let program: &mut Xdp =
+        object.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?;
+    program.load().with_context(|| format!("the kernel refused {name}"))?;
+    Ok(program)
+}
+
+/// Loads a classifier of `object`.
+pub(super) fn tcx<'a>(object: &'a mut Ebpf, name: &str) -> Result<&'a mut SchedClassifier> {
+    let program: &mut SchedClassifier =
+        object.program_mut(name).with_context(|| format!("no program {name}"))?.try_into()?;
+    program.load().with_context(|| format!("the kernel refused {name}"))?;
+    Ok(program)
+}
+
+/// Attaches to what comes in by `end`; detached with the object.
+pub(super) fn attach_xdp(program: &mut Xdp, end: &Interface, mode: XdpMode) -> Result<()> {
+    let attached = end
+        .namespace()
+        .enter(|| program.attach_to_if_index(end.index(), mode).map_err(anyhow::Error::new));
+    attached.map(drop).with_context(|| format!("cannot attach XDP to {}", end.name()))
+}
+
+/// As [`attach_xdp`].
+pub(super) fn attach_tcx(program: &mut SchedClassifier, end: &Interface) -> Result<()> {
+    let options = TcAttachOptions::TcxOrder(LinkOrder::default());
+    let attached = end.namespace().enter(|| {
+        program
+            .attach_with_options(end.name(), TcAttachType::Ingress, options)
+            .map_err(anyhow::Error::new)
+    });
+    attached.map(drop).with_context(|| format!("cannot attach to tcx of {}", end.name()))
+}
+
+/// The inverse of `layout::bucket`.
+fn middle(bucket: u32) -> u64 {
+    if bucket < 64 {
+        return u64::from(bucket);
+    }
+    let exponent = u64::from(bucket >> 5) + 4;
+    let width = 1 << (exponent - 5);
+    (32 + u64::from(bucket & 31)) * width + width / 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::layout::bucket;
+    use super::middle;
+
+    #[test]
+    fn a_bucket_is_three_percent_wide() {
+        for ns in [0, 1, 63, 64, 65, 100, 127, 128, 1000, 12_345, 1_000_000, 999_999_999] {
+            let middle = middle(bucket(ns));
+            assert!(middle.abs_diff(ns) <= ns / 32, "{ns} became {middle}");
+        }
+        assert!((0..100_000).all(|ns| bucket(ns) <= bucket(ns + 1)));
+    }
+}
