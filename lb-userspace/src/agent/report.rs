@@ -12,7 +12,7 @@ use super::standalone::Standalone;
 use super::state::{GroupState, LinkState, ServiceState, State};
 use crate::dataplane::{Attachment, Mode};
 use crate::net::ethtool;
-use crate::net::groups::GroupReport;
+use crate::net::groups::{GroupReport, Membership};
 use crate::net::links::Link;
 
 /// Where the state comes from.
@@ -85,9 +85,9 @@ fn describe(verdict: &Verdict) -> String {
 
 fn groups(report: &GroupReport) -> GroupState {
     GroupState {
-        joined: report.joined(),
-        filter_only: report.filter_only(),
-        missing: report.missing(),
+        joined: report.count(Membership::Joined),
+        filter_only: report.count(Membership::FilterOnly),
+        missing: report.count(Membership::Missing),
         allmulti: report.allmulti.iter().copied().collect(),
         errors: report.errors.iter().flat_map(|(link, errors)| errors.iter().map(move |e| format!("link {link}: {e}"))).collect(),
     }

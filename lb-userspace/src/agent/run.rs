@@ -159,7 +159,7 @@ impl Agent {
         tokio::spawn(keep_groups(groups.clone(), wishes, reports));
         Ok(Self {
             reconciler: Reconciler::new(dataplane, settings.announce_rate),
-            events: AsyncFd::with_interest(events, tokio::io::Interest::READABLE).context("watching the event ring")?,
+            events: events.readable().context("watching the event ring")?,
             conflicts: Conflicts::default(),
             watch: DirectoryWatch::new(source.directory()),
             source,

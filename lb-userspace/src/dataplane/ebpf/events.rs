@@ -9,6 +9,8 @@ use lb_common::outcome::Outcome;
 use lb_core::ids::{LinkId, Mac, Vlans};
 use lb_core::plan::Target;
 use serde::Serialize;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 use super::counts::address;
 use super::table::read_pod;
@@ -50,6 +52,14 @@ pub struct Events {
 impl Events {
     pub(super) fn new(ring: RingBuf<MapData>) -> Self {
         Self { ring }
+    }
+
+    /// The ring, to be waited for. Needs a tokio runtime with I/O.
+    #[expect(unsafe_code, reason = "tokio wants it said that the descriptor stays open")]
+    pub fn readable(self) -> std::io::Result<AsyncFd<Self>> {
+        // SAFETY: the ring owns its descriptor and is owned by the AsyncFd, so the descriptor stays open as long as it
+        // is registered.
+        unsafe { AsyncFd::register_with_interest(self, Interest::READABLE) }.map_err(Into::into)
     }
 
     /// The next event; records that make no sense are skipped.

@@ -1,5 +1,6 @@
 //! The pinned maps, read by somebody who is not the agent: `barelb inspect`, `detach`, metrics.
 
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
 use aya::maps::{Array, Map, MapData, PerCpuArray};
@@ -7,6 +8,7 @@ use lb_common::abi;
 
 use super::super::DataplaneError;
 use super::counts::CounterMaps;
+use super::object;
 use super::table::Table;
 
 /// Pinned maps of this version's layout.
@@ -16,6 +18,7 @@ pub struct View {
     /// Counters and outcomes.
     pub counters: CounterMaps,
     agent: Array<MapData, abi::Agent>,
+    memory: u64,
     /// Size of the maps.
     pub max_vips: u32,
 }
@@ -32,6 +35,7 @@ impl View {
         if info.value_size() as usize != expected {
             return Err(DataplaneError::Missing { name: abi::VIPS_V4 });
         }
+        let memory = object::MAPS.iter().filter_map(|name| pinned(name).ok()).map(|map| memlock(&map)).sum();
         let counters =
             PerCpuArray::try_from(Map::PerCpuArray(pinned(abi::COUNTERS)?)).map_err(failed(abi::COUNTERS))?;
         let outcomes =
@@ -41,8 +45,14 @@ impl View {
             table: Table::new(v4, v6),
             counters: CounterMaps::new(counters, outcomes),
             agent,
+            memory,
             max_vips: info.max_entries(),
         })
+    }
+
+    /// Bytes of kernel memory the maps take, by the kernel's own account (`memlock` of fdinfo).
+    pub fn kernel_memory(&self) -> u64 {
+        self.memory
     }
 
     /// What the agent last said.
@@ -54,6 +64,13 @@ impl View {
 fn pinned(dir: &Path, name: &'static str) -> Result<MapData, DataplaneError> {
     let path: PathBuf = dir.join(name);
     MapData::from_pin(&path).map_err(failed(name))
+}
+
+fn memlock(map: &MapData) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", map.fd().as_fd().as_raw_fd());
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let value = text.lines().find_map(|line| line.strip_prefix("memlock:"));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
 fn failed(map: &'static str) -> impl Fn(aya::maps::MapError) -> DataplaneError {

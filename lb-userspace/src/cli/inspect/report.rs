@@ -1,0 +1,45 @@
+//! The report, as `-o json` prints it.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Serialize;
+
+use crate::agent::state::State;
+use crate::dataplane::ebpf::Counts;
+
+/// Everything.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    /// Milliseconds until the table falls silent; negative: it is silent since then.
+    pub(super) valid_for_ms: i64,
+    /// Addresses there is room for.
+    pub(super) max_vips: u32,
+    /// Kernel memory of the maps, bytes.
+    pub(super) map_bytes: u64,
+    /// Entries of the table.
+    pub(super) entries: Vec<Row>,
+    /// How often each outcome happened.
+    pub(super) outcomes: BTreeMap<&'static str, u64>,
+    /// Pinned links by interface, and folders of maps.
+    pub(super) pins: Vec<String>,
+    /// What the agent says, if one answers.
+    pub(super) agent: Option<State>,
+}
+
+/// One entry with its counters.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Row {
+    pub(super) ip: IpAddr,
+    pub(super) link: u32,
+    pub(super) interface: String,
+    pub(super) vlans: String,
+    pub(super) mac: String,
+    pub(super) state: &'static str,
+    pub(super) slot: u32,
+    pub(super) counts: Counts,
+    /// Milliseconds since it was last asked for.
+    pub(super) last_seen_ms: Option<u64>,
+}
