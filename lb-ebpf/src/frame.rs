@@ -4,7 +4,9 @@ use core::arch::asm;
 use core::mem::offset_of;
 
 use aya_ebpf::bindings::{__sk_buff, xdp_md};
-use aya_ebpf::helpers::generated::{bpf_skb_change_tail, bpf_skb_pull_data, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len};
+use aya_ebpf::helpers::generated::{
+    bpf_skb_change_tail, bpf_skb_pull_data, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
+};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use lb_common::addr::Mac;
 use lb_common::outcome::{self, Outcome};
@@ -91,7 +93,9 @@ pub(crate) trait Frame {
         let mut sum = offset as u64;
         let start = self.start() as u64;
         // SAFETY: one addition.
-        unsafe { asm!("{sum} += {start}", sum = inout(reg) sum, start = in(reg) start, options(nomem, nostack)) };
+        unsafe {
+            asm!("{sum} += {start}", sum = inout(reg) sum, start = in(reg) start, options(nomem, nostack))
+        };
         let first = sum as usize;
         if first + len > self.end() {
             return None;

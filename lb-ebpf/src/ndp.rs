@@ -30,7 +30,11 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
     let Some((_, query)) = again(frame, l2) else { return Outcome::NdTruncated };
     let ifindex = frame.ifindex();
     let target = maps::v6(&KeyV6::new(ifindex, vlans, addr::copied(query.target())));
-    let source = if query.is_dad() { None } else { maps::v6(&KeyV6::new(ifindex, vlans, addr::copied(query.source()))) };
+    let source = if query.is_dad() {
+        None
+    } else {
+        maps::v6(&KeyV6::new(ifindex, vlans, addr::copied(query.source())))
+    };
     let Some((macs, query)) = again(frame, l2) else { return Outcome::NdTruncated };
     let outcome = frame.forget_outcome(ndp::judge(macs, query, link_layer, target, source));
     if !outcome.is_noted() {
@@ -51,7 +55,8 @@ pub(crate) fn respond<F: Frame>(frame: &F, l2: usize, vlans: Vlans) -> Outcome {
     let seen = Seen { now, ifindex, vlans, addr, peer: Address::v6(query.source()), peer_mac, trace };
     counters::note(entry, outcome, &seen);
     if outcome.is_answer() {
-        let (Some(macs), Some(advert)) = (frame.at_mut::<12>(0), frame.at_mut::<{ ndp::ADVERT_LEN }>(l2)) else {
+        let (Some(macs), Some(advert)) = (frame.at_mut::<12>(0), frame.at_mut::<{ ndp::ADVERT_LEN }>(l2))
+        else {
             return Outcome::NdTruncated;
         };
         ndp::write_reply(macs, advert, link_layer, entry.mac());

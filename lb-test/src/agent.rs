@@ -175,6 +175,8 @@ impl Agent {
         let services = files.filter_map(|file| {
             let path = file.path();
             let name = path.file_name()?.to_str()?.strip_suffix(".yaml")?.to_owned();
+            // problems.yaml is of no Service: their files are named namespace.name.
+            name.contains('.').then_some(())?;
             Some((name, ingress_addresses(&fs::read_to_string(&path).ok()?)))
         });
         services.collect()

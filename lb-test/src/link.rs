@@ -139,7 +139,10 @@ impl Interface {
             Offload::TxChecksum,
             Offload::RxChecksum,
         ];
-        self.namespace.enter(|| all.iter().try_for_each(|&offload| offload::set(&self.name, offload, false)))
+        self.namespace
+            .enter(|| all.iter().try_for_each(|&offload| offload::set(&self.name, offload, false)))?;
+        // Service tags have no flag in the old interface.
+        self.namespace.exec("ethtool", &["-K", &self.name, "rx-vlan-stag-hw-parse", "off"]).map(drop)
     }
 
     fn set(&self, what: &[&str]) -> Result<()> {

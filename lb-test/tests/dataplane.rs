@@ -62,7 +62,8 @@ fn contract(dataplane: &mut impl Dataplane, capacity: usize) {
     expected.retain(|target, _| !left_out.contains(target));
     assert_eq!(dataplane.actual().unwrap(), expected, "what does not fit is named, the rest is there");
 
-    let nothing = Changes { remove: vec![target(9, "192.0.2.1"), target(9, "2001:db8::1")], ..Changes::default() };
+    let nothing =
+        Changes { remove: vec![target(9, "192.0.2.1"), target(9, "2001:db8::1")], ..Changes::default() };
     dataplane.apply(&nothing, later).unwrap();
     let mut unchanged = expected.clone();
     apply(&nothing, &mut unchanged);
@@ -209,14 +210,34 @@ fn a_link_whose_device_is_gone_is_attached_anew() {
     client.ip(&["link", "del", "v0"]).unwrap();
     // The same index again: the pin of the old link is a corpse under the name of the new one.
     let index_text = index.to_string();
-    node.ip(&["link", "add", "v1", "index", &index_text, "type", "veth", "peer", "name", "v0", "netns", client.name()]).unwrap();
+    node.ip(&[
+        "link",
+        "add",
+        "v1",
+        "index",
+        &index_text,
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "v0",
+        "netns",
+        client.name(),
+    ])
+    .unwrap();
     client.ip(&["link", "set", "v0", "up"]).unwrap();
     node.ip(&["link", "set", "v1", "up"]).unwrap();
     drop(agent);
     let mut agent = open(&node, bpffs.path(), SETTINGS);
     let facts = BTreeMap::from([(
         LinkId(index),
-        LinkFacts { name: "v1".into(), driver: "veth".into(), strips_tags: false, loses_native: false, xdp: (None, None) },
+        LinkFacts {
+            name: "v1".into(),
+            driver: "veth".into(),
+            strips_tags: false,
+            loses_native: false,
+            xdp: (None, None),
+        },
     )]);
     let result = attach(&node, &mut agent, &facts);
     assert_eq!(result[&LinkId(index)].mode, Some(Mode::Native), "{:?}", result[&LinkId(index)]);
@@ -229,7 +250,9 @@ fn a_foreign_program_is_named_and_never_displaced() {
     let _foreign = lb_test::rig::PassProgram::attach(&veth.b).unwrap();
     let foreign = attached(&veth.b).0.unwrap();
     let link = LinkId(veth.b.index());
-    for (mode, expected) in [(ModeChoice::Native, None), (ModeChoice::Generic, None), (ModeChoice::Tcx, Some(Mode::Tcx))] {
+    for (mode, expected) in
+        [(ModeChoice::Native, None), (ModeChoice::Generic, None), (ModeChoice::Tcx, Some(Mode::Tcx))]
+    {
         let bpffs = Bpffs::new("foreign").unwrap();
         let mut agent = open(&node, bpffs.path(), Settings { mode, ..SETTINGS });
         let result = attach(&node, &mut agent, &facts(&veth.b, attached(&veth.b)));

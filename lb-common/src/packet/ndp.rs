@@ -198,7 +198,7 @@ pub fn parse(message: &Message) -> Result<Query<'_>, Outcome> {
         return Err(Outcome::NdTruncated);
     }
     let options = payload - (LEN - 40);
-    if options % UNIT != 0 {
+    if !options.is_multiple_of(UNIT) {
         return Err(Outcome::NdOption);
     }
     if options > MAX_UNITS * UNIT {

@@ -30,7 +30,10 @@ pub(crate) fn rig_generator(ctx: XdpContext) -> u32 {
         state.due_ns += plan.interval_ns;
     }
     let (good, requester) = turn(plan, state);
-    if good && plan.flags & LATENCY != 0 && let Some(asked) = maps::asked_ns(requester) {
+    if good
+        && plan.flags & LATENCY != 0
+        && let Some(asked) = maps::asked_ns(requester)
+    {
         state.unanswered += u64::from(*asked != 0);
         *asked = now;
     }

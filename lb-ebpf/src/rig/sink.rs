@@ -96,7 +96,8 @@ fn arp(packet: Packet, plan: &Plan) -> Option<Answer> {
         differs |= (unsafe { packet.load::<u64>(8 * i) } & plan.mask[i]) ^ plan.answer[i];
         i += 1;
     }
-    let [vip, high, low] = unsafe { [packet.load::<u32>(28), packet.load::<u16>(38).into(), packet.load::<u16>(40).into()] };
+    let [vip, high, low] =
+        unsafe { [packet.load::<u32>(28), packet.load::<u16>(38).into(), packet.load::<u16>(40).into()] };
     let requester: u32 = high | low << 16;
     Some(Answer { vip: u32::from_be(vip), requester: u32::from_be(requester), exact: differs == 0 })
 }

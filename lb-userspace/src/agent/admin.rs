@@ -45,10 +45,12 @@ enum Parsed {
 impl Admin {
     /// Listens; a socket that an agent before left behind is replaced (the lock says that it is gone).
     pub(super) fn bind(state_dir: &Path) -> Result<Self> {
-        fs::create_dir_all(state_dir).with_context(|| format!("creating the state directory {}", state_dir.display()))?;
+        fs::create_dir_all(state_dir)
+            .with_context(|| format!("creating the state directory {}", state_dir.display()))?;
         let path = state_dir.join(SOCKET);
         drop(fs::remove_file(&path));
-        let listener = UnixListener::bind(&path).with_context(|| format!("listening on {}", path.display()))?;
+        let listener =
+            UnixListener::bind(&path).with_context(|| format!("listening on {}", path.display()))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
             .with_context(|| format!("protecting {}", path.display()))?;
         let (sender, requests) = mpsc::channel(CLIENTS);

@@ -14,7 +14,9 @@ pub(super) fn frame(announcement: &Announcement, mac: Mac) -> Option<Vec<u8>> {
             let mut message = [0; arp::LEN];
             match form {
                 Form::ArpRequest => arp::write_announcement(&mut macs, &mut message, &mac.0, &ip.octets()),
-                Form::ArpReply => arp::write_announcement_reply(&mut macs, &mut message, &mac.0, &ip.octets()),
+                Form::ArpReply => {
+                    arp::write_announcement_reply(&mut macs, &mut message, &mac.0, &ip.octets())
+                }
                 Form::NeighbourAdvertisement => return None,
             }
             (ethernet::ARP, message.to_vec())

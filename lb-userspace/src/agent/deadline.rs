@@ -7,10 +7,10 @@
 use std::time::Duration;
 
 /// How often the deadline is moved.
-pub const REFRESH: Duration = Duration::from_millis(350);
+pub(super) const REFRESH: Duration = Duration::from_millis(350);
 /// What is added to the grace. Later than the grace by a refresh that is 100 ms late, and earlier than the half
 /// second by 50 ms.
-pub const MARGIN: Duration = Duration::from_millis(450);
+pub(super) const MARGIN: Duration = Duration::from_millis(450);
 
 /// The time the table stays valid.
 #[derive(Clone, Copy, Debug)]
@@ -20,7 +20,7 @@ pub struct Deadline {
 
 impl Deadline {
     /// With this `--grace`.
-    pub const fn new(grace: Duration) -> Self {
+    pub(super) const fn new(grace: Duration) -> Self {
         Self { grace }
     }
 
@@ -39,8 +39,14 @@ mod tests {
     fn silent_between_the_grace_and_half_a_second_later() {
         let grace = Duration::from_secs(60);
         let ahead = Duration::from_nanos(Deadline::new(grace).after(0));
-        assert!(ahead <= grace + Duration::from_millis(500), "never later, even if it dies right after a refresh");
-        assert!(ahead - REFRESH >= grace + Duration::from_millis(100), "never earlier, with 100 ms for a late timer");
+        assert!(
+            ahead <= grace + Duration::from_millis(500),
+            "never later, even if it dies right after a refresh"
+        );
+        assert!(
+            ahead - REFRESH >= grace + Duration::from_millis(100),
+            "never earlier, with 100 ms for a late timer"
+        );
     }
 
     #[test]

@@ -41,7 +41,11 @@ impl Conflicts {
         if conflict.count > 0 && since < APART {
             return false;
         }
-        *conflict = ConflictState { mac: event.peer_mac.to_string(), count: conflict.count + 1, last_ns: event.time_ns };
+        *conflict = ConflictState {
+            mac: event.peer_mac.to_string(),
+            count: conflict.count + 1,
+            last_ns: event.time_ns,
+        };
         tracing::warn!(
             address = %event.target.ip,
             link = event.target.link.0,

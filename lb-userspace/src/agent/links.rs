@@ -54,7 +54,8 @@ pub(super) fn facts(
 /// are in use on the link or nothing keeps frames of other VLANs away.
 fn strips_tags(link: &Link, links: &BTreeMap<u32, Link>, tagged: bool) -> bool {
     let Ok(features) = ethtool::features(&link.name) else { return tagged };
-    let used = tagged || links.values().any(|other| other.vlan.as_ref().is_some_and(|vlan| vlan.parent == link.index));
+    let used = tagged
+        || links.values().any(|other| other.vlan.as_ref().is_some_and(|vlan| vlan.parent == link.index));
     let filtered = features.rx_vlan_filter && !link.state.promisc;
     (features.rx_vlan_offload || features.rx_svlan_offload) && (used || !filtered)
 }

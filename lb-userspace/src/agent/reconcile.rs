@@ -46,7 +46,13 @@ pub struct Reconciler<D> {
 impl<D: Dataplane> Reconciler<D> {
     /// Announces at this rate at most, frames a second.
     pub fn new(dataplane: D, announce_rate: NonZeroU32) -> Self {
-        Self { dataplane, bursts: Bursts::new(announce_rate), carriers: BTreeMap::new(), first: true, repairs: 0 }
+        Self {
+            dataplane,
+            bursts: Bursts::new(announce_rate),
+            carriers: BTreeMap::new(),
+            first: true,
+            repairs: 0,
+        }
     }
 
     /// The data plane.
@@ -86,7 +92,8 @@ impl<D: Dataplane> Reconciler<D> {
         let changes = diff(&plan.desired, &actual);
         let left_out = self.dataplane.apply(&changes, clock.boot_ns)?;
         let wanted = links_of(&plan.desired);
-        let wanted = facts.iter().filter(|(link, _)| wanted.contains(link)).map(|(id, link)| (*id, link.clone()));
+        let wanted =
+            facts.iter().filter(|(link, _)| wanted.contains(link)).map(|(id, link)| (*id, link.clone()));
         let attachments = self.dataplane.attach(&wanted.collect());
         self.announce(snapshot, &plan, &changes, &left_out, clock)?;
         self.first = false;
@@ -129,12 +136,9 @@ impl<D: Dataplane> Reconciler<D> {
 }
 
 /// The IPv6 addresses whose solicited-node groups this node must hear, standby ones too.
-pub fn solicited(plan: &Plan) -> impl Iterator<Item = (u32, Ipv6Addr)> {
+pub(super) fn solicited(plan: &Plan) -> impl Iterator<Item = (u32, Ipv6Addr)> {
     plan.desired.keys().filter_map(|target| match target.ip {
         IpAddr::V6(ip) => Some((target.link.0, ip)),
         IpAddr::V4(_) => None,
     })
 }
-
-#[cfg(test)]
-mod tests;

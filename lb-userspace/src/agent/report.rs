@@ -32,7 +32,10 @@ pub(super) fn state(facts: &Facts<'_>) -> State {
     let plan_problems = facts.last.plan.problems.iter().map(ToString::to_string);
     let mut problems: BTreeSet<String> = facts.source.problems().chain(plan_problems).collect();
     for target in &facts.last.left_out {
-        problems.insert(format!("{target}: no room in the map, raise --max-vips above {}", facts.settings.max_vips));
+        problems.insert(format!(
+            "{target}: no room in the map, raise --max-vips above {}",
+            facts.settings.max_vips
+        ));
     }
     State {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -56,7 +59,11 @@ fn link(id: LinkId, attachment: &Attachment) -> LinkState {
         index: id.0,
         name: attachment.name.clone(),
         mode: attachment.mode.map(|mode| mode.to_string()),
-        refused: attachment.refused.iter().map(|refusal| format!("{}: {}", refusal.mode, refusal.reason)).collect(),
+        refused: attachment
+            .refused
+            .iter()
+            .map(|refusal| format!("{}: {}", refusal.mode, refusal.reason))
+            .collect(),
     }
 }
 
@@ -69,8 +76,10 @@ fn services(facts: &Facts<'_>) -> Vec<ServiceState> {
     }
     for (key, error) in facts.source.allocation_errors() {
         let name = key.to_string();
-        services.entry(name.clone()).or_insert_with(|| ServiceState { name, ..ServiceState::default() }).error =
-            Some(error);
+        services
+            .entry(name.clone())
+            .or_insert_with(|| ServiceState { name, ..ServiceState::default() })
+            .error = Some(error);
     }
     services.into_values().collect()
 }
@@ -78,7 +87,9 @@ fn services(facts: &Facts<'_>) -> Vec<ServiceState> {
 fn describe(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Owner => "answered by this node".to_owned(),
-        Verdict::Standby { owner, rank } => format!("answered by {owner}; this node is number {rank} in line"),
+        Verdict::Standby { owner, rank } => {
+            format!("answered by {owner}; this node is number {rank} in line")
+        }
         Verdict::Silent(silence) => format!("not answered here: {silence}"),
     }
 }
@@ -89,7 +100,11 @@ fn groups(report: &GroupReport) -> GroupState {
         filter_only: report.count(Membership::FilterOnly),
         missing: report.count(Membership::Missing),
         allmulti: report.allmulti.iter().copied().collect(),
-        errors: report.errors.iter().flat_map(|(link, errors)| errors.iter().map(move |e| format!("link {link}: {e}"))).collect(),
+        errors: report
+            .errors
+            .iter()
+            .flat_map(|(link, errors)| errors.iter().map(move |e| format!("link {link}: {e}")))
+            .collect(),
     }
 }
 
@@ -98,14 +113,18 @@ fn groups(report: &GroupReport) -> GroupState {
 pub(super) fn losing(attachments: &BTreeMap<LinkId, Attachment>, links: &BTreeMap<u32, Link>) -> Vec<LinkId> {
     let native = attachments.iter().filter(|(_, attachment)| attachment.mode == Some(Mode::Native));
     let lost = |link: &Link| {
-        ethtool::stats(&link.name).is_ok_and(|stats| stats.iter().any(|(name, value)| *value > 0 && is_loss(name)))
+        ethtool::stats(&link.name)
+            .is_ok_and(|stats| stats.iter().any(|(name, value)| *value > 0 && is_loss(name)))
     };
     native.filter(|(id, _)| links.get(&id.0).is_some_and(lost)).map(|(id, _)| *id).collect()
 }
 
 fn is_loss(statistic: &str) -> bool {
     let name = statistic.to_ascii_lowercase();
-    name.contains("xdp") && name.contains("tx") && !name.contains("xmit") && (name.contains("err") || name.contains("drop"))
+    name.contains("xdp")
+        && name.contains("tx")
+        && !name.contains("xmit")
+        && (name.contains("err") || name.contains("drop"))
 }
 
 #[cfg(test)]

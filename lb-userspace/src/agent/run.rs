@@ -247,7 +247,10 @@ impl Agent {
             }
         }
         if objects || !self.source.has_read() {
-            let own = lb_core::eligibility::own_addresses(&links::planned(&self.present), &self.settings.interfaces);
+            let own = lb_core::eligibility::own_addresses(
+                &links::planned(&self.present),
+                &self.settings.interfaces,
+            );
             self.source.read(own).await;
         }
         self.step();
@@ -268,7 +271,10 @@ impl Agent {
             if exact != facts {
                 facts = exact;
                 let changes = done.changes.clone();
-                result = self.reconciler.step(&snapshot, &facts, clock).map(|again| Reconciled { changes, ..again });
+                result = self
+                    .reconciler
+                    .step(&snapshot, &facts, clock)
+                    .map(|again| Reconciled { changes, ..again });
             }
         }
         match result {
@@ -276,7 +282,10 @@ impl Agent {
             Err(error) => {
                 self.healthy = false;
                 let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "can't bring the table up to date; it falls silent unless a later try succeeds");
+                tracing::error!(
+                    error,
+                    "can't bring the table up to date; it falls silent unless a later try succeeds"
+                );
             }
         }
     }
@@ -352,7 +361,11 @@ impl Agent {
         match self.reconciler.is_untouched() {
             Ok(true) if self.pins_are_there() => {}
             Ok(untouched) => {
-                tracing::warn!(map_changed = !untouched, repairs = self.reconciler.repairs(), "repairing the data plane");
+                tracing::warn!(
+                    map_changed = !untouched,
+                    repairs = self.reconciler.repairs(),
+                    "repairing the data plane"
+                );
                 self.step();
             }
             Err(error) => {
@@ -364,7 +377,10 @@ impl Agent {
 
     fn pins_are_there(&mut self) -> bool {
         let pins = self.reconciler.dataplane().pins().clone();
-        self.last.attachments.iter().all(|(link, attachment)| attachment.mode.is_none() || pins.link(*link).exists())
+        self.last
+            .attachments
+            .iter()
+            .all(|(link, attachment)| attachment.mode.is_none() || pins.link(*link).exists())
     }
 
     /// A driver that counts transmit errors for what XDP sends is left for the next mode.
@@ -405,7 +421,11 @@ async fn wait_until(due: Option<tokio::time::Instant>) {
 }
 
 /// Joins and leaves groups beside the main task, which must move the deadline meanwhile.
-async fn keep_groups(groups: Groups, mut wishes: watch::Receiver<Wanted>, reports: watch::Sender<GroupReport>) {
+async fn keep_groups(
+    groups: Groups,
+    mut wishes: watch::Receiver<Wanted>,
+    reports: watch::Sender<GroupReport>,
+) {
     while wishes.changed().await.is_ok() {
         let wanted = wishes.borrow_and_update().clone();
         match groups.apply(wanted).await {
@@ -417,7 +437,9 @@ async fn keep_groups(groups: Groups, mut wishes: watch::Receiver<Wanted>, report
                 }
                 reports.send_replace(report);
             }
-            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "can't set group memberships"),
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "can't set group memberships")
+            }
         }
     }
 }

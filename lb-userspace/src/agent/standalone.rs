@@ -112,7 +112,8 @@ impl Standalone {
     /// Writes the statuses that follow from a plan, and logs what is newly wrong.
     pub(super) fn write_status(&mut self, plan: &Plan, left_out: &BTreeSet<IpAddr>) {
         let Some(decided) = &self.decided else { return };
-        self.plan_problems = plan.problems.iter().map(|problem| self.objects.located(problem.clone())).collect();
+        self.plan_problems =
+            plan.problems.iter().map(|problem| self.objects.located(problem.clone())).collect();
         let all: Vec<Problem> = decided.problems.iter().chain(&self.plan_problems).cloned().collect();
         let texts: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
         for text in texts.difference(&self.logged) {
@@ -143,7 +144,9 @@ impl Standalone {
     /// Why Services have no address, or not the one they ask for.
     pub(super) fn allocation_errors(&self) -> BTreeMap<ServiceKey, String> {
         let decisions = self.decided.iter().flat_map(|decided| &decided.decisions);
-        decisions.filter_map(|(key, decision)| Some((key.clone(), decision.error.as_ref()?.to_string()))).collect()
+        decisions
+            .filter_map(|(key, decision)| Some((key.clone(), decision.error.as_ref()?.to_string())))
+            .collect()
     }
 }
 

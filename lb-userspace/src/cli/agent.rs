@@ -96,7 +96,10 @@ impl Agent {
     fn settings(&self) -> Result<Settings> {
         let node = match &self.node_name {
             Some(name) => name.clone(),
-            None => std::fs::read_to_string("/proc/sys/kernel/hostname").context("reading the host name")?.trim().to_owned(),
+            None => std::fs::read_to_string("/proc/sys/kernel/hostname")
+                .context("reading the host name")?
+                .trim()
+                .to_owned(),
         };
         let link = |name: &String| LinkName::new(name).with_context(|| format!("--interface {name}"));
         Ok(Settings {
@@ -145,7 +148,9 @@ mod tests {
 
     #[test]
     fn durations() {
-        for (text, milliseconds) in [("60s", 60_000), ("500ms", 500), ("2m30s", 150_000), ("1h", 3_600_000), ("3", 3000)] {
+        for (text, milliseconds) in
+            [("60s", 60_000), ("500ms", 500), ("2m30s", 150_000), ("1h", 3_600_000), ("3", 3000)]
+        {
             assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
         }
         for text in ["", "s", "5x", "-1s", "1.5s", "99999999999s", "0s"] {

@@ -48,7 +48,11 @@ impl Check {
     fn facts(&self) -> Result<Facts> {
         let present = links::list().context("listing the interfaces")?;
         let wanted = |link: &&links::Link| {
-            if self.interfaces.is_empty() { link.ethernet && link.state.up } else { self.interfaces.contains(&link.name) }
+            if self.interfaces.is_empty() {
+                link.ethernet && link.state.up
+            } else {
+                self.interfaces.contains(&link.name)
+            }
         };
         let needed = [Capability::Bpf, Capability::NetAdmin, Capability::Perfmon, Capability::NetRaw];
         let missing = Capabilities::read().context("reading capabilities")?.missing(&needed);
@@ -70,7 +74,8 @@ impl Check {
     #[expect(clippy::unused_self, reason = "reads for this command")]
     fn link(&self, link: &links::Link) -> LinkFacts {
         let features = ethtool::features(&link.name).ok();
-        let setting = |family: &str, key: &str| read(&format!("/proc/sys/net/{family}/conf/{}/{key}", link.name));
+        let setting =
+            |family: &str, key: &str| read(&format!("/proc/sys/net/{family}/conf/{}/{key}", link.name));
         LinkFacts {
             name: link.name.clone(),
             driver: ethtool::driver(&link.name).map(|driver| driver.name).unwrap_or_default(),

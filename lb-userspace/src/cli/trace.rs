@@ -40,7 +40,10 @@ impl Trace {
             if self.json {
                 println!("{line}");
             } else {
-                println!("{}", text(&serde_json::from_str(&line).context("the agent speaks another version")?));
+                println!(
+                    "{}",
+                    text(&serde_json::from_str(&line).context("the agent speaks another version")?)
+                );
             }
         }
         Ok(ExitCode::SUCCESS)

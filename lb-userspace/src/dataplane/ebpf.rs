@@ -122,7 +122,10 @@ impl KernelDataplane {
     }
 
     /// Writes the outcome of each frame to the log from now on. Only in a build for it.
-    #[cfg_attr(not(feature = "frame-log"), expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nothing to start"))]
+    #[cfg_attr(
+        not(feature = "frame-log"),
+        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nothing to start")
+    )]
     pub fn start_frame_log(&mut self) -> Result<(), DataplaneError> {
         #[cfg(feature = "frame-log")]
         frame_log::start(&mut self.ebpf)?;

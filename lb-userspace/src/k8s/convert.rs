@@ -70,7 +70,11 @@ fn field(field: impl Into<String>, error: impl Into<ConvertError>) -> FieldError
 }
 
 /// Reads a word that has a set of permitted values.
-fn word<T>(path: impl Into<String>, text: &str, parse: impl Fn(&str) -> Result<T, WordError>) -> Result<T, FieldError> {
+fn word<T>(
+    path: impl Into<String>,
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, WordError>,
+) -> Result<T, FieldError> {
     let quoted = || text.chars().take(40).collect();
     parse(text).map_err(|expected| field(path, ConvertError::Word { text: quoted(), expected }))
 }
@@ -95,16 +99,20 @@ pub fn service(service: core::Service) -> Result<(ServiceKey, ServiceSpec), Fiel
             _ => Err(WordError { expected: "IPv4 or IPv6" }),
         })
     };
-    let ip_families = spec.ip_families.unwrap_or_default().iter().enumerate().map(family).collect::<Result<_, _>>()?;
+    let ip_families =
+        spec.ip_families.unwrap_or_default().iter().enumerate().map(family).collect::<Result<_, _>>()?;
     let policy = spec.external_traffic_policy.as_deref().filter(|text| !text.is_empty());
     let policy = policy.map(|text| word("spec.externalTrafficPolicy", text, str::parse)).transpose()?;
     let families = spec.ip_family_policy.as_deref().filter(|text| !text.is_empty());
     let families = families.map(|text| word("spec.ipFamilyPolicy", text, str::parse)).transpose()?;
     let ports = spec.ports.unwrap_or_default();
-    let ports = ports.iter().enumerate().map(|(index, written)| port(index, written)).collect::<Result<_, _>>()?;
+    let ports =
+        ports.iter().enumerate().map(|(index, written)| port(index, written)).collect::<Result<_, _>>()?;
     let single = spec.cluster_ip.filter(|text| !text.is_empty());
-    let cluster_ips = spec.cluster_ips.filter(|list| !list.is_empty()).unwrap_or_else(|| single.into_iter().collect());
-    let ingress = service.status.and_then(|status| status.load_balancer).and_then(|balancer| balancer.ingress);
+    let cluster_ips =
+        spec.cluster_ips.filter(|list| !list.is_empty()).unwrap_or_else(|| single.into_iter().collect());
+    let ingress =
+        service.status.and_then(|status| status.load_balancer).and_then(|balancer| balancer.ingress);
     let spec = ServiceSpec {
         service_type: spec.type_.as_deref().map(ServiceType::from).unwrap_or_default(),
         load_balancer_class: spec.load_balancer_class,
@@ -125,7 +133,8 @@ pub fn service(service: core::Service) -> Result<(ServiceKey, ServiceSpec), Fiel
 
 fn port(index: usize, written: &core::ServicePort) -> Result<Port, FieldError> {
     let protocol = written.protocol.as_deref().filter(|text| !text.is_empty());
-    let protocol = protocol.map(|text| word(format!("spec.ports[{index}].protocol"), text, str::parse)).transpose()?;
+    let protocol =
+        protocol.map(|text| word(format!("spec.ports[{index}].protocol"), text, str::parse)).transpose()?;
     let number = u16::try_from(written.port).ok().filter(|port| *port != 0);
     let wrong = || field(format!("spec.ports[{index}].port"), ConvertError::Port(written.port));
     Ok(Port { protocol: protocol.unwrap_or(Protocol::Tcp), port: number.ok_or_else(wrong)? })
@@ -182,7 +191,10 @@ pub fn selector(written: LabelSelector) -> RawSelector {
         operator: e.operator,
         values: e.values.unwrap_or_default(),
     });
-    RawSelector { match_labels: written.match_labels.unwrap_or_default(), match_expressions: expressions.collect() }
+    RawSelector {
+        match_labels: written.match_labels.unwrap_or_default(),
+        match_expressions: expressions.collect(),
+    }
 }
 
 /// A node as the election sees it. It is taken to be alive: whether its agent is there is not in the object.

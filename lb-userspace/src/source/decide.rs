@@ -118,8 +118,12 @@ impl Decider {
                 }
             }
         }
-        let pools: Vec<RawPool> =
-            objects.pools.iter().map(|p| RawPool::clone(p)).chain(self.legacy.pools.iter().cloned()).collect();
+        let pools: Vec<RawPool> = objects
+            .pools
+            .iter()
+            .map(|p| RawPool::clone(p))
+            .chain(self.legacy.pools.iter().cloned())
+            .collect();
         let advertisements: Vec<RawAdvertisement> = objects
             .advertisements
             .iter()

@@ -127,7 +127,9 @@ pub enum ObjectError {
     #[error("the key \"config\" is missing under data: the last good configuration stays in force")]
     NoConfigKey,
     /// The v0.9 `ConfigMap` has the key `config` as binary data.
-    #[error("the key \"config\" must be text under data, not binaryData: the last good configuration stays in force")]
+    #[error(
+        "the key \"config\" must be text under data, not binaryData: the last good configuration stays in force"
+    )]
     BinaryConfig,
     /// The v0.9 document is invalid.
     #[error("{message}: the last good configuration stays in force")]

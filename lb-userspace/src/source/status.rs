@@ -17,11 +17,7 @@ use std::{
 };
 
 use lb_core::{
-    addresses::Addresses,
-    ids::ServiceKey,
-    plan::AddressVerdict,
-    problem::Place,
-    status::ServiceStatus,
+    addresses::Addresses, ids::ServiceKey, plan::AddressVerdict, problem::Place, status::ServiceStatus,
 };
 
 use super::{
@@ -40,7 +36,7 @@ const PROBLEMS: &str = "problems.yaml";
 /// A status is a few lines; more than this many bytes are not read.
 const MAX_STATUS: u64 = 64 << 10;
 /// A temporary file older than this was left behind by a process that died.
-const STALE: Duration = Duration::from_secs(60);
+const STALE: Duration = Duration::from_mins(1);
 /// Begins the names of temporary files.
 const TEMPORARY: &str = ".barelb-";
 
@@ -92,7 +88,7 @@ impl StatusDir {
             if name.starts_with(TEMPORARY) {
                 remove_if_stale(&path);
             }
-            if name.starts_with('.') || name == PROBLEMS || !name.ends_with(".yaml") {
+            if name.starts_with('.') || name == PROBLEMS || name.strip_suffix(".yaml").is_none() {
                 continue;
             }
             match key_of(&name).ok_or(FileError::NotAStatus).and_then(|key| Ok((read(&path, &key)?, key))) {
@@ -129,7 +125,7 @@ impl StatusDir {
                 Ok(()) => {
                     self.written.insert(key.clone(), Some(hash));
                 }
-                Err(error) => failed.push(Problem::new(self.place(&path), FileError::Unwritable(error.kind()))),
+                Err(error) => failed.push(self.unwritable(&path, &error)),
             }
         }
         if complete {
@@ -142,7 +138,7 @@ impl StatusDir {
                         self.written.remove(&key);
                     }
                     Err(error) => {
-                        failed.push(Problem::new(self.place(&path), FileError::Unwritable(error.kind())));
+                        failed.push(self.unwritable(&path, &error));
                     }
                 }
             }
@@ -155,7 +151,7 @@ impl StatusDir {
             let path = self.dir.join(PROBLEMS);
             match text.and_then(|text| self.replace(&path, &text)) {
                 Ok(()) => self.problems = hash,
-                Err(error) => failed.push(Problem::new(self.place(&path), FileError::Unwritable(error.kind()))),
+                Err(error) => failed.push(self.unwritable(&path, &error)),
             }
         }
         failed
@@ -193,6 +189,10 @@ impl StatusDir {
             drop(fs::remove_file(&temporary));
         }
         written
+    }
+
+    fn unwritable(&self, path: &Path, error: &io::Error) -> Problem {
+        Problem::new(self.place(path), FileError::Unwritable(error.kind()))
     }
 
     fn place(&self, path: &Path) -> Place {

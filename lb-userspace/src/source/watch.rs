@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::{AccessKind, AccessMode}};
+use notify::{
+    EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode},
+};
 use tokio::{
     sync::mpsc,
     time::{Instant, Interval, MissedTickBehavior, interval, timeout},
@@ -151,7 +154,7 @@ impl Drop for Again {
     fn drop(&mut self) {
         if self.armed {
             // Full means that a change is waiting already.
-            drop(self.sender.try_send(()));
+            let _waiting = self.sender.try_send(());
         }
     }
 }
@@ -162,7 +165,7 @@ fn start(dir: &Path, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWatc
             return;
         }
         // Full means that a change is waiting already; closed, that nobody asks any more.
-        drop(sender.try_send(()));
+        let _waiting = sender.try_send(());
     };
     let mut watcher = notify::recommended_watcher(tell)?;
     watcher.watch(dir, RecursiveMode::NonRecursive)?;
@@ -171,13 +174,7 @@ fn start(dir: &Path, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWatc
 
 /// Whether an event only says that somebody reads, as we do ourselves.
 fn is_reading(kind: EventKind) -> bool {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => false,
-        EventKind::Access(_) => true,
-        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => {
-            false
-        }
-    }
+    matches!(kind, EventKind::Access(access) if access != AccessKind::Close(AccessMode::Write))
 }
 
 fn identity(dir: &Path) -> Option<(u64, u64)> {

@@ -29,7 +29,8 @@ pub enum Format {
 /// Sends events to standard error from now on.
 pub fn start(logging: &Logging) {
     let filter = EnvFilter::try_new(&logging.log).unwrap_or_else(|_error| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     let result = match logging.log_format {
         Format::Text => builder.with_ansi(std::io::stderr().is_terminal()).try_init(),
         Format::Json => builder.json().try_init(),

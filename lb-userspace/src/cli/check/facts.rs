@@ -70,7 +70,8 @@ pub(super) fn hears_broadcast(name: &str) -> Option<bool> {
     let text = fs::read_to_string(format!("/sys/class/net/{name}/statistics/multicast")).ok()?;
     let counted: u64 = text.trim().parse().ok()?;
     // Many virtual drivers never count it: zero tells nothing there.
-    (counted > 0 || std::path::Path::new(&format!("/sys/class/net/{name}/device")).exists()).then_some(counted > 0)
+    (counted > 0 || std::path::Path::new(&format!("/sys/class/net/{name}/device")).exists())
+        .then_some(counted > 0)
 }
 
 impl Default for Facts {

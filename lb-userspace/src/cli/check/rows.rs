@@ -65,8 +65,14 @@ fn kernel(facts: &Facts) -> Row {
     };
     let text = &facts.kernel;
     match (major, minor) {
-        (..=4, _) | (5, ..=14) => row(Level::Fail, "kernel", format!("{text}: 5.15 is the oldest that works")),
-        (5, _) | (6, ..=5) => row(Level::Warn, "kernel", format!("{text}: tcx needs 6.6; drivers without native XDP get generic XDP, which is slower")),
+        (..=4, _) | (5, ..=14) => {
+            row(Level::Fail, "kernel", format!("{text}: 5.15 is the oldest that works"))
+        }
+        (5, _) | (6, ..=5) => row(
+            Level::Warn,
+            "kernel",
+            format!("{text}: tcx needs 6.6; drivers without native XDP get generic XDP, which is slower"),
+        ),
         _ => row(Level::Ok, "kernel", format!("{text}: XDP links, batch operations, tcx")),
     }
 }
@@ -90,7 +96,11 @@ fn capabilities(facts: &Facts) -> Row {
     if facts.missing_capabilities.is_empty() {
         return row(Level::Ok, "capabilities", "BPF, NET_ADMIN, PERFMON, NET_RAW");
     }
-    row(Level::Fail, "capabilities", format!("missing: {}; run as root or grant them", facts.missing_capabilities.join(", ")))
+    row(
+        Level::Fail,
+        "capabilities",
+        format!("missing: {}; run as root or grant them", facts.missing_capabilities.join(", ")),
+    )
 }
 
 fn rivals(facts: &Facts) -> Vec<Row> {
@@ -121,7 +131,9 @@ fn link_rows(link: &LinkFacts, tcx: bool) -> Vec<Row> {
     let mut rows = vec![match (link.up, link.carrier, link.enslaved) {
         (false, ..) => row(Level::Fail, at("link"), format!("is down: `ip link set {} up`", link.name)),
         (_, false, _) => row(Level::Warn, at("link"), "has no carrier: check the cable and the switch port"),
-        (_, _, true) => row(Level::Fail, at("link"), "belongs to a bridge, bond or VRF: announce on that instead"),
+        (_, _, true) => {
+            row(Level::Fail, at("link"), "belongs to a bridge, bond or VRF: announce on that instead")
+        }
         (true, true, false) => row(Level::Ok, at("link"), "up, with carrier"),
     }];
     rows.push(driver(link, tcx));
@@ -135,11 +147,19 @@ fn link_rows(link: &LinkFacts, tcx: bool) -> Vec<Row> {
         rows.push(row(Level::Warn, at("rp_filter"), format!("strict: requests that come in by another way than answers leave are dropped; `sysctl net.ipv4.conf.{}.rp_filter=2` if pages do not load", link.name)));
     }
     if link.no_ipv6 {
-        rows.push(row(Level::Warn, at("IPv6"), "is disabled: solicited-node groups can't be joined, IPv6 addresses are not heard"));
+        rows.push(row(
+            Level::Warn,
+            at("IPv6"),
+            "is disabled: solicited-node groups can't be joined, IPv6 addresses are not heard",
+        ));
     }
     match link.broadcast_seen {
         Some(true) => rows.push(row(Level::Ok, at("broadcast"), "has been received")),
-        Some(false) => rows.push(row(Level::Warn, at("broadcast"), "none received so far: does the access point or hypervisor filter it?")),
+        Some(false) => rows.push(row(
+            Level::Warn,
+            at("broadcast"),
+            "none received so far: does the access point or hypervisor filter it?",
+        )),
         None => {}
     }
     rows
@@ -149,9 +169,20 @@ fn driver(link: &LinkFacts, tcx: bool) -> Row {
     let check = format!("{} driver", link.name);
     if link.driver == "veth" {
         let used = if tcx { "tcx" } else { "generic XDP" };
-        return row(Level::Warn, check, format!("veth: native XDP loses answers unless the peer has a program; {used} is used"));
+        return row(
+            Level::Warn,
+            check,
+            format!("veth: native XDP loses answers unless the peer has a program; {used} is used"),
+        );
     }
-    row(Level::Ok, check, format!("{}: whether it has native XDP shows when attaching, which makes some NICs lose their link for a moment", link.driver))
+    row(
+        Level::Ok,
+        check,
+        format!(
+            "{}: whether it has native XDP shows when attaching, which makes some NICs lose their link for a moment",
+            link.driver
+        ),
+    )
 }
 
 #[cfg(test)]
@@ -160,8 +191,22 @@ mod tests {
     use super::*;
 
     fn healthy() -> Facts {
-        let link = LinkFacts { name: "eth0".into(), driver: "ixgbe".into(), ethernet: true, up: true, carrier: true, ..LinkFacts::default() };
-        Facts { kernel: "6.8.0-generic".into(), embedded: true, tcx: true, bpffs: Ok(()), links: vec![link], ..Facts::default() }
+        let link = LinkFacts {
+            name: "eth0".into(),
+            driver: "ixgbe".into(),
+            ethernet: true,
+            up: true,
+            carrier: true,
+            ..LinkFacts::default()
+        };
+        Facts {
+            kernel: "6.8.0-generic".into(),
+            embedded: true,
+            tcx: true,
+            bpffs: Ok(()),
+            links: vec![link],
+            ..Facts::default()
+        }
     }
 
     #[test]
@@ -174,7 +219,8 @@ mod tests {
         let worst = |change: fn(&mut Facts)| {
             let mut facts = healthy();
             change(&mut facts);
-            let found: Vec<String> = rows(&facts).iter().filter(|row| row.level != Level::Ok).map(ToString::to_string).collect();
+            let found: Vec<String> =
+                rows(&facts).iter().filter(|row| row.level != Level::Ok).map(ToString::to_string).collect();
             assert_eq!(found.len(), 1, "{found:?}");
             found.concat()
         };
@@ -194,7 +240,13 @@ mod tests {
             (worst(|f| f.links[0].broadcast_seen = Some(false)), "broadcast"),
             (worst(|f| f.links[0].xdp = [("native", Some(9))].into()), "bpftool prog show id 9"),
             (worst(|f| f.processes = [Rival::MetallbSpeaker].into()), "MetalLB"),
-            (worst(|f| { f.kube_ipvs = true; f.arp_ignore = "0".into(); }), "strictARP"),
+            (
+                worst(|f| {
+                    f.kube_ipvs = true;
+                    f.arp_ignore = "0".into();
+                }),
+                "strictARP",
+            ),
         ] {
             assert!(text.contains(needle), "{needle}: {text}");
         }

@@ -10,17 +10,27 @@ use super::report::{Report, Row};
 pub(super) fn text(report: &Report, wide: bool) -> String {
     let mut text = String::new();
     // Writing to a string can't fail.
-    drop(write(&mut text, report, wide));
+    write(&mut text, report, wide).unwrap_or_default();
     text
 }
 
 fn write(text: &mut String, report: &Report, wide: bool) -> std::fmt::Result {
     match report.valid_for_ms {
-        left @ 1.. => writeln!(text, "answers for another {} without its agent", seconds(left.unsigned_abs()))?,
-        gone => writeln!(text, "SILENT: the deadline passed {} ago, nothing is answered", seconds(gone.unsigned_abs()))?,
+        left @ 1.. => {
+            writeln!(text, "answers for another {} without its agent", seconds(left.unsigned_abs()))?
+        }
+        gone => writeln!(
+            text,
+            "SILENT: the deadline passed {} ago, nothing is answered",
+            seconds(gone.unsigned_abs())
+        )?,
     }
     let (used, room) = (report.entries.len(), report.max_vips);
-    writeln!(text, "{used} entries shown, room for {room}; the maps take {} KiB of kernel memory", report.map_bytes / 1024)?;
+    writeln!(
+        text,
+        "{used} entries shown, room for {room}; the maps take {} KiB of kernel memory",
+        report.map_bytes / 1024
+    )?;
     writeln!(text)?;
     writeln!(text, "{}", entries(&report.entries, wide))?;
     if !report.outcomes.is_empty() {
@@ -41,13 +51,15 @@ fn write(text: &mut String, report: &Report, wide: bool) -> std::fmt::Result {
 }
 
 fn entries(rows: &[Row], wide: bool) -> Table {
-    let mut headers = vec!["ADDRESS", "INTERFACE", "VLAN", "MAC", "STATE", "REQUESTS", "REPLIES", "LAST ASKED", "BY"];
+    let mut headers =
+        vec!["ADDRESS", "INTERFACE", "VLAN", "MAC", "STATE", "REQUESTS", "REPLIES", "LAST ASKED", "BY"];
     if wide {
         headers.extend(["PROBES", "CONFLICTS", "IFINDEX", "SLOT"]);
     }
     let mut table = plain(&headers);
     for row in rows {
-        let by = row.counts.requester.as_ref().map(|who| format!("{} {}", who.ip, who.mac)).unwrap_or_default();
+        let by =
+            row.counts.requester.as_ref().map(|who| format!("{} {}", who.ip, who.mac)).unwrap_or_default();
         let asked = row.last_seen_ms.map_or_else(|| "never".to_owned(), |ms| format!("{} ago", seconds(ms)));
         let vlans = if row.vlans == "untagged" { "-".to_owned() } else { row.vlans.clone() };
         let mut cells = vec![
@@ -74,7 +86,11 @@ fn agent(text: &mut String, report: &Report) -> std::fmt::Result {
     let Some(state) = &report.agent else {
         return writeln!(text, "\nno agent answers: modes, Services and problems are not known");
     };
-    writeln!(text, "\nagent {} on node {}, pid {}, map repaired {} times", state.version, state.node, state.pid, state.repairs)?;
+    writeln!(
+        text,
+        "\nagent {} on node {}, pid {}, map repaired {} times",
+        state.version, state.node, state.pid, state.repairs
+    )?;
     let mut table = plain(&["INTERFACE", "MODE", "NOT USED"]);
     for link in &state.links {
         let mode = link.mode.clone().unwrap_or_else(|| "NOT ATTACHED".to_owned());
@@ -92,7 +108,11 @@ fn agent(text: &mut String, report: &Report) -> std::fmt::Result {
     }
     writeln!(text, "\n{table}")?;
     let groups = &state.groups;
-    writeln!(text, "\nsolicited-node groups: {} joined, {} in the NIC filter only, {} missing", groups.joined, groups.filter_only, groups.missing)?;
+    writeln!(
+        text,
+        "\nsolicited-node groups: {} joined, {} in the NIC filter only, {} missing",
+        groups.joined, groups.filter_only, groups.missing
+    )?;
     for error in &groups.errors {
         writeln!(text, "  {error}")?;
     }

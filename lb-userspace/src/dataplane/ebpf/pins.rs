@@ -153,7 +153,8 @@ impl Pins {
 pub fn check_bpffs(bpffs: &Path) -> Result<(), DataplaneError> {
     let wanted = bpffs.canonicalize().unwrap_or_else(|_error| bpffs.to_path_buf());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let is_bpffs = mounts.lines().filter_map(mount).any(|(point, kind)| kind == "bpf" && wanted.starts_with(point));
+    let is_bpffs =
+        mounts.lines().filter_map(mount).any(|(point, kind)| kind == "bpf" && wanted.starts_with(point));
     if is_bpffs { Ok(()) } else { Err(DataplaneError::NoBpffs { path: bpffs.display().to_string() }) }
 }
 

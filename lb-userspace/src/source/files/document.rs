@@ -109,15 +109,20 @@ pub(super) fn parse(document: &Document<'_>) -> Result<Value, FileError> {
 }
 
 /// The parser's error with lines counted from the beginning of the file.
-pub(super) fn syntax(error: &serde_saphyr::Error, lines_before: u64) -> FileError {
-    let message =
-        error.without_snippet().render_with_options(serde_saphyr::render_options! { line_offset: lines_before });
+fn syntax(error: &serde_saphyr::Error, lines_before: u64) -> FileError {
     let location = error.location();
     FileError::Syntax {
-        message: message.replace(", set DuplicateKeyPolicy in Options if acceptable", ""),
+        message: message(error, lines_before),
         line: location.map(|at| at.line() + lines_before),
         column: location.map(|at| at.column()),
     }
+}
+
+/// The parser's words, without its advice to programmers.
+pub(super) fn message(error: &serde_saphyr::Error, lines_before: u64) -> String {
+    let options = serde_saphyr::render_options! { line_offset: lines_before };
+    let message = error.without_snippet().render_with_options(options);
+    message.replace(", set DuplicateKeyPolicy in Options if acceptable", "")
 }
 
 #[cfg(test)]

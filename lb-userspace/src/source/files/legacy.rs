@@ -7,7 +7,7 @@ use lb_core::{
 };
 
 use super::document;
-use crate::source::problem::{FileError, ObjectError, Problem};
+use crate::source::problem::{ObjectError, Problem};
 
 /// The one key that is read.
 const KEY: &str = "config";
@@ -40,10 +40,7 @@ pub fn parse(text: &str, place: &Place) -> Result<LegacyConfig, Vec<Problem>> {
             .into_raw(place)
             .map_err(|problems| problems.into_iter().map(Problem::from).collect()),
         Err(error) => {
-            let message = match document::syntax(&error, 0) {
-                FileError::Syntax { message, .. } => message,
-                other => other.to_string(),
-            };
+            let message = document::message(&error, 0);
             let field = if path == "." || path.is_empty() { "data.config".to_owned() } else { path };
             Err(vec![Problem::new(place.field(field), ObjectError::Legacy { message })])
         }

@@ -103,7 +103,7 @@ impl Reader<'_> {
                     self.document(item, &bare);
                 }
             }
-            object => match self.object(&api_version, &kind, object, place) {
+            document => match self.object(&api_version, &kind, document, place) {
                 Ok(None) => {}
                 Ok(Some((id, content))) => {
                     let document = place.document.unwrap_or_default();
@@ -139,19 +139,24 @@ impl Reader<'_> {
             ("discovery.k8s.io/v1", "EndpointSlice") => {
                 let slice: discovery::EndpointSlice = typed(object, place)?;
                 let name = name_of(&slice.metadata, place)?;
-                let namespace = slice.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
+                let namespace =
+                    slice.metadata.namespace.clone().unwrap_or_else(|| DEFAULT_NAMESPACE.to_owned());
                 let (service, endpoints) = convert::endpoint_slice(slice).map_err(at)?;
                 (other("EndpointSlice", &namespace, &name), Content::Endpoints(service, endpoints.into()))
             }
-            ("v1", "ConfigMap") => return self.config_map(typed(object, place)?, place),
+            ("v1", "ConfigMap") => return Ok(self.config_map(&typed(object, place)?, place)),
             (crd::API_VERSION, "IPAddressPool") => {
                 let pool: crd::IPAddressPool = strict(object, place)?;
-                let Some((id, place)) = self.ours("IPAddressPool", &pool.metadata, place)? else { return Ok(None) };
+                let Some((id, place)) = self.ours("IPAddressPool", &pool.metadata, place)? else {
+                    return Ok(None);
+                };
                 (id, Content::Pool(Arc::new(convert::pool(place, pool))))
             }
             (crd::API_VERSION, "L2Advertisement") => {
                 let ad: crd::L2Advertisement = strict(object, place)?;
-                let Some((id, place)) = self.ours("L2Advertisement", &ad.metadata, place)? else { return Ok(None) };
+                let Some((id, place)) = self.ours("L2Advertisement", &ad.metadata, place)? else {
+                    return Ok(None);
+                };
                 (id, Content::Advertisement(Arc::new(convert::advertisement(place, ad))))
             }
             _ => {
@@ -183,21 +188,15 @@ impl Reader<'_> {
     }
 
     /// The v0.9 configuration. Other `ConfigMap`s are nobody's business here.
-    fn config_map(
-        &mut self,
-        map: core::ConfigMap,
-        place: &Place,
-    ) -> Result<Option<(ObjectId, Content)>, Vec<Problem>> {
-        let named = map.metadata.name.as_deref() == Some(self.settings.config_map.as_str());
-        let namespace = map.metadata.namespace.as_deref();
-        if !named || namespace.is_some_and(|namespace| namespace != self.settings.namespace) {
-            return Ok(None);
+    fn config_map(&self, map: &core::ConfigMap, place: &Place) -> Option<(ObjectId, Content)> {
+        let Settings { namespace, config_map: name } = self.settings;
+        let elsewhere = map.metadata.namespace.as_ref().is_some_and(|written| written != namespace);
+        if map.metadata.name.as_ref() != Some(name) || elsewhere {
+            return None;
         }
-        let name = &self.settings.config_map;
-        let namespace = &self.settings.namespace;
         let place = Place { object: format!("ConfigMap {namespace}/{name}"), ..place.clone() };
-        let parsed = legacy::from_config_map(&map, &place);
-        Ok(Some((other("ConfigMap", namespace, name), Content::Legacy(Arc::new(parsed)))))
+        let parsed = legacy::from_config_map(map, &place);
+        Some((other("ConfigMap", namespace, name), Content::Legacy(Arc::new(parsed))))
     }
 }
 

@@ -74,7 +74,8 @@ impl Objects {
                 None => all.add(file, object, &mut endpoints),
             }
         }
-        let known = |(key, list): (&ServiceKey, Vec<Endpoint>)| (key.clone(), Endpoints::from_endpoints(list));
+        let known =
+            |(key, list): (&ServiceKey, Vec<Endpoint>)| (key.clone(), Endpoints::from_endpoints(list));
         all.endpoints = endpoints.into_iter().map(known).collect();
         all
     }
@@ -103,7 +104,8 @@ impl Objects {
                 self.namespaces.insert(name.clone(), Labels::clone(labels));
             }
             // The reader gives a Service the id of one, and everything else another.
-            (Content::Service(_), ObjectId::Other { .. }) | (Content::Namespace(_), ObjectId::Service(_)) => {}
+            (Content::Service(_), ObjectId::Other { .. }) | (Content::Namespace(_), ObjectId::Service(_)) => {
+            }
         }
     }
 
