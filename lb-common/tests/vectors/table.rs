@@ -98,14 +98,16 @@ pub fn combined(folder: &Path) -> Result<String, String> {
         }
     }
     let mut table = format!("{:5}", "id");
-    LEVELS.iter().for_each(|level| write_cell(&mut table, level));
+    for level in LEVELS {
+        write_cell(&mut table, level);
+    }
     table.push('\n');
     let mut wrong = Vec::new();
     for (id, levels) in in_order(&results) {
         let _infallible = write!(table, "{id:5}");
-        LEVELS
-            .iter()
-            .for_each(|level| write_cell(&mut table, levels.get(level).map_or("not run", String::as_str)));
+        for level in LEVELS {
+            write_cell(&mut table, levels.get(level).map_or("not run", String::as_str));
+        }
         let remarks: Vec<_> = remarks.get(id).into_iter().flatten().map(String::as_str).collect();
         table += &remarks.join("; ");
         table.truncate(table.trim_end().len());
@@ -121,7 +123,7 @@ pub fn combined(folder: &Path) -> Result<String, String> {
 }
 
 /// Rows as the conformance table has them: ARP, VLAN, neighbour discovery.
-fn in_order<'a, T>(rows: &'a BTreeMap<String, T>) -> impl Iterator<Item = (&'a str, &'a T)> {
+fn in_order<T>(rows: &BTreeMap<String, T>) -> impl Iterator<Item = (&str, &T)> {
     let of = move |letter| rows.iter().filter(move |(id, _)| id.starts_with(letter));
     ['A', 'V', 'N'].into_iter().flat_map(of).map(|(id, row)| (id.as_str(), row))
 }

@@ -15,7 +15,7 @@ pub(super) fn frame(announcement: &Announcement, mac: Mac) -> Option<Vec<u8>> {
             match form {
                 Form::ArpRequest => arp::write_announcement(&mut macs, &mut message, &mac.0, &ip.octets()),
                 Form::ArpReply => {
-                    arp::write_announcement_reply(&mut macs, &mut message, &mac.0, &ip.octets())
+                    arp::write_announcement_reply(&mut macs, &mut message, &mac.0, &ip.octets());
                 }
                 Form::NeighbourAdvertisement => return None,
             }
@@ -58,7 +58,11 @@ mod tests {
         let vlans = if vlans.is_empty() { Vlans::Untagged } else { vlans.parse().unwrap() };
         let target = Target { link: LinkId(1), vlans, ip: ip.parse().unwrap() };
         let frame = frame(&Announcement { target, round: 0, form }, Mac([2, 0, 0, 0, 0, 0xaa])).unwrap();
-        frame.iter().map(|byte| format!("{byte:02x}")).collect()
+        frame
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .filter_map(|n| char::from_digit(n.into(), 16))
+            .collect()
     }
 
     /// Golden frames (RFC 5227 section 2.3, RFC 4861 section 7.2.6).

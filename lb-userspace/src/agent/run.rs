@@ -438,7 +438,7 @@ async fn keep_groups(
                 reports.send_replace(report);
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "can't set group memberships")
+                tracing::error!(error = &error as &dyn std::error::Error, "can't set group memberships");
             }
         }
     }

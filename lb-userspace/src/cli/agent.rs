@@ -16,7 +16,6 @@ use crate::telemetry::logging::{self, Logging};
 
 /// Arguments of `barelb agent`.
 #[derive(Debug, Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub struct Agent {
     /// No cluster: Services, pools, advertisements (or the v0.9 ConfigMap) as YAML files in this folder, watched.
     #[arg(long, env = "LB_STANDALONE", value_name = "DIR")]
@@ -82,7 +81,7 @@ impl Agent {
             node: settings.node.clone(),
             namespace: self.namespace.clone(),
             config_map: self.config_map.clone(),
-            lb_class: self.lb_class.clone(),
+            lb_class: self.lb_class,
         });
         // One thread: the deadline is moved by the task that keeps the table right, and by nobody else.
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -132,8 +131,8 @@ fn duration(text: &str) -> Result<Duration, String> {
         let unit = match &rest[digits..unit_end] {
             "ms" => Duration::from_millis(1),
             "s" => Duration::from_secs(1),
-            "m" => Duration::from_secs(60),
-            "h" => Duration::from_secs(3600),
+            "m" => Duration::from_mins(1),
+            "h" => Duration::from_hours(1),
             _ => return Err(wrong()),
         };
         total = unit.checked_mul(number).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;

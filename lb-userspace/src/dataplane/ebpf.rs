@@ -32,6 +32,9 @@ pub use view::View;
 
 use slots::Slots;
 
+/// Rows with a slot, and targets for which there was none.
+type Placed = (Vec<(Target, Row)>, Vec<Target>);
+
 /// How the kernel side is set up.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -122,10 +125,6 @@ impl KernelDataplane {
     }
 
     /// Writes the outcome of each frame to the log from now on. Only in a build for it.
-    #[cfg_attr(
-        not(feature = "frame-log"),
-        expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "nothing to start")
-    )]
     pub fn start_frame_log(&mut self) -> Result<(), DataplaneError> {
         #[cfg(feature = "frame-log")]
         frame_log::start(&mut self.ebpf)?;
@@ -181,11 +180,7 @@ impl KernelDataplane {
     }
 
     /// Gives each new target a slot, zeroed; targets without one are returned.
-    fn place(
-        &mut self,
-        changes: &Changes,
-        now_ns: u64,
-    ) -> Result<(Vec<(Target, Row)>, Vec<Target>), DataplaneError> {
+    fn place(&mut self, changes: &Changes, now_ns: u64) -> Result<Placed, DataplaneError> {
         let (mut rows, mut new, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
         for (target, entry) in &changes.upsert {
             let slot = match self.rows.get(target) {

@@ -17,7 +17,7 @@ pub(super) fn text(report: &Report, wide: bool) -> String {
 fn write(text: &mut String, report: &Report, wide: bool) -> std::fmt::Result {
     match report.valid_for_ms {
         left @ 1.. => {
-            writeln!(text, "answers for another {} without its agent", seconds(left.unsigned_abs()))?
+            writeln!(text, "answers for another {} without its agent", seconds(left.unsigned_abs()))?;
         }
         gone => writeln!(
             text,

@@ -1,5 +1,6 @@
 //! Attaching to links: the pinned link of the agent before is adopted, its program replaced in one step; else the
 //! modes are tried in order. Somebody else's program is never displaced.
+#![expect(clippy::wildcard_enum_match_arm, reason = "enums of aya, open to further variants")]
 
 use std::fs;
 use std::io;
@@ -61,7 +62,7 @@ impl Attach<'_> {
                 Ok(()) => return self.attached(mode, refused),
                 Err(AttachError::Severed) => {}
                 Err(error) => {
-                    tracing::warn!(link = self.facts.name, %mode, %error, "can't adopt the pinned link")
+                    tracing::warn!(link = self.facts.name, %mode, %error, "can't adopt the pinned link");
                 }
             }
             drop(self.pins.remove_link(self.link));

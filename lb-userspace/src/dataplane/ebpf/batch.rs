@@ -14,6 +14,7 @@ const BPF_MAP_DELETE_BATCH: libc::c_int = 27;
 const CHUNK: usize = 4096;
 
 /// `union bpf_attr`, member `batch` (linux/bpf.h).
+#[expect(clippy::struct_field_names, reason = "the names of linux/bpf.h")]
 #[repr(C)]
 #[derive(Default)]
 struct Batch {

@@ -41,6 +41,7 @@ pub struct Requester {
     pub ip: IpAddr,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 fn as_text<S: serde::Serializer>(mac: &Mac, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(mac)
 }

@@ -163,7 +163,8 @@ mod tests {
         let mut text = "a0: &a0 [x, x, x, x]\n".to_owned();
         for level in 1..20 {
             let below = level - 1;
-            text += &format!("a{level}: &a{level} [*a{below}, *a{below}, *a{below}, *a{below}]\n");
+            let line = format!("a{level}: &a{level} [*a{below}, *a{below}, *a{below}, *a{below}]\n");
+            text += &line;
         }
         let document = split(&text).next().unwrap();
         assert!(matches!(parse(&document), Err(FileError::Syntax { .. })));

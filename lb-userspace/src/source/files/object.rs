@@ -103,6 +103,7 @@ impl Reader<'_> {
                     self.document(item, &bare);
                 }
             }
+            #[expect(clippy::wildcard_enum_match_arm, reason = "any other value is one document")]
             document => match self.object(&api_version, &kind, document, place) {
                 Ok(None) => {}
                 Ok(Some((id, content))) => {
