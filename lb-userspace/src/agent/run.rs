@@ -67,6 +67,8 @@ pub struct Settings {
 
 /// How often a map that was changed behind our back is looked for.
 const AUDIT: Duration = Duration::from_millis(700);
+/// Group memberships are compared with the kernel's every so many audits.
+const GROUPS_EVERY: u32 = 14;
 /// How often a failed step is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// Announcement frames per wake-up, so that the deadline is moved in time however many are due.
@@ -128,7 +130,6 @@ struct Agent {
     links: Links,
     present: BTreeMap<u32, Link>,
     sender: RawSender,
-    groups: Groups,
     group_wish: watch::Sender<Wanted>,
     group_report: watch::Receiver<GroupReport>,
     admin: Admin,
@@ -137,6 +138,7 @@ struct Agent {
     losing: BTreeSet<LinkId>,
     /// The last step went well: the deadline may be moved.
     healthy: bool,
+    audits: u32,
     announced: u64,
     announce_errors: u64,
 }
@@ -156,7 +158,7 @@ impl Agent {
         let groups = Groups::open(Limits::default()).context("opening the socket for group memberships")?;
         let (group_wish, wishes) = watch::channel(Wanted::default());
         let (reports, group_report) = watch::channel(GroupReport::default());
-        tokio::spawn(keep_groups(groups.clone(), wishes, reports));
+        tokio::spawn(keep_groups(groups, wishes, reports));
         Ok(Self {
             reconciler: Reconciler::new(dataplane, settings.announce_rate),
             events: events.readable().context("watching the event ring")?,
@@ -166,7 +168,6 @@ impl Agent {
             links: Links::open().context("watching the interfaces")?,
             present: BTreeMap::new(),
             sender,
-            groups,
             group_wish,
             group_report,
             admin: Admin::bind(&settings.state_dir)?,
@@ -174,6 +175,7 @@ impl Agent {
             last: Reconciled::default(),
             losing: BTreeSet::new(),
             healthy: false,
+            audits: 0,
             announced: 0,
             announce_errors: 0,
             settings,
@@ -354,6 +356,11 @@ impl Agent {
     /// Looks whether somebody changed the map or removed a pin, and repairs it.
     async fn audit(&mut self) {
         self.watch_driver();
+        // Somebody may have flushed the entries that hold the groups; nothing tells about that.
+        self.audits = self.audits.wrapping_add(1);
+        if self.audits.is_multiple_of(GROUPS_EVERY) {
+            self.group_wish.send_modify(|_| {});
+        }
         if !self.healthy {
             self.reread(!self.source.has_read()).await;
             return;
@@ -405,7 +412,6 @@ impl Agent {
             announced: (self.announced, self.announce_errors),
         });
         self.admin.answer(request, &state);
-        let _: &Groups = &self.groups;
     }
 }
 

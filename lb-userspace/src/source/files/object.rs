@@ -77,6 +77,7 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Adds the objects of one document: one, or those of a list.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "any other value is one document")]
     pub(super) fn document(&mut self, document: Value, place: &Place) {
         let Value::Object(fields) = &document else {
             self.problems.push(Problem::new(place.clone(), ObjectError::NotAnObject));
@@ -103,7 +104,6 @@ impl Reader<'_> {
                     self.document(item, &bare);
                 }
             }
-            #[expect(clippy::wildcard_enum_match_arm, reason = "any other value is one document")]
             document => match self.object(&api_version, &kind, document, place) {
                 Ok(None) => {}
                 Ok(Some((id, content))) => {

@@ -23,7 +23,8 @@ fn compare(written: &Value, known: &Value, path: &str, limit: usize, found: &mut
                 let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
                 match known.get(name) {
                     Some(known) => compare(value, known, &path, limit, found),
-                    None => found.push(path),
+                    None if found.len() < limit => found.push(path),
+                    None => return,
                 }
             }
         }
