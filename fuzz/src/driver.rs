@@ -15,9 +15,26 @@ use crate::mutation::Numbers;
 const LONGEST: usize = 4096;
 /// Texts that matter to one target or another.
 const WORDS: [&[u8]; 20] = [
-    b"192.0.2.0/24", b"2001:db8::/64", b"192.0.2.10-192.0.2.20", b" - ", b"-", b"/", b"::", b"255.255.255.255",
-    b"\n", b"\n\n", b"- ", b": ", b"address-pools:", b"name:", b"protocol: layer2", b"addresses:", b"\x08\x06",
-    b"\x86\xdd", b"\x81\x00", b"\x88\xa8",
+    b"192.0.2.0/24",
+    b"2001:db8::/64",
+    b"192.0.2.10-192.0.2.20",
+    b" - ",
+    b"-",
+    b"/",
+    b"::",
+    b"255.255.255.255",
+    b"\n",
+    b"\n\n",
+    b"- ",
+    b": ",
+    b"address-pools:",
+    b"name:",
+    b"protocol: layer2",
+    b"addresses:",
+    b"\x08\x06",
+    b"\x86\xdd",
+    b"\x81\x00",
+    b"\x88\xa8",
 ];
 
 /// libFuzzer's arguments, as far as they are understood here.
@@ -82,7 +99,9 @@ fn keep(arguments: &Arguments, input: &[u8]) -> ExitCode {
     path.push(format!("crash-{:016x}", Numbers(input.len() as u64 ^ input.iter().fold(0, mix)).draw()));
     match fs::write(&path, input) {
         Ok(()) => println!("the input is in {}", Path::new(&path).display()),
-        Err(error) => println!("cannot write {}: {error}; the input is {input:02x?}", Path::new(&path).display()),
+        Err(error) => {
+            println!("cannot write {}: {error}; the input is {input:02x?}", Path::new(&path).display())
+        }
     }
     ExitCode::FAILURE
 }

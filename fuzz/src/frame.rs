@@ -75,7 +75,11 @@ mod tests {
     #[test]
     fn seeds_are_the_vectors() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds/frame");
-        let inputs: BTreeSet<Vec<u8>> = seeds().iter().filter(|seed| seed.frame.len() >= 42).map(encode).collect();
+        let all: BTreeSet<Vec<u8>> = seeds().iter().map(encode).collect();
+        // Without the truncated frames, which a fuzzer makes by itself.
+        let is_whole =
+            |input: &&Vec<u8>| !all.iter().any(|other| other.len() > input.len() && other.starts_with(input));
+        let inputs: BTreeSet<Vec<u8>> = all.iter().filter(is_whole).cloned().collect();
         for input in &inputs {
             run(input);
         }
@@ -91,6 +95,8 @@ mod tests {
 
     /// FNV-1a, so that a seed keeps its name.
     fn fnv(bytes: &[u8]) -> u64 {
-        bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+        bytes
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
     }
 }

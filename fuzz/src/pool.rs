@@ -7,8 +7,8 @@ use lb_core::config::{Config, RawPool};
 use lb_core::pool::space::Space;
 use lb_core::pool::{Family, Pool, Range};
 
-/// Longest message a bad entry may make.
-const LONGEST_MESSAGE: usize = 300;
+/// Longest message a bad entry may make: a quoted excerpt of 64 characters, each escaped by up to 10.
+const LONGEST_MESSAGE: usize = 1000;
 /// Addresses taken from each pool.
 const TAKEN: usize = 20;
 
@@ -75,7 +75,12 @@ fn gives_each_address_once(pool: &Pool) {
 
 fn raw(number: usize, text: &str) -> RawPool {
     let addresses = text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    RawPool { name: format!("pool-{number}"), addresses, avoid_buggy_ips: number % 2 == 1, ..RawPool::default() }
+    RawPool {
+        name: format!("pool-{number}"),
+        addresses,
+        avoid_buggy_ips: number % 2 == 1,
+        ..RawPool::default()
+    }
 }
 
 fn number(ip: IpAddr) -> u128 {

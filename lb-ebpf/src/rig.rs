@@ -1,11 +1,11 @@
 //! Programs for tests and benchmarks only; never part of the product.
 //!
-//! * [`pass`]: does nothing. A veth end needs a program for answers sent by XDP to arrive (`rig_pass`).
-//! * [`vlan`]: a tag beside the frame, as hardware that strips tags leaves it (`rig_push_vlan`).
-//! * [`reflect`]: the floor of every responder: sends frames back as they are, or with the addresses swapped.
-//! * [`generator`]: makes requests out of nothing, or puts one before another program (`rig_replay`).
-//! * [`sink`]: checks and counts the answers.
-//! * [`lookup`]: what one look-up in a hash map costs.
+//! * `pass`: does nothing. A veth end needs a program for answers sent by XDP to arrive (`rig_pass`).
+//! * `vlan`: a tag beside the frame, as hardware that strips tags leaves it (`rig_push_vlan`).
+//! * `reflect`: the floor of every responder: sends frames back as they are, or with the addresses swapped.
+//! * `generator`: makes requests out of nothing, or puts one before another program (`rig_replay`).
+//! * `sink`: checks and counts the answers.
+//! * `lookup`: what one look-up in a hash map costs.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 // Inline assembly for BPF is not stable yet; the build sets RUSTC_BOOTSTRAP for aya-ebpf anyway.
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]

@@ -1,6 +1,7 @@
 //! Level 4: every conformance vector on the wire between two namespaces, for XDP in the driver, XDP in the stack and
 //! tcx; what comes back is compared whole. Needs root.
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test fails by panicking and prints the case table"

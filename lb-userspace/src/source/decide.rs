@@ -118,12 +118,14 @@ impl Decider {
                 }
             }
         }
-        let pools: Vec<RawPool> = objects
+        let mut pools: Vec<RawPool> = objects
             .pools
             .iter()
             .map(|p| RawPool::clone(p))
             .chain(self.legacy.pools.iter().cloned())
             .collect();
+        // The first of two that overlap stays: one in force is not displaced by a file with a smaller name.
+        pools.sort_by_key(|pool| !self.config.pools.keys().any(|name| name.as_str() == pool.name));
         let advertisements: Vec<RawAdvertisement> = objects
             .advertisements
             .iter()

@@ -1,1 +1,356 @@
+//! From the text of manifests to addresses and messages.
 
+use std::{fs, path::Path};
+
+use lb_core::{ids::ServiceKey, plan::plan};
+
+use super::*;
+use crate::source::files::{Files, Settings};
+
+/// The example of the project's beginning.
+const SEED: &str = "\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  namespace: metallb-system
+  name: config
+data:
+  config: |
+    address-pools:
+    - name: default
+      protocol: layer2
+      addresses:
+      - 192.168.34.0-192.168.34.255
+---
+apiVersion: v1
+kind: Service
+metadata:
+  name: web
+spec:
+  type: LoadBalancer
+  ports:
+  - port: 80
+    targetPort: http
+  selector:
+    app: web
+";
+
+struct Bench {
+    dir: tempfile::TempDir,
+    files: Files,
+    decider: Decider,
+    own: BTreeSet<IpAddr>,
+    rules: Rules,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path(), Settings::default());
+        Self { files, dir, decider: Decider::default(), own: BTreeSet::new(), rules: Rules::default() }
+    }
+
+    fn write(&mut self, name: &str, text: &str) -> &mut Self {
+        fs::write(self.dir.path().join(name), text).unwrap();
+        self
+    }
+
+    fn decide(&mut self) -> Decided {
+        self.files.read();
+        let me = NodeName::new("a").unwrap();
+        let around = Surroundings { me: &me, own_addresses: &self.own, rules: &self.rules };
+        self.decider.decide(&self.files.objects(), &around)
+    }
+}
+
+fn of(decided: &Decided, name: &str) -> Vec<String> {
+    let key: ServiceKey = format!("default/{name}").parse().unwrap();
+    let ingress = decided.services.get(&key).map(|service| service.ingress.clone());
+    ingress.unwrap_or_default().iter().map(ToString::to_string).collect()
+}
+
+fn messages(decided: &Decided) -> Vec<String> {
+    decided.problems.iter().map(ToString::to_string).collect()
+}
+
+fn service(name: &str, spec: &str) -> String {
+    format!(
+        "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{type: LoadBalancer{spec}, ports: [{{port: 80}}]}}\n"
+    )
+}
+
+fn pool(name: &str, addresses: &str) -> String {
+    format!(
+        "---\napiVersion: metallb.io/v1beta1\nkind: IPAddressPool\nmetadata: {{name: {name}, namespace: metallb-system}}\nspec: {{addresses: [{addresses}]}}\n"
+    )
+}
+
+fn legacy(pools: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: config, namespace: metallb-system}}\ndata:\n  config: |\n    {pools}\n"
+    )
+}
+
+#[test]
+fn the_seed_example_works_unchanged() {
+    let mut bench = Bench::new();
+    let decided = bench.write("all.yaml", SEED).decide();
+    assert_eq!(messages(&decided), Vec::<String>::new());
+    assert_eq!(of(&decided, "web"), ["192.168.34.0"]);
+    assert_eq!(decided.config.advertisements.len(), 1);
+    assert!(decided.nodes.contains_key(&NodeName::new("a").unwrap()));
+}
+
+#[test]
+fn dual_stack() {
+    let mut bench = Bench::new();
+    bench.write("pool.yaml", &pool("p", "192.0.2.8/29, \"2001:db8::8/125\""));
+    bench.write(
+        "services.yaml",
+        &[
+            service("both", ", ipFamilyPolicy: RequireDualStack"),
+            service("six", ", ipFamilies: [IPv6]"),
+            service("four", ""),
+        ]
+        .concat(),
+    );
+    let decided = bench.decide();
+    assert_eq!(of(&decided, "both"), ["192.0.2.8", "2001:db8::8"]);
+    assert_eq!(of(&decided, "six"), ["2001:db8::9"]);
+    assert_eq!(of(&decided, "four"), ["192.0.2.9"]);
+    assert_eq!(messages(&decided), Vec::<String>::new());
+}
+
+/// What a user reads for each kind of bad input. The directory holds a good pool and a Service beside it, and
+/// that Service keeps its address in every case.
+#[test]
+fn bad_input_is_named_and_disturbs_nothing_else() {
+    let cases: &[(&str, String, &str)] = &[
+        ("malformed file", "a: 1\nkind: [\nb: c\n".to_owned(), "bad.yaml, document 1: "),
+        (
+            "start after end",
+            pool("bad", "192.0.2.9-192.0.2.1"),
+            "bad.yaml, document 1, IPAddressPool metallb-system/bad, spec.addresses[0]: ",
+        ),
+        (
+            "overlap",
+            pool("bad", "198.51.100.128/25"),
+            "bad.yaml, document 1, IPAddressPool metallb-system/bad, spec.addresses[0]: 198.51.100.128/25 overlaps 198.51.100.0/24 of pool good: the entry is left out",
+        ),
+        (
+            "family mix",
+            pool("bad", "\"192.0.2.1-2001:db8::1\""),
+            "bad.yaml, document 1, IPAddressPool metallb-system/bad, spec.addresses[0]: ",
+        ),
+        ("loopback", pool("bad", "127.0.0.0/24"), "spec.addresses[0]: "),
+        ("multicast", pool("bad", "224.0.0.0/24, ff02::/120"), "spec.addresses[1]: "),
+        ("link-local", pool("bad", "169.254.0.0/24, fe80::/120"), "spec.addresses[1]: "),
+        (
+            "unknown field of a pool",
+            pool("bad", "192.0.2.0/24").replace("spec: {", "spec: {autoassign: false, "),
+            "bad.yaml, document 1, IPAddressPool metallb-system/bad, spec.autoassign: there is no such field: the object is left out until it is corrected",
+        ),
+        (
+            "wrong type",
+            pool("bad", "192.0.2.0/24").replace("[192.0.2.0/24]", "192.0.2.0/24"),
+            "bad.yaml, document 1, IPAddressPool metallb-system/bad, spec.addresses: invalid type: string \"192.0.2.0/24\", expected a sequence",
+        ),
+        (
+            "unknown field of the v0.9 document",
+            legacy("address-pools: [{name: x, protocol: layer2, adresses: [192.0.2.0/24]}]"),
+            "bad.yaml, document 1, ConfigMap metallb-system/config, address-pools[0]",
+        ),
+        (
+            "bad range of the v0.9 document",
+            legacy("address-pools: [{name: x, protocol: layer2, addresses: [192.0.2.9-192.0.2.1]}]"),
+            "bad.yaml, document 1, ConfigMap metallb-system/config, address-pools[0].addresses[0]: ",
+        ),
+        (
+            "a word that the API does not have",
+            service("bad", ", externalTrafficPolicy: Lokal"),
+            "bad.yaml, document 1, Service default/bad, spec.externalTrafficPolicy: \"Lokal\" is not permitted there: expected Cluster or Local",
+        ),
+        (
+            "an address that another Service has",
+            service("zz", ", loadBalancerIP: 198.51.100.7"),
+            "bad.yaml, document 1, Service default/zz, spec.loadBalancerIP: 198.51.100.7 is in use by Service default/good, and they can't share it: both need the annotation metallb.io/allow-shared-ip with one value",
+        ),
+        (
+            "no kind",
+            "apiVersion: v1\nmetadata: {name: x}\n".to_owned(),
+            "bad.yaml, document 1, kind: the field is missing",
+        ),
+        (
+            "another kind",
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x, namespace: y}\n".to_owned(),
+            "bad.yaml, document 1, Deployment y/x: apps/v1 Deployment is not used here: the object is ignored",
+        ),
+        (
+            "a second object of the name",
+            service("good", "").replace("---", "x: &x 1\n---").split_off(8),
+            "good.yaml, document 2, Service default/good: the object is already defined in bad.yaml, document 1: that one stays",
+        ),
+    ];
+    for (what, text, expected) in cases {
+        let mut bench = Bench::new();
+        let good =
+            [pool("good", "198.51.100.0/24"), service("good", ", loadBalancerIP: 198.51.100.7")].concat();
+        bench.write("good.yaml", &good).decide();
+        bench.write("bad.yaml", text);
+        let decided = bench.decide();
+        assert_eq!(of(&decided, "good"), ["198.51.100.7"], "{what}");
+        let messages = messages(&decided);
+        assert!(messages.iter().any(|m| m.contains(expected)), "{what}: {messages:#?}");
+    }
+}
+
+#[test]
+fn a_nodes_own_address_is_not_given_out() {
+    let mut bench = Bench::new();
+    bench.own = ["192.0.2.8".parse().unwrap(), "2001:db8::8".parse().unwrap()].into();
+    bench.write("pool.yaml", &pool("p", "192.0.2.8/30, \"2001:db8::8/126\""));
+    let decided = bench.write("s.yaml", &service("both", ", ipFamilyPolicy: RequireDualStack")).decide();
+    assert_eq!(of(&decided, "both"), ["192.0.2.9", "2001:db8::9"]);
+    let found = messages(&decided);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].contains("spec.addresses[0]: 192.0.2.8 is an address of a node"), "{found:#?}");
+}
+
+#[test]
+fn an_invalid_v09_document_keeps_the_last_good_one() {
+    let mut bench = Bench::new();
+    bench.write("all.yaml", SEED).decide();
+    let decided = bench.write("all.yaml", &SEED.replace("layer2", "layer3")).decide();
+    assert_eq!(of(&decided, "web"), ["192.168.34.0"]);
+    let found = messages(&decided);
+    assert!(found[0].contains("ConfigMap metallb-system/config, address-pools[0].protocol: "), "{found:#?}");
+    let decided = bench.write("all.yaml", &SEED.replace("34", "35")).decide();
+    assert_eq!(of(&decided, "web"), ["192.168.35.0"]);
+}
+
+#[test]
+fn what_a_broken_file_said_stays_in_force() {
+    let mut bench = Bench::new();
+    bench.write("all.yaml", SEED).decide();
+    for broken in ["kind: [", "", "\u{0}", "---\na: 1\n"] {
+        let decided = bench.write("all.yaml", broken).decide();
+        assert_eq!(of(&decided, "web"), ["192.168.34.0"], "{broken:?}");
+        assert!(!messages(&decided).is_empty(), "{broken:?}");
+        assert!(!decided.complete);
+    }
+    fs::write(bench.dir.path().join("all.yaml"), b"\xff\xfe").unwrap();
+    assert_eq!(
+        messages(&bench.decide()),
+        ["all.yaml: the file is not UTF-8 text: the byte at offset 0 does not fit"]
+    );
+    fs::remove_file(bench.dir.path().join("all.yaml")).unwrap();
+    let decided = bench.decide();
+    assert!(decided.services.is_empty() && decided.complete && decided.problems.is_empty());
+}
+
+#[test]
+fn restored_addresses_are_kept() {
+    let mut bench = Bench::new();
+    let key: ServiceKey = "default/web".parse().unwrap();
+    let ip = Addresses::one("192.168.34.77".parse().unwrap());
+    bench.decider = Decider::new(BTreeMap::from([(key, ip)]));
+    let other = service("aa", "");
+    let decided = bench.write("all.yaml", SEED).write("b.yaml", &other).decide();
+    assert_eq!(of(&decided, "web"), ["192.168.34.77"]);
+    assert_eq!(of(&decided, "aa"), ["192.168.34.0"]);
+}
+
+#[test]
+fn only_services_of_the_class() {
+    let mut bench = Bench::new();
+    bench.write("all.yaml", SEED).write("b.yaml", &service("b", ", loadBalancerClass: example.com/x"));
+    assert!(of(&bench.decide(), "b").is_empty());
+    bench.rules.lb_class = Some("example.com/x".to_owned());
+    let decided = bench.decide();
+    assert_eq!(of(&decided, "b").len(), 1);
+    assert!(of(&decided, "web").is_empty());
+}
+
+#[test]
+fn annotations_of_both_prefixes() {
+    let mut bench = Bench::new();
+    bench.write("pool.yaml", &pool("p", "192.0.2.0/24, \"2001:db8::/120\""));
+    for (name, key, value) in [
+        ("new", "metallb.io/loadBalancerIPs", "192.0.2.44"),
+        ("old", "metallb.universe.tf/loadBalancerIPs", "192.0.2.45"),
+    ] {
+        let annotated = format!("{{name: {name}, annotations: {{{key}: {value}}}}}");
+        let text = service(name, "").replace(&format!("{{name: {name}}}"), &annotated);
+        bench.write(&format!("{name}.yaml"), &text);
+    }
+    let decided = bench.decide();
+    assert_eq!(of(&decided, "new"), ["192.0.2.44"]);
+    assert_eq!(of(&decided, "old"), ["192.0.2.45"]);
+}
+
+#[test]
+fn nodes_and_endpoints() {
+    const NODES: &str = "
+apiVersion: v1
+kind: List
+items:
+- {apiVersion: v1, kind: Node, metadata: {name: a, labels: {rack: r1}}, status: {addresses: [{type: InternalIP, address: 192.168.34.0}]}}
+- {apiVersion: v1, kind: Node, metadata: {name: b}, status: {conditions: [{type: NetworkUnavailable, status: 'True'}]}}
+- apiVersion: discovery.k8s.io/v1
+  kind: EndpointSlice
+  metadata: {name: web-1, namespace: default, labels: {kubernetes.io/service-name: web}}
+  addressType: IPv4
+  endpoints: [{addresses: [10.0.0.1], nodeName: b, conditions: {ready: true}}]
+";
+    let mut bench = Bench::new();
+    let decided = bench.write("all.yaml", SEED).write("nodes.yaml", NODES).decide();
+    assert_eq!(decided.nodes.len(), 2);
+    assert!(decided.nodes.values().any(|node| node.network_unavailable));
+    assert_eq!(of(&decided, "web"), ["192.168.34.1"], "the node's own address is left out");
+    let web = &decided.services[&"default/web".parse().unwrap()];
+    assert_eq!(web.endpoints, Endpoints::on([NodeName::new("b").unwrap()]));
+    let decided = bench.write("nodes.yaml", &NODES.replace("name: a,", "name: c,")).decide();
+    let found = messages(&decided);
+    let expected =
+        "Node a, metadata.name: there are Node objects, but none is named a: this node announces nothing";
+    assert!(found.iter().any(|m| m == expected), "{found:#?}");
+}
+
+#[test]
+fn problems_of_the_plan_get_their_file() {
+    let mut bench = Bench::new();
+    bench.write("pool.yaml", &pool("p", "192.0.2.0/24"));
+    let decided = bench.write("s.yaml", &service("s", "")).decide();
+    let me = NodeName::new("a").unwrap();
+    let mut snapshot = lb_core::plan::Snapshot::alone(me);
+    snapshot.config = Arc::clone(&decided.config);
+    snapshot.services.clone_from(&decided.services);
+    let objects = bench.files.objects();
+    let found: Vec<String> =
+        plan(&snapshot).problems.into_iter().map(|p| objects.located(p).to_string()).collect();
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0].starts_with("s.yaml, document 1, Service default/s, status.loadBalancer.ingress: "),
+        "{found:?}"
+    );
+}
+
+#[test]
+#[ignore = "a measurement, for a release build: cargo test --release -p lb-userspace -- --ignored --nocapture"]
+#[expect(clippy::print_stderr, reason = "the output is the measurement")]
+fn a_hundred_thousand_services() {
+    let mut bench = Bench::new();
+    bench.write("pool.yaml", &pool("p", "10.0.0.0/8"));
+    for file in 0..100 {
+        let text: String = (0..1000).map(|n| service(&format!("s-{file}-{n}"), "")).collect();
+        bench.write(&format!("{file:03}.yaml"), &text);
+    }
+    std::thread::yield_now();
+    for round in ["first", "second", "third"] {
+        let start = std::time::Instant::now();
+        let decided = bench.decide();
+        eprintln!("{round}: {:?}", start.elapsed());
+        assert_eq!(decided.services.len(), 100_000);
+    }
+    assert!(Path::new(bench.dir.path()).is_dir());
+}

@@ -77,7 +77,6 @@ pub(super) struct Reader<'a> {
 
 impl Reader<'_> {
     /// Adds the objects of one document: one, or those of a list.
-    #[expect(clippy::wildcard_enum_match_arm, reason = "any other value is one document")]
     pub(super) fn document(&mut self, document: Value, place: &Place) {
         let Value::Object(fields) = &document else {
             self.problems.push(Problem::new(place.clone(), ObjectError::NotAnObject));
@@ -92,26 +91,26 @@ impl Reader<'_> {
                 return;
             }
         }
-        match document {
-            Value::Object(mut fields) if kind.ends_with("List") && fields.contains_key("items") => {
-                let Some(Value::Array(items)) = fields.remove("items") else {
-                    let message = "expected a list".to_owned();
-                    self.problems.push(Problem::new(place.field("items"), ObjectError::Type { message }));
-                    return;
-                };
-                let bare = Place { object: String::new(), ..place.clone() };
-                for item in items {
-                    self.document(item, &bare);
-                }
+        let (mut document, is_list) = (document, kind.ends_with("List"));
+        if let Some(items) = document.get_mut("items").filter(|_| is_list) {
+            let Value::Array(items) = items.take() else {
+                let message = "expected a list".to_owned();
+                self.problems.push(Problem::new(place.field("items"), ObjectError::Type { message }));
+                return;
+            };
+            let bare = Place { object: String::new(), ..place.clone() };
+            for item in items {
+                self.document(item, &bare);
             }
-            document => match self.object(&api_version, &kind, document, place) {
-                Ok(None) => {}
-                Ok(Some((id, content))) => {
-                    let document = place.document.unwrap_or_default();
-                    self.objects.push(Object { id, document, content });
-                }
-                Err(problems) => self.problems.extend(problems),
-            },
+            return;
+        }
+        match self.object(&api_version, &kind, document, place) {
+            Ok(None) => {}
+            Ok(Some((id, content))) => {
+                let document = place.document.unwrap_or_default();
+                self.objects.push(Object { id, document, content });
+            }
+            Err(problems) => self.problems.extend(problems),
         }
     }
 
