@@ -175,11 +175,7 @@ fn bad_input_is_named_and_disturbs_nothing_else() {
             service("zz", ", loadBalancerIP: 198.51.100.7"),
             "bad.yaml, document 1, Service default/zz, spec.loadBalancerIP: 198.51.100.7 is in use by Service default/good, and they can't share it: both need the annotation metallb.io/allow-shared-ip with one value",
         ),
-        (
-            "no kind",
-            "apiVersion: v1\nmetadata: {name: x}\n".to_owned(),
-            "bad.yaml, document 1, kind: the field is missing",
-        ),
+        ("no kind", "apiVersion: v1\nmetadata: {name: x}\n".to_owned(), "kind: the field is missing"),
         (
             "another kind",
             "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x, namespace: y}\n".to_owned(),
