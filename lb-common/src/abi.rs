@@ -59,14 +59,6 @@ impl Vlans {
         u16::from_ne_bytes(self.outer) == 0xffff
     }
 
-    /// The same with `zero`, which is 0, added to each part: to the BPF verifier any VLAN then looks alike.
-    #[inline(always)]
-    #[must_use]
-    pub const fn blurred(self, zero: u8) -> Self {
-        let ([a, b], [c, d]) = (self.outer, self.inner);
-        Self { outer: [a | zero, b | zero], inner: [c | zero, d | zero] }
-    }
-
     /// Outer VLAN id, host order, 0 = none.
     pub const fn outer(&self) -> u16 {
         u16::from_be_bytes(self.outer)
@@ -188,8 +180,10 @@ pub struct Counters {
     pub conflicts: u64,
     /// When it was last asked for, nanoseconds of `CLOCK_BOOTTIME`.
     pub last_seen_ns: u64,
-    /// When this CPU last emitted an event for the address, nanoseconds of `CLOCK_BOOTTIME`.
+    /// When this CPU last reported a request for the address, nanoseconds of `CLOCK_BOOTTIME`.
     pub event_ns: u64,
+    /// When this CPU last reported a conflict about the address, nanoseconds of `CLOCK_BOOTTIME`.
+    pub conflict_ns: u64,
     /// Hardware address of the last requester.
     pub requester_mac: Mac,
     /// Zero.
@@ -259,11 +253,11 @@ pub struct Event {
 }
 
 impl Event {
-    /// The record for a frame that came in at `at` from `peer`.
+    /// The record for a frame that came in at `at` from `peer`; `kind` is an [`EventKind`].
     #[inline(always)]
     pub const fn new(
         time_ns: u64,
-        kind: EventKind,
+        kind: u32,
         outcome: u32,
         at: (u32, Vlans),
         addr: Address,
@@ -271,7 +265,7 @@ impl Event {
     ) -> Self {
         Self {
             time_ns,
-            kind: kind as u32,
+            kind,
             outcome,
             ifindex: at.0,
             vlans: at.1,
@@ -296,7 +290,7 @@ layout! {
     KeyV4: 12, 4;
     KeyV6: 24, 4;
     Entry: 24, 8;
-    Counters: 72, 8;
+    Counters: 80, 8;
     Agent: 16, 8;
     Event: 64, 8;
 }

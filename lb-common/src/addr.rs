@@ -73,7 +73,7 @@ impl Address {
     /// An IPv4 address.
     #[inline(always)]
     pub const fn v4(a: &V4) -> Self {
-        Self { octets: [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3]] }
+        Self::of_words(Words::v4(a))
     }
 
     /// An IPv6 address.
@@ -82,9 +82,37 @@ impl Address {
         Self { octets: copied(a) }
     }
 
+    /// The address in these words.
+    #[inline(always)]
+    pub const fn of_words(Words([first, second]): Words) -> Self {
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (first.to_ne_bytes(), second.to_ne_bytes());
+        Self { octets: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] }
+    }
+
     /// The IPv6 or IPv4-mapped address.
     pub const fn octets(&self) -> V6 {
         self.octets
+    }
+}
+
+/// An [`Address`] as two words in the order of memory: how the BPF program hands it on. Built of bytes, the zeroes of
+/// an IPv4-mapped address would become a call of memset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(transparent)]
+pub struct Words([u64; 2]);
+
+impl Words {
+    /// Of an IPv4 address.
+    #[inline(always)]
+    pub const fn v4(a: &V4) -> Self {
+        Self([0, u64::from_ne_bytes([0, 0, 0xff, 0xff, a[0], a[1], a[2], a[3]])])
+    }
+
+    /// Of an IPv6 address.
+    #[inline(always)]
+    pub const fn v6(a: &V6) -> Self {
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *a;
+        Self([u64::from_ne_bytes([a, b, c, d, e, f, g, h]), u64::from_ne_bytes([i, j, k, l, m, n, o, p])])
     }
 }
 
@@ -93,6 +121,12 @@ impl Address {
 #[inline(always)]
 pub const fn copied(a: &V6) -> V6 {
     [a[0], a[1], a[2], a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11], a[12], a[13], a[14], a[15]]
+}
+
+/// As [`copied`], for a hardware address.
+#[inline(always)]
+pub const fn copied_mac(a: &Mac) -> Mac {
+    [a[0], a[1], a[2], a[3], a[4], a[5]]
 }
 
 #[cfg(test)]

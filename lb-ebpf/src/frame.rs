@@ -7,9 +7,7 @@ use aya_ebpf::bindings::{__sk_buff, xdp_md};
 use aya_ebpf::helpers::generated::{
     bpf_skb_change_tail, bpf_skb_pull_data, bpf_xdp_adjust_tail, bpf_xdp_get_buff_len,
 };
-use aya_ebpf::programs::{TcContext, XdpContext};
 use lb_common::addr::Mac;
-use lb_common::outcome::{self, Outcome};
 use lb_common::packet::ethernet::{self, EtherType};
 
 /// A tag that lies beside the frame, not in it: TPID and TCI.
@@ -34,23 +32,6 @@ pub(crate) trait Frame {
     fn pull(&self, len: usize);
     /// Cuts or grows the frame to `len` bytes; new bytes are zero. False = unchanged.
     fn resize(&self, len: usize) -> bool;
-
-    /// `value`, at most 63, as a number the verifier knows nothing of but that.
-    ///
-    /// The verifier follows each constant by itself, so ten outcomes mean ten walks through all that follows.
-    /// An interface index is never negative, so nothing is added; the verifier does not know that.
-    #[inline(always)]
-    fn forget(&self, value: u32) -> u32 {
-        (value + (self.ifindex() >> 31) * FORGOTTEN) & FORGOTTEN
-    }
-
-    /// [`Frame::forget`] for an outcome.
-    #[inline(always)]
-    fn forget_outcome(&self, outcome: Outcome) -> Outcome {
-        const { assert!(outcome::COUNT <= FORGOTTEN + 1) };
-        // SAFETY: `forget` returns its argument, and Outcome is repr(u32).
-        unsafe { core::mem::transmute::<u32, Outcome>(self.forget(outcome.index())) }
-    }
 
     /// The EtherType, if the frame has a whole Ethernet header. Not by way of `at`, whose reference would be
     /// compared with null: each instruction here is paid by all traffic of the node.
@@ -106,31 +87,37 @@ pub(crate) trait Frame {
 }
 
 /// A frame in XDP; `FRAGS` = the program is loaded for multi-buffer frames.
-pub(crate) struct Xdp<'a, const FRAGS: bool> {
-    ctx: &'a XdpContext,
-}
+pub(crate) struct Xdp<const FRAGS: bool>(*mut xdp_md);
 
-impl<'a, const FRAGS: bool> Xdp<'a, FRAGS> {
+impl<const FRAGS: bool> Xdp<FRAGS> {
+    /// `context` is the program's own.
     #[inline(always)]
-    pub(crate) fn new(ctx: &'a XdpContext) -> Self {
-        Self { ctx }
+    pub(crate) fn new(context: *mut xdp_md) -> Self {
+        Self(context)
+    }
+
+    /// The context.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> *mut xdp_md {
+        self.0
     }
 }
 
-impl<const FRAGS: bool> Frame for Xdp<'_, FRAGS> {
+impl<const FRAGS: bool> Frame for Xdp<FRAGS> {
     #[inline(always)]
     fn start(&self) -> usize {
-        pointer::<{ offset_of!(xdp_md, data) }, _>(self.ctx.ctx)
+        pointer::<{ offset_of!(xdp_md, data) }, _>(self.0)
     }
 
     #[inline(always)]
     fn end(&self) -> usize {
-        pointer::<{ offset_of!(xdp_md, data_end) }, _>(self.ctx.ctx)
+        pointer::<{ offset_of!(xdp_md, data_end) }, _>(self.0)
     }
 
     #[inline(always)]
     fn ifindex(&self) -> u32 {
-        self.ctx.ingress_ifindex() as u32
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.0).ingress_ifindex }
     }
 
     #[inline(always)]
@@ -143,7 +130,7 @@ impl<const FRAGS: bool> Frame for Xdp<'_, FRAGS> {
     fn len(&self) -> usize {
         if FRAGS {
             // SAFETY: the context is the program's own.
-            unsafe { bpf_xdp_get_buff_len(self.ctx.ctx) as usize }
+            unsafe { bpf_xdp_get_buff_len(self.0) as usize }
         } else {
             self.end() - self.start()
         }
@@ -156,47 +143,47 @@ impl<const FRAGS: bool> Frame for Xdp<'_, FRAGS> {
     fn resize(&self, len: usize) -> bool {
         let delta = len as i32 - (self.end() - self.start()) as i32;
         // SAFETY: the context is the program's own; all packet pointers are read anew afterwards.
-        unsafe { bpf_xdp_adjust_tail(self.ctx.ctx, delta) == 0 }
+        unsafe { bpf_xdp_adjust_tail(self.0, delta) == 0 }
     }
 }
 
 /// A frame on the tcx ingress hook.
-pub(crate) struct Skb<'a> {
-    ctx: &'a TcContext,
-}
+pub(crate) struct Skb(*mut __sk_buff);
 
-impl<'a> Skb<'a> {
+impl Skb {
+    /// `context` is the program's own.
     #[inline(always)]
-    pub(crate) fn new(ctx: &'a TcContext) -> Self {
-        Self { ctx }
+    pub(crate) fn new(context: *mut __sk_buff) -> Self {
+        Self(context)
     }
 
+    /// The context.
     #[inline(always)]
-    fn skb(&self) -> *mut __sk_buff {
-        self.ctx.skb.skb
+    pub(crate) fn context(&self) -> *mut __sk_buff {
+        self.0
     }
 }
 
-impl Frame for Skb<'_> {
+impl Frame for Skb {
     #[inline(always)]
     fn start(&self) -> usize {
-        pointer::<{ offset_of!(__sk_buff, data) }, _>(self.skb())
+        pointer::<{ offset_of!(__sk_buff, data) }, _>(self.0)
     }
 
     #[inline(always)]
     fn end(&self) -> usize {
-        pointer::<{ offset_of!(__sk_buff, data_end) }, _>(self.skb())
+        pointer::<{ offset_of!(__sk_buff, data_end) }, _>(self.0)
     }
 
     #[inline(always)]
     fn ifindex(&self) -> u32 {
         // SAFETY: the context is the program's own.
-        unsafe { (*self.skb()).ifindex }
+        unsafe { (*self.0).ifindex }
     }
 
     #[inline(always)]
     fn out_of_band(&self) -> OutOfBand {
-        let skb = self.skb();
+        let skb = self.0;
         // SAFETY: the context is the program's own.
         if unsafe { (*skb).vlan_present } == 0 {
             return None;
@@ -208,7 +195,8 @@ impl Frame for Skb<'_> {
 
     #[inline(always)]
     fn len(&self) -> usize {
-        self.ctx.len() as usize
+        // SAFETY: the context is the program's own.
+        unsafe { (*self.0).len as usize }
     }
 
     #[inline(always)]
@@ -217,19 +205,16 @@ impl Frame for Skb<'_> {
         if self.start() + len > self.end() {
             // SAFETY: the context is the program's own; packet pointers are read anew afterwards. A failure
             // shows as a frame that is too short.
-            unsafe { bpf_skb_pull_data(self.skb(), len as u32) };
+            unsafe { bpf_skb_pull_data(self.0, len as u32) };
         }
     }
 
     #[inline(always)]
     fn resize(&self, len: usize) -> bool {
         // SAFETY: the context is the program's own; packet pointers are read anew afterwards.
-        unsafe { bpf_skb_change_tail(self.skb(), len as u32, 0) == 0 }
+        unsafe { bpf_skb_change_tail(self.0, len as u32, 0) == 0 }
     }
 }
-
-/// Mask of the values [`Frame::forget`] takes.
-pub(crate) const FORGOTTEN: u32 = 63;
 
 /// The packet pointer in the 32-bit field at `OFFSET` of the context; the verifier makes it a 64-bit one.
 ///

@@ -22,6 +22,8 @@ mod ndp;
 mod programs;
 #[cfg(target_arch = "bpf")]
 mod respond;
+#[cfg(target_arch = "bpf")]
+mod stages;
 
 /// On the host the crate is only checked: the program is built for bpfel-unknown-none by `cargo xtask build`.
 #[cfg(not(target_arch = "bpf"))]

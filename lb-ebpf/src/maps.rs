@@ -6,6 +6,8 @@ use aya_ebpf::macros::btf_map;
 use lb_common::abi::{self, Agent, Counters, Entry, Event, KeyV4, KeyV6};
 use lb_common::outcome::{self, Outcome};
 
+use crate::stages::Job;
+
 const MAX_VIPS: usize = abi::DEFAULT_MAX_VIPS as usize;
 
 #[btf_map]
@@ -36,10 +38,16 @@ pub(crate) fn v6(key: &KeyV6) -> Option<&'static Entry> {
     unsafe { VIPS_V6.get(key) }
 }
 
-/// What the agent last said.
+/// Beyond the agent's deadline nothing is answered and nothing defended.
 #[inline(always)]
-pub(crate) fn agent() -> Option<&'static Agent> {
-    AGENT.get(0)
+pub(crate) fn look_at_the_clock(job: &mut Job) {
+    // Always there: an array has its elements from the start.
+    let Some(agent) = AGENT.get(0) else { return job.set(Outcome::Expired) };
+    job.now = now();
+    job.trace = (agent.flags & abi::AGENT_TRACE != 0).into();
+    if agent.valid_until_ns <= job.now {
+        job.set(job.outcome().expired());
+    }
 }
 
 /// This CPU's counters of a slot.
@@ -70,7 +78,7 @@ pub(crate) fn emit(event: Event) {
 
 /// Nanoseconds of `CLOCK_BOOTTIME`: it goes on while the machine sleeps, so a deadline can't outlive a suspend.
 #[inline(always)]
-pub(crate) fn now() -> u64 {
+fn now() -> u64 {
     // SAFETY: a helper without arguments.
     unsafe { bpf_ktime_get_boot_ns() }
 }

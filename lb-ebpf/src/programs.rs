@@ -15,7 +15,7 @@ const TCX_NEXT: i32 = -1;
 /// For kernels and drivers that know multi-buffer frames (5.18).
 #[xdp(frags)]
 pub(crate) fn barelb_xdp(ctx: XdpContext) -> u32 {
-    let outcome = respond(&Xdp::<true>::new(&ctx));
+    let outcome = respond(&Xdp::<true>::new(ctx.ctx));
     log(&ctx, outcome);
     xdp_action_of(outcome)
 }
@@ -23,7 +23,7 @@ pub(crate) fn barelb_xdp(ctx: XdpContext) -> u32 {
 /// For kernels before 5.18.
 #[xdp]
 pub(crate) fn barelb_xdp_plain(ctx: XdpContext) -> u32 {
-    let outcome = respond(&Xdp::<false>::new(&ctx));
+    let outcome = respond(&Xdp::<false>::new(ctx.ctx));
     log(&ctx, outcome);
     xdp_action_of(outcome)
 }
@@ -31,7 +31,7 @@ pub(crate) fn barelb_xdp_plain(ctx: XdpContext) -> u32 {
 /// First on the tcx ingress hook (6.6); sees VLAN tags the hardware stripped.
 #[classifier]
 pub(crate) fn barelb_tcx(ctx: TcContext) -> i32 {
-    let frame = Skb::new(&ctx);
+    let frame = Skb::new(ctx.skb.skb);
     let outcome = respond(&frame);
     log(&ctx, outcome);
     match outcome.verdict() {

@@ -6,7 +6,8 @@ use lb_common::packet::ethernet::{self, EtherType, HEADER, TAG};
 use lb_common::packet::ndp;
 
 use crate::frame::Frame;
-use crate::{arp, maps, ndp as neighbour};
+use crate::maps;
+use crate::stages::{Done, Job, Stages};
 
 /// Where the next header of an IPv6 packet lies, from its first byte.
 const NEXT_HEADER: usize = 6;
@@ -21,7 +22,7 @@ struct Link {
 
 /// What happens to the frame; an answer has been written in place.
 #[inline(always)]
-pub(crate) fn respond<F: Frame>(frame: &F) -> Outcome {
+pub(crate) fn respond<F: Stages>(frame: &F) -> Outcome {
     // Plain IPv4 first: the path of nearly all traffic ends after one comparison.
     let Some(ethertype) = frame.ethertype() else { return Outcome::Ignored };
     if ethertype == ethernet::IPV4 {
@@ -78,24 +79,31 @@ fn two_tags<F: Frame>(frame: &F, at: usize, outer: [u8; 2]) -> Option<Link> {
     })
 }
 
-/// One function for every kind of tag, so that the verifier walks each protocol once.
-#[inline(never)]
-fn protocol<F: Frame>(frame: &F, link: &Link) -> Outcome {
-    let len = frame.forget(link.len as u32) as usize;
-    let vlans = link.vlans.blurred(frame.forget(0) as u8);
-    match link.ethertype {
+#[inline(always)]
+fn protocol<F: Stages>(frame: &F, link: &Link) -> Outcome {
+    let &Link { len, ethertype, vlans } = link;
+    match ethertype {
         ethernet::ARP if vlans.is_reserved() => Outcome::VlanReserved,
-        ethernet::ARP => arp::respond(frame, len, vlans),
+        ethernet::ARP => outcome_of(Stages::arp, frame, link),
         ethernet::IPV6 => {
             frame.pull(len + ndp::LEN);
             let Some(&[next, _]) = frame.at::<2>(len + NEXT_HEADER) else { return Outcome::Ignored };
             match next {
                 ndp::ICMPV6 if vlans.is_reserved() => Outcome::VlanReserved,
-                ndp::ICMPV6 => neighbour::respond(frame, len, vlans),
+                ndp::ICMPV6 => outcome_of(Stages::nd, frame, link),
                 ndp::HOP_BY_HOP | ndp::DESTINATION_OPTIONS => Outcome::NdExtensionHeader,
                 _ => Outcome::Ignored,
             }
         }
         _ => Outcome::Ignored,
+    }
+}
+
+#[inline(always)]
+fn outcome_of<F: Stages>(stage: impl Fn(&F, usize, &mut Job) -> Done, frame: &F, link: &Link) -> Outcome {
+    let mut job = Job::new(link.vlans);
+    match stage(frame, link.len, &mut job) {
+        Ok(()) => job.outcome(),
+        Err(outcome) => outcome,
     }
 }

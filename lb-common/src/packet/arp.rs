@@ -60,12 +60,6 @@ impl<'a> Query<'a> {
         addr::same(&self.sender(), &[0; 4])
     }
 
-    /// Sender and target are one: an announcement (RFC 5227 section 1.1).
-    #[inline(always)]
-    pub fn is_announcement(&self) -> bool {
-        addr::same(&self.sender(), &self.target())
-    }
-
     /// Sender hardware address.
     #[inline(always)]
     pub fn sender_mac(&self) -> Mac {
@@ -117,20 +111,25 @@ pub fn parse<'a>(macs: &Macs, arp: &'a Message) -> Result<Query<'a>, Outcome> {
     Ok(query)
 }
 
-/// Decides, given the entries found for the target and for the sender address.
+/// Decides about a message whose sender address is ours, `claimed` being its entry.
 ///
 /// An answer or a conflict holds only while the agent's deadline lies ahead; the caller turns it into
-/// [`Outcome::Expired`] otherwise.
+/// [`Outcome::Expired`] otherwise. The same for [`judge`].
 #[inline(always)]
-pub fn judge(macs: &Macs, query: Query<'_>, target: Option<&Entry>, sender: Option<&Entry>) -> Outcome {
-    let sender_mac = query.sender_mac();
-    if let Some(claimed) = sender {
-        // RFC 5227 section 2.4: any ARP packet whose sender address is ours and whose hardware address is not.
-        if addr::same(&sender_mac, claimed.mac()) {
-            return Outcome::OwnFrame;
-        }
-        return if claimed.answers() { Outcome::ArpConflict } else { Outcome::Standby };
+pub fn claim(query: Query<'_>, claimed: &Entry) -> Outcome {
+    // RFC 5227 section 2.4: any ARP packet whose sender address is ours and whose hardware address is not.
+    if addr::same(&query.sender_mac(), claimed.mac()) {
+        Outcome::OwnFrame
+    } else if claimed.answers() {
+        Outcome::ArpConflict
+    } else {
+        Outcome::Standby
     }
+}
+
+/// Decides about a message that claims nothing of ours, given the entry of its target.
+#[inline(always)]
+pub fn judge(macs: &Macs, query: Query<'_>, target: Option<&Entry>) -> Outcome {
     if !query.is_request() {
         return Outcome::ArpReplySeen;
     }
@@ -139,7 +138,7 @@ pub fn judge(macs: &Macs, query: Query<'_>, target: Option<&Entry>, sender: Opti
     if !addr::same(&destination, &addr::BROADCAST) && !addr::same(&destination, entry.mac()) {
         return Outcome::OtherDestination;
     }
-    let source = ethernet::source(macs);
+    let (source, sender_mac) = (ethernet::source(macs), query.sender_mac());
     if addr::same(&sender_mac, entry.mac()) || addr::same(&source, entry.mac()) {
         return Outcome::OwnFrame;
     }

@@ -6,6 +6,7 @@
 
 /// A running sum, not yet folded. Holds 65,537 words, more than any message of ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct Sum(u32);
 
 impl Sum {

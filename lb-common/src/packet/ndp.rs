@@ -100,6 +100,7 @@ impl<'a> Query<'a> {
 /// Not an `Option`: without one its bytes would be undefined, and a register that holds just anything, a packet
 /// pointer for example, makes the verifier refuse the program. No station has the address zero.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(transparent)]
 pub struct LinkLayer(Mac);
 
 impl LinkLayer {
@@ -127,17 +128,26 @@ impl LinkLayer {
 
 /// What the options say, fed one unit at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
 pub struct Options {
     link_layer: LinkLayer,
+    /// Type of the option that carries the sender's address.
+    wanted: u8,
+    /// Units left of the present option.
     skip: u8,
 }
 
 impl Options {
-    /// Takes the next unit. Of several options that carry the sender's address the first one counts (N19).
-    ///
-    /// A fault ends it at once: the verifier would follow each combination of remembered faults.
+    /// Before the first unit: a solicitation carries the source's address, an advertisement the target's.
     #[inline(always)]
-    pub fn unit(&mut self, query: Query<'_>, unit: &[u8; UNIT]) -> Result<(), Outcome> {
+    pub fn of(query: Query<'_>) -> Self {
+        let wanted = if query.is_solicitation() { SOURCE_LINK_LAYER } else { TARGET_LINK_LAYER };
+        Self { link_layer: LinkLayer::NONE, wanted, skip: 0 }
+    }
+
+    /// Takes the next unit. Of several options that carry the sender's address the first one counts (N19).
+    #[inline(always)]
+    pub fn unit(&mut self, unit: &[u8; UNIT]) -> Result<(), Outcome> {
         if self.skip > 0 {
             self.skip -= 1;
             return Ok(());
@@ -147,8 +157,7 @@ impl Options {
             return Err(Outcome::NdOption);
         }
         self.skip = length - 1;
-        let wanted = if query.is_solicitation() { SOURCE_LINK_LAYER } else { TARGET_LINK_LAYER };
-        if unit[0] == wanted && self.link_layer.is_none() {
+        if unit[0] == self.wanted && self.link_layer.is_none() {
             let mac = *part::<2, 6>(unit);
             if length != 1 || !addr::is_station(&mac) {
                 return Err(Outcome::NdSourceLinkLayer);
@@ -158,22 +167,16 @@ impl Options {
         Ok(())
     }
 
-    /// The same with `zero`, which is 0, added to each part.
-    ///
-    /// For the BPF program, whose `zero` is one the verifier does not know to be 0: it then walks each unit once and
-    /// not once for every combination of what the units before it were.
+    /// Once all units are in: the last option must have been whole.
     #[inline(always)]
-    #[must_use]
-    pub fn blurred(self, zero: u8) -> Self {
-        let LinkLayer([a, b, c, d, e, f]) = self.link_layer;
-        let link_layer = LinkLayer([a | zero, b | zero, c | zero, d | zero, e | zero, f | zero]);
-        Self { link_layer, skip: self.skip | zero }
+    pub fn finish(&self) -> Result<(), Outcome> {
+        if self.skip > 0 { Err(Outcome::NdOption) } else { Ok(()) }
     }
 
-    /// The sender's address by its option, once all units are in.
+    /// The sender's address by its option.
     #[inline(always)]
-    pub fn finish(&self) -> Result<LinkLayer, Outcome> {
-        if self.skip > 0 { Err(Outcome::NdOption) } else { Ok(self.link_layer) }
+    pub const fn link_layer(&self) -> LinkLayer {
+        self.link_layer
     }
 }
 
@@ -249,25 +252,22 @@ pub fn check(macs: &Macs, query: Query<'_>, link_layer: LinkLayer) -> Result<(),
     Ok(())
 }
 
-/// Decides, given the entries found for the target and for the IPv6 source.
+/// Decides about a message whose IPv6 source is ours, `claimed` being its entry.
 ///
 /// An answer or a conflict holds only while the agent's deadline lies ahead; the caller turns it into
-/// [`Outcome::Expired`] otherwise.
+/// [`Outcome::Expired`] otherwise. The same for [`judge`].
 #[inline(always)]
-pub fn judge(
-    macs: &Macs,
-    query: Query<'_>,
-    link_layer: LinkLayer,
-    target: Option<&Entry>,
-    source: Option<&Entry>,
-) -> Outcome {
+pub fn claim(macs: &Macs, claimed: &Entry) -> Outcome {
+    claim_by(&ethernet::source(macs), claimed)
+}
+
+/// Decides about a message whose source is not ours, given the entry of its target.
+#[inline(always)]
+pub fn judge(macs: &Macs, query: Query<'_>, link_layer: LinkLayer, target: Option<&Entry>) -> Outcome {
     let sender = ethernet::source(macs);
-    if let Some(claimed) = source {
-        return claim(claimed, &sender);
-    }
     if !query.is_solicitation() {
         return match target {
-            Some(claimed) => claim(claimed, &link_layer.or(sender)),
+            Some(claimed) => claim_by(&link_layer.or(sender), claimed),
             None => Outcome::NdAdvertSeen,
         };
     }
@@ -315,7 +315,7 @@ pub fn write_unsolicited(macs: &mut Macs, advert: &mut Advert, mac: &Mac, target
 }
 
 #[inline(always)]
-fn claim(claimed: &Entry, mac: &Mac) -> Outcome {
+fn claim_by(mac: &Mac, claimed: &Entry) -> Outcome {
     if addr::same(mac, claimed.mac()) {
         Outcome::OwnFrame
     } else if claimed.answers() {

@@ -106,15 +106,12 @@ fn address_resolution(maps: &Maps, frame: &mut Input, link: &Link) -> Outcome {
         Ok(query) => query,
         Err(outcome) => return outcome,
     };
-    let target = maps.v4.get(&KeyV4::new(LINK, link.vlans, query.target()));
-    let sender = if query.is_probe() {
-        None
-    } else if query.is_announcement() {
-        target
-    } else {
-        maps.v4.get(&KeyV4::new(LINK, link.vlans, query.sender()))
+    let entry = |addr| maps.v4.get(&KeyV4::new(LINK, link.vlans, addr));
+    let target = entry(query.target());
+    let outcome = match entry(query.sender()).filter(|_| !query.is_probe()) {
+        Some(claimed) => arp::claim(query, claimed),
+        None => arp::judge(&macs, query, target),
     };
-    let outcome = arp::judge(&macs, query, target, sender);
     let outcome = if maps.agent { outcome } else { outcome.expired() };
     let (true, Some(entry)) = (outcome.is_answer(), target) else { return outcome };
     let (bare, padded) = (link.len + arp::LEN, link.len + arp::LEN + PAD);
@@ -149,9 +146,12 @@ fn neighbour_discovery(maps: &Maps, frame: &mut Input, link: &Link) -> Outcome {
         Ok(judged) => judged,
         Err(outcome) => return outcome,
     };
-    let target = maps.v6.get(&KeyV6::new(LINK, link.vlans, *query.target()));
-    let source = maps.v6.get(&KeyV6::new(LINK, link.vlans, *query.source())).filter(|_| !query.is_dad());
-    let outcome = ndp::judge(&macs, query, link_layer, target, source);
+    let entry = |addr| maps.v6.get(&KeyV6::new(LINK, link.vlans, addr));
+    let target = entry(*query.target());
+    let outcome = match entry(*query.source()).filter(|_| !query.is_dad()) {
+        Some(claimed) => ndp::claim(&macs, claimed),
+        None => ndp::judge(&macs, query, link_layer, target),
+    };
     let outcome = if maps.agent { outcome } else { outcome.expired() };
     let (true, Some(entry)) = (outcome.is_answer(), target) else { return outcome };
     if !frame.resize(link.len + ndp::ADVERT_LEN) {
@@ -171,14 +171,17 @@ fn options(
     query: Query<'_>,
 ) -> Result<LinkLayer, Outcome> {
     let mut sum = ndp::checksum(message);
-    let mut options = Options::default();
+    let mut options = Options::of(query);
     for i in 0..query.units() {
         let unit =
             frame.at::<{ ndp::UNIT }>(link.len + ndp::LEN + i * ndp::UNIT).ok_or(Outcome::NdTruncated)?;
         sum = sum.add(&unit);
-        options.unit(query, &unit)?;
+        options.unit(&unit)?;
     }
-    if sum.is_valid() { options.finish() } else { Err(Outcome::NdChecksum) }
+    if !sum.is_valid() {
+        return Err(Outcome::NdChecksum);
+    }
+    options.finish().map(|()| options.link_layer())
 }
 
 fn ethertype(frame: &Input, at: usize) -> Option<ethernet::EtherType> {
