@@ -85,7 +85,8 @@ impl Address {
     /// The address in these words.
     #[inline(always)]
     pub const fn of_words(Words([first, second]): Words) -> Self {
-        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) = (first.to_ne_bytes(), second.to_ne_bytes());
+        let ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]) =
+            (first.to_ne_bytes(), second.to_ne_bytes());
         Self { octets: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] }
     }
 

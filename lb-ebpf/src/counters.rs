@@ -29,7 +29,13 @@ pub(crate) struct Seen {
 impl Seen {
     /// `peer`, who came in by `ifindex`, asks for `addr` or claims it.
     #[inline(always)]
-    pub(crate) fn new(job: &Job, ifindex: u32, addr: Words, (peer_mac, peer): (Mac, Words), is_claim: bool) -> Self {
+    pub(crate) fn new(
+        job: &Job,
+        ifindex: u32,
+        addr: Words,
+        (peer_mac, peer): (Mac, Words),
+        is_claim: bool,
+    ) -> Self {
         Self {
             now: job.now,
             addr,

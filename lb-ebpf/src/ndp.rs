@@ -4,7 +4,7 @@ use lb_common::abi::KeyV6;
 use lb_common::addr::{self, Words};
 use lb_common::outcome::Outcome;
 use lb_common::packet::ethernet;
-use lb_common::packet::ndp::{self, LinkLayer, Options, Query};
+use lb_common::packet::ndp::{self, LinkLayer, Query};
 
 use crate::counters::Seen;
 use crate::frame::Frame;
@@ -44,7 +44,7 @@ pub(crate) fn options<F: Stages>(frame: &F, l2: usize, job: &mut Job) -> Done {
     let Some(message) = frame.at::<{ ndp::LEN }>(l2) else { return Err(Outcome::NdTruncated) };
     let query = Query::accepted(message);
     job.sum = ndp::checksum(message);
-    job.options = Options::of(query);
+    job.options.expect(query);
     let units = query.units();
     let mut i = 0;
     while i < ndp::MAX_UNITS && i < units {

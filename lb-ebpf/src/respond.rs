@@ -1,5 +1,7 @@
 //! From EtherType to the protocol: the pass path, kept short, and the VLAN tags.
 
+use core::mem::MaybeUninit;
+
 use lb_common::abi::Vlans;
 use lb_common::outcome::Outcome;
 use lb_common::packet::ethernet::{self, EtherType, HEADER, TAG};
@@ -101,8 +103,10 @@ fn protocol<F: Stages>(frame: &F, link: &Link) -> Outcome {
 
 #[inline(always)]
 fn outcome_of<F: Stages>(stage: impl Fn(&F, usize, &mut Job) -> Done, frame: &F, link: &Link) -> Outcome {
-    let mut job = Job::new(link.vlans);
-    match stage(frame, link.len, &mut job) {
+    let mut place = MaybeUninit::uninit();
+    let job = Job::zeroed(&mut place);
+    job.vlans = link.vlans;
+    match stage(frame, link.len, job) {
         Ok(()) => job.outcome(),
         Err(outcome) => outcome,
     }

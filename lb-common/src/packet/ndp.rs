@@ -138,11 +138,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// Before the first unit: a solicitation carries the source's address, an advertisement the target's.
+    /// Before the first unit, of options as they are by default: a solicitation carries the source's address, an
+    /// advertisement the target's.
     #[inline(always)]
-    pub fn of(query: Query<'_>) -> Self {
-        let wanted = if query.is_solicitation() { SOURCE_LINK_LAYER } else { TARGET_LINK_LAYER };
-        Self { link_layer: LinkLayer::NONE, wanted, skip: 0 }
+    pub fn expect(&mut self, query: Query<'_>) {
+        self.wanted = if query.is_solicitation() { SOURCE_LINK_LAYER } else { TARGET_LINK_LAYER };
     }
 
     /// Takes the next unit. Of several options that carry the sender's address the first one counts (N19).

@@ -171,7 +171,8 @@ fn options(
     query: Query<'_>,
 ) -> Result<LinkLayer, Outcome> {
     let mut sum = ndp::checksum(message);
-    let mut options = Options::of(query);
+    let mut options = Options::default();
+    options.expect(query);
     for i in 0..query.units() {
         let unit =
             frame.at::<{ ndp::UNIT }>(link.len + ndp::LEN + i * ndp::UNIT).ok_or(Outcome::NdTruncated)?;
