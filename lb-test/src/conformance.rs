@@ -7,3 +7,14 @@ pub mod cable;
 pub mod responder;
 #[path = "../../lb-common/tests/vectors/set.rs"]
 pub mod vectors;
+
+/// At the start of a test: it shows these rows of the conformance table, if it passes.
+#[macro_export]
+macro_rules! shows {
+    ($($row:literal),+) => {
+        let _proof = $crate::conformance::vectors::table::Proof::of(
+            &[$($row),+],
+            std::path::Path::new(env!("CARGO_TARGET_TMPDIR")),
+        );
+    };
+}

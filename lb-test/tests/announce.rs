@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use lb_test::agent::Agent;
 use lb_test::link::mac;
+use lb_test::shows;
 use lb_test::standalone::{Standalone, node, service};
 use lb_test::wire::{Endpoint, arp_request};
 
@@ -111,6 +112,7 @@ fn assert_rounds(heard: &[Heard], form: Form, expected: &[f64]) {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn g01_g02_g07_a_new_address_is_announced_in_both_families_and_then_no_more() {
+    shows!("G01", "G02", "G07", "G12");
     let rooms = Standalone::new().unwrap();
     let endpoint = Endpoint::open(&rooms.client).unwrap();
     rooms.write("web.yaml", &dual_stack()).unwrap();
@@ -151,6 +153,7 @@ fn assert_advertisement(frame: &[u8], mac: [u8; 6]) {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn g03_a_node_that_does_not_own_the_address_says_nothing() {
+    shows!("G03");
     let rooms = Standalone::new().unwrap();
     let endpoint = Endpoint::open(&rooms.client).unwrap();
     // The election gives 192.0.2.100 to node-b; the agent is node-a.
@@ -174,6 +177,7 @@ fn g03_a_node_that_does_not_own_the_address_says_nothing() {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn g04_a_burst_stops_when_the_address_is_lost() {
+    shows!("G04");
     let rooms = Standalone::new().unwrap();
     let endpoint = Endpoint::open(&rooms.client).unwrap();
     rooms.write("web.yaml", &dual_stack()).unwrap();
@@ -193,6 +197,7 @@ fn g04_a_burst_stops_when_the_address_is_lost() {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn g05_a_restart_without_a_change_announces_nothing() {
+    shows!("G05");
     let rooms = Standalone::new().unwrap();
     let endpoint = Endpoint::open(&rooms.client).unwrap();
     let mut agent = settled(&rooms, &endpoint);
@@ -213,6 +218,7 @@ fn g05_a_restart_without_a_change_announces_nothing() {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn g06_a_link_that_comes_up_announces_again() {
+    shows!("G06");
     let rooms = Standalone::new().unwrap();
     let endpoint = Endpoint::open(&rooms.client).unwrap();
     let _agent = settled(&rooms, &endpoint);
@@ -229,6 +235,7 @@ fn g06_a_link_that_comes_up_announces_again() {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn g06_a_new_hardware_address_is_announced_and_answered_with() {
+    shows!("G06");
     let mut rooms = Standalone::new().unwrap();
     let endpoint = Endpoint::open(&rooms.client).unwrap();
     let _agent = settled(&rooms, &endpoint);

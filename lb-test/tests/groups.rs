@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use lb_test::agent::Agent;
 use lb_test::client::{ProbeClient, ProbeConfig};
+use lb_test::shows;
 use lb_test::standalone::{Standalone, service};
 use lb_test::wire::Endpoint;
 
@@ -56,6 +57,7 @@ fn reports(frame: &[u8], low: u16) -> bool {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn n44_a_new_address_joins_its_group_and_reports_it() {
+    shows!("N44");
     let rooms = Standalone::new().unwrap();
     let endpoint = Endpoint::open(&rooms.client).unwrap();
     rooms.write("web.yaml", &service("web", &[address(0, 7).into()])).unwrap();
@@ -72,6 +74,7 @@ fn n44_a_new_address_joins_its_group_and_reports_it() {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn n44_the_group_outlives_the_agent() {
+    shows!("N44");
     for orderly in [true, false] {
         let rooms = Standalone::new().unwrap();
         rooms.write("web.yaml", &service("web", &[address(0, 7).into()])).unwrap();
@@ -91,6 +94,7 @@ fn n44_the_group_outlives_the_agent() {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn n45_the_last_user_of_a_group_leaves_it() {
+    shows!("N45");
     let rooms = Standalone::new().unwrap();
     // Two addresses of one group, and one of another.
     rooms.write("one.yaml", &service("one", &[address(1, 7).into()])).unwrap();
@@ -114,6 +118,7 @@ fn n45_the_last_user_of_a_group_leaves_it() {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn n44_a_snooping_bridge_keeps_forwarding_with_the_agent_dead() {
+    shows!("N44");
     let rooms = Standalone::on_snooping_bridge().unwrap();
     let vip = address(0, 7);
     rooms.write("web.yaml", &service("web", &[vip.into()])).unwrap();
@@ -142,6 +147,7 @@ fn run_mdb(switch: &lb_test::namespace::Namespace) -> String {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn n46_five_thousand_groups_are_joined() {
+    shows!("N46");
     let rooms = Standalone::new().unwrap();
     let services: Vec<_> = (0..MANY).map(|n| service(&format!("s{n}"), &[address(n, n).into()])).collect();
     rooms.write("many.yaml", &services.join("---\n")).unwrap();

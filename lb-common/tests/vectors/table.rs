@@ -11,8 +11,13 @@ use std::path::{Path, PathBuf};
 use super::parse::row;
 
 /// Every level, in the order of the columns.
-pub const LEVELS: [&str; 8] =
-    ["L0", "L1", "L3-xdp", "L3-xdp-plain", "L3-tcx", "L4-native", "L4-generic", "L4-tcx"];
+pub const LEVELS: [&str; 9] =
+    ["L0", "L1", "L3-xdp", "L3-xdp-plain", "L3-tcx", "L4-native", "L4-generic", "L4-tcx", AGENT];
+/// The level at which a whole agent is watched; its tests leave a row each ([`Proof`]).
+const AGENT: &str = "L4-agent";
+/// Rows without a frame that is answered: announcements. The others (G09 probing, G10 routers, G11 defence) are optional
+/// and not served yet.
+const ANNOUNCEMENTS: [&str; 9] = ["G01", "G02", "G03", "G04", "G05", "G06", "G07", "G08", "G12"];
 
 /// Rows of one level.
 #[derive(Debug)]
@@ -79,15 +84,77 @@ impl Table {
     }
 }
 
-/// The tables of all levels that were run, side by side. The error names what failed, and rows that were shown at no
-/// level.
+/// What one test of a whole agent shows about rows of the table: that it passed, once it is dropped by a test that does
+/// not panic; until then that it failed.
+#[derive(Debug)]
+pub struct Proof(Vec<PathBuf>);
+
+#[expect(clippy::expect_used, reason = "for tests, which fail by panicking")]
+impl Proof {
+    /// For the rows `ids`, by the calling test, whose thread has its name.
+    pub fn of(ids: &[&str], folder: &Path) -> Self {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("test");
+        let folder = folder.join("conformance").join(AGENT);
+        fs::create_dir_all(&folder).expect("a folder for the rows of the case table");
+        let proof = Self(ids.iter().map(|id| folder.join(format!("{id}.{test}"))).collect());
+        proof.leave("FAILED");
+        proof
+    }
+
+    fn leave(&self, result: &str) {
+        for file in &self.0 {
+            fs::write(file, result).expect("a row of the case table");
+        }
+    }
+}
+
+impl Drop for Proof {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.leave("ok");
+        }
+    }
+}
+
+/// The rows that [`Proof`]s left, as a level's table; nothing when there are none.
+fn proofs(folder: &Path) -> Option<String> {
+    let mut rows: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    for file in fs::read_dir(folder).ok()?.flatten() {
+        let name = file.file_name().to_string_lossy().into_owned();
+        let row = rows.entry(name.split('.').next()?.to_owned()).or_default();
+        match fs::read_to_string(file.path()) {
+            Ok(result) if result == "ok" => row.0 += 1,
+            _ => row.1 += 1,
+        }
+    }
+    let line = |(id, (passed, failed)): (&String, &(u32, u32))| match (passed, failed) {
+        (1, 0) => format!("{id}\t{AGENT}\tok\n"),
+        (passed, 0) => format!("{id}\t{AGENT}\tok ({passed})\n"),
+        (passed, failed) => format!("{id}\t{AGENT}\tFAILED ({failed} of {})\n", passed + failed),
+    };
+    Some(rows.iter().map(line).collect())
+}
+
+/// The tables of all levels, side by side. The error names what failed, rows that passed at no level, and levels that
+/// were not run.
 pub fn combined(folder: &Path) -> Result<String, String> {
     let folder = folder.join("conformance");
     let mut results: BTreeMap<String, BTreeMap<&str, String>> = BTreeMap::new();
     let mut remarks: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for id in ANNOUNCEMENTS {
+        results.insert(id.to_owned(), BTreeMap::new());
+    }
     for level in LEVELS {
-        // A level that was not run has no file; its column says so.
-        let Ok(text) = fs::read_to_string(folder.join(format!("{level}.tsv"))) else { continue };
+        let text = match level {
+            AGENT => proofs(&folder.join(AGENT)),
+            _ => fs::read_to_string(folder.join(format!("{level}.tsv"))).ok(),
+        };
+        let Some(text) = text else {
+            wrong.push(format!("{level} was not run"));
+            continue;
+        };
         for line in text.lines() {
             let mut fields = line.split('\t');
             let (Some(id), Some(_), Some(result)) = (fields.next(), fields.next(), fields.next()) else {
@@ -102,30 +169,29 @@ pub fn combined(folder: &Path) -> Result<String, String> {
         write_cell(&mut table, level);
     }
     table.push('\n');
-    let mut wrong = Vec::new();
     for (id, levels) in in_order(&results) {
         let _infallible = write!(table, "{id:5}");
         for level in LEVELS {
-            write_cell(&mut table, levels.get(level).map_or("not run", String::as_str));
+            write_cell(&mut table, levels.get(level).map_or("-", String::as_str));
         }
         let remarks: Vec<_> = remarks.get(id).into_iter().flatten().map(String::as_str).collect();
         table += &remarks.join("; ");
         table.truncate(table.trim_end().len());
         table.push('\n');
-        let is_shown = levels.values().any(|result| result.starts_with("ok")) || !remarks.is_empty();
+        let is_shown = levels.values().any(|result| result.starts_with("ok"));
         if !is_shown || levels.values().any(|result| result.starts_with("FAILED")) {
-            wrong.push(id);
+            wrong.push(id.to_owned());
         }
     }
     let path = folder.join("table.txt");
     fs::write(&path, &table).map_err(|error| format!("{}: {error}", path.display()))?;
-    if wrong.is_empty() { Ok(table) } else { Err(format!("{table}\nwrong: {}", wrong.join(" "))) }
+    if wrong.is_empty() { Ok(table) } else { Err(format!("{table}\nwrong: {}", wrong.join(", "))) }
 }
 
-/// Rows as the conformance table has them: ARP, VLAN, neighbour discovery.
+/// Rows as the conformance table has them: ARP, VLAN, neighbour discovery, announcements.
 fn in_order<T>(rows: &BTreeMap<String, T>) -> impl Iterator<Item = (&str, &T)> {
     let of = move |letter| rows.iter().filter(move |(id, _)| id.starts_with(letter));
-    ['A', 'V', 'N'].into_iter().flat_map(of).map(|(id, row)| (id.as_str(), row))
+    ['A', 'V', 'N', 'G'].into_iter().flat_map(of).map(|(id, row)| (id.as_str(), row))
 }
 
 fn write_cell(table: &mut String, text: &str) {
