@@ -16,18 +16,44 @@ pub const ALL_NODES: V6 = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 /// The unspecified IPv6 address.
 pub const UNSPECIFIED: V6 = [0; 16];
 
-/// Equality with a single branch at the end. `==` compares and branches word by word, and the verifier follows
-/// every combination of outcomes.
+/// Equality with a single branch at the end, in words as long as fit. `==` compares and branches word by word, and the
+/// verifier follows every combination of outcomes.
 #[inline(always)]
 pub const fn same<const N: usize>(a: &[u8; N], b: &[u8; N]) -> bool {
-    const { assert!(N.is_multiple_of(2), "compared in 16-bit words") };
+    const { assert!(N.is_multiple_of(2), "compared in words of 64, 32 and 16 bits") };
     let mut difference = 0;
     let mut i = 0;
-    while i < N {
-        difference |= u16::from_ne_bytes([a[i], a[i + 1]]) ^ u16::from_ne_bytes([b[i], b[i + 1]]);
+    while i + 8 <= N {
+        difference |= word64(a, i) ^ word64(b, i);
+        i += 8;
+    }
+    while i + 4 <= N {
+        difference |= (word32(a, i) ^ word32(b, i)) as u64;
+        i += 4;
+    }
+    while i + 2 <= N {
+        difference |= (word16(a, i) ^ word16(b, i)) as u64;
         i += 2;
     }
     difference == 0
+}
+
+/// Eight bytes as they lie in memory. The compiler makes one load of it.
+#[inline(always)]
+pub const fn word64<const N: usize>(a: &[u8; N], i: usize) -> u64 {
+    u64::from_ne_bytes([a[i], a[i + 1], a[i + 2], a[i + 3], a[i + 4], a[i + 5], a[i + 6], a[i + 7]])
+}
+
+/// Four bytes as they lie in memory.
+#[inline(always)]
+pub const fn word32<const N: usize>(a: &[u8; N], i: usize) -> u32 {
+    u32::from_ne_bytes([a[i], a[i + 1], a[i + 2], a[i + 3]])
+}
+
+/// Two bytes as they lie in memory.
+#[inline(always)]
+pub const fn word16<const N: usize>(a: &[u8; N], i: usize) -> u16 {
+    u16::from_ne_bytes([a[i], a[i + 1]])
 }
 
 /// True for a group address, broadcast included (IEEE 802: least significant bit of the first byte).

@@ -5,7 +5,7 @@ use lb_common::addr::{self, Words};
 use lb_common::outcome::Outcome;
 use lb_common::packet::{MIN_FRAME, arp, ethernet};
 
-use crate::counters::Seen;
+use crate::counters::{self, Seen};
 use crate::frame::Frame;
 use crate::maps;
 use crate::stages::{self, Done, Job, Stages};
@@ -72,15 +72,18 @@ pub(crate) fn fit<F: Frame>(frame: &F, l2: usize, job: &mut Job) -> Done {
     Ok(())
 }
 
-/// Notes the request, before it is overwritten.
+/// Notes the message, before it is overwritten.
 #[inline(always)]
 pub(crate) fn note<F: Frame>(frame: &F, l2: usize, job: &mut Job) -> Done {
     let Some((_, message)) = parts(frame, l2) else { return Err(Outcome::ArpTruncated) };
     let query = arp::Query::accepted(message);
-    let peer = Words::v4(&query.sender());
+    let (peer_mac, peer) = (query.sender_mac(), Words::v4(&query.sender()));
     let is_claim = job.is_sender != 0;
-    let addr = if is_claim { peer } else { Words::v4(&query.target()) };
-    stages::note(&Seen::new(job, frame.ifindex(), addr, (query.sender_mac(), peer), is_claim));
+    let event = counters::note(job, peer_mac, peer, is_claim);
+    if event != 0 {
+        let addr = if is_claim { peer } else { Words::v4(&query.target()) };
+        stages::report(&Seen::new(job, event, frame.ifindex(), addr, (peer_mac, peer)));
+    }
     Ok(())
 }
 

@@ -4,79 +4,65 @@ use lb_common::abi::{self, Event, EventKind, Vlans};
 use lb_common::addr::{self, Address, Mac, Words};
 
 use crate::maps;
-use crate::stages::{self, Job};
+use crate::stages::Job;
 
 /// Where a frame came in, from whom, and which of our addresses it named.
 #[repr(C)]
 pub(crate) struct Seen {
-    pub(crate) now: u64,
-    pub(crate) addr: Words,
-    pub(crate) peer: Words,
-    pub(crate) peer_mac: Mac,
-    /// Not 0: the frame claims the address, instead of asking for it.
-    pub(crate) is_claim: u16,
-    pub(crate) ifindex: u32,
-    pub(crate) vlans: Vlans,
-    pub(crate) slot: u32,
-    /// Index of the outcome.
-    pub(crate) outcome: u32,
-    /// Not 0: requests are to be reported.
-    pub(crate) trace: u32,
-    /// Zero.
-    pub(crate) pad: u32,
+    now: u64,
+    addr: Words,
+    peer: Words,
+    peer_mac: Mac,
+    pad: [u8; 2],
+    vlans: Vlans,
+    outcome: u32,
+    ifindex: u32,
+    kind: u32,
 }
 
 impl Seen {
-    /// `peer`, who came in by `ifindex`, asks for `addr` or claims it.
+    /// An event of this `kind` about `addr`; `peer` came in by `ifindex`.
     #[inline(always)]
     pub(crate) fn new(
         job: &Job,
+        kind: u32,
         ifindex: u32,
         addr: Words,
         (peer_mac, peer): (Mac, Words),
-        is_claim: bool,
     ) -> Self {
-        Self {
-            now: job.now,
-            addr,
-            peer,
-            peer_mac,
-            is_claim: is_claim.into(),
-            ifindex,
-            vlans: job.vlans,
-            slot: job.slot,
-            outcome: job.outcome,
-            trace: job.trace.into(),
-            pad: 0,
-        }
+        let (now, vlans, outcome) = (job.now, job.vlans, job.outcome);
+        Self { now, addr, peer, peer_mac, pad: [0; 2], vlans, outcome, ifindex, kind }
     }
 }
 
-/// Counts the frame in the slot of the entry and tells the agent what it should hear of.
+/// Counts the frame in the slot of its entry; the [`EventKind`] the agent should hear of, or 0.
 #[inline(always)]
-pub(crate) fn note(seen: &Seen) {
-    let outcome = stages::outcome(seen.outcome);
-    let Some(counters) = maps::counters(seen.slot) else { return };
-    if seen.is_claim != 0 {
+pub(crate) fn note(job: &Job, peer_mac: Mac, peer: Words, is_claim: bool) -> u32 {
+    let outcome = job.outcome();
+    let Some(counters) = maps::counters(job.slot) else { return 0 };
+    if is_claim {
         // A claim of an address that this node does not answer for at present is nobody's conflict.
-        if outcome.is_conflict() {
-            counters.conflicts += 1;
-            if is_due(seen.now, &mut counters.conflict_ns) {
-                stages::report(seen, EventKind::Conflict as u32);
-            }
+        if !outcome.is_conflict() {
+            return 0;
         }
-        return;
+        counters.conflicts += 1;
+        return if is_due(job.now, &mut counters.conflict_ns) { EventKind::Conflict as u32 } else { 0 };
     }
     let first = counters.requests == 0;
     counters.requests += 1;
     counters.replies += outcome.answers();
-    counters.probes += outcome.probes();
-    counters.last_seen_ns = seen.now;
-    counters.requester_mac = addr::copied_mac(&seen.peer_mac);
-    counters.requester = Address::of_words(seen.peer);
-    if (first || seen.trace != 0) && is_due(seen.now, &mut counters.event_ns) {
-        let kind = if first { EventKind::FirstRequest } else { EventKind::Request };
-        stages::report(seen, kind as u32);
+    counters.last_seen_ns = job.now;
+    counters.requester_mac = peer_mac;
+    // SAFETY: an Address is two aligned words of bytes. Written as bytes, the zeroes of an IPv4-mapped address would
+    // become a call of memset.
+    unsafe { (&raw mut counters.requester).cast::<Words>().write(peer) };
+    if outcome.probes() != 0 {
+        counters.probes += 1;
+    }
+    if (first || job.trace != 0) && is_due(job.now, &mut counters.event_ns) {
+        if first { EventKind::FirstRequest as u32 } else { EventKind::Request as u32 }
+    } else {
+        0
     }
 }
 
@@ -90,10 +76,10 @@ fn is_due(now: u64, last: &mut u64) -> bool {
     due
 }
 
-/// Tells the agent; `kind` is an [`EventKind`].
+/// Tells the agent.
 #[inline(always)]
-pub(crate) fn report(seen: &Seen, kind: u32) {
+pub(crate) fn report(seen: &Seen) {
     let at = (seen.ifindex, seen.vlans);
     let peer = (addr::copied_mac(&seen.peer_mac), Address::of_words(seen.peer));
-    maps::emit(Event::new(seen.now, kind, seen.outcome, at, Address::of_words(seen.addr), peer));
+    maps::emit(Event::new(seen.now, seen.kind, seen.outcome, at, Address::of_words(seen.addr), peer));
 }

@@ -41,7 +41,6 @@ pub(crate) trait Frame {
         if start + ethernet::HEADER > self.end() {
             return None;
         }
-        assume_even(start);
         // SAFETY: the comparison above proves that the 14 bytes of the header lie within the frame.
         let bytes = unsafe { *((start + 2 * size_of::<Mac>()) as *const [u8; 2]) };
         Some(ethernet::ethertype(bytes))
@@ -67,7 +66,7 @@ pub(crate) trait Frame {
 
     /// Address of the byte at `offset`, if `len` bytes from there lie within the frame.
     ///
-    /// `offset` is even and below 64 KiB. It may be a variable: the verifier ties what the comparison proves to
+    /// `offset` is below 64 KiB. It may be a variable: the verifier ties what the comparison proves to
     /// the register that holds the address, so the sum is made in assembly: the compiler would compute it twice.
     #[inline(always)]
     fn within(&self, offset: usize, len: usize) -> Option<usize> {
@@ -81,7 +80,6 @@ pub(crate) trait Frame {
         if first + len > self.end() {
             return None;
         }
-        assume_even(first);
         Some(first)
     }
 }
@@ -235,13 +233,4 @@ fn pointer<const OFFSET: usize, C>(ctx: *mut C) -> usize {
         );
     }
     value as usize
-}
-
-/// Lets the compiler load and store two bytes at a time.
-#[inline(always)]
-fn assume_even(address: usize) {
-    // SAFETY: drivers place frames at even addresses (NET_IP_ALIGN is 0 or 2, XDP headroom a multiple of 4).
-    // Should a program before us have moved the start by an odd number of bytes, the only effect is that
-    // two-byte accesses are unaligned, which every supported machine (amd64, arm64) does in hardware.
-    unsafe { core::hint::assert_unchecked(address.is_multiple_of(2)) };
 }

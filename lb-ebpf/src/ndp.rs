@@ -6,7 +6,7 @@ use lb_common::outcome::Outcome;
 use lb_common::packet::ethernet;
 use lb_common::packet::ndp::{self, LinkLayer, Query};
 
-use crate::counters::Seen;
+use crate::counters::{self, Seen};
 use crate::frame::Frame;
 use crate::maps;
 use crate::stages::{self, Done, Job, Stages};
@@ -104,12 +104,13 @@ pub(crate) fn fit<F: Frame>(frame: &F, l2: usize, job: &mut Job) -> Done {
 #[inline(always)]
 pub(crate) fn note<F: Frame>(frame: &F, l2: usize, job: &mut Job) -> Done {
     let Some((macs, query)) = parts(frame, l2) else { return Err(Outcome::NdTruncated) };
-    let peer = Words::v6(query.source());
+    let (peer_mac, peer) = (link_layer(job).or(ethernet::source(macs)), Words::v6(query.source()));
     let is_sender = job.is_sender != 0;
-    let addr = if is_sender { peer } else { Words::v6(query.target()) };
-    let peer_mac = link_layer(job).or(ethernet::source(macs));
-    let is_claim = is_sender || !query.is_solicitation();
-    stages::note(&Seen::new(job, frame.ifindex(), addr, (peer_mac, peer), is_claim));
+    let event = counters::note(job, peer_mac, peer, is_sender || !query.is_solicitation());
+    if event != 0 {
+        let addr = if is_sender { peer } else { Words::v6(query.target()) };
+        stages::report(&Seen::new(job, event, frame.ifindex(), addr, (peer_mac, peer)));
+    }
     Ok(())
 }
 

@@ -22,6 +22,8 @@ use crate::{arp, counters, ndp};
 pub(crate) struct Job {
     /// `CLOCK_BOOTTIME`, once the deadline was looked at.
     pub(crate) now: u64,
+    /// Neighbour discovery: the checksum so far.
+    pub(crate) sum: Sum,
     /// VLANs the frame came in by.
     pub(crate) vlans: Vlans,
     /// Index of the outcome, once judged.
@@ -34,14 +36,14 @@ pub(crate) struct Job {
     pub(crate) is_sender: u8,
     /// Not 0: requests are to be reported.
     pub(crate) trace: u8,
-    /// Neighbour discovery: the checksum so far.
-    pub(crate) sum: Sum,
     /// Neighbour discovery: the options so far.
     pub(crate) options: Options,
+    /// Zero.
+    pad: u32,
 }
 
 /// No padding: the verifier wants all of the memory that it hands to a stage written.
-const _: () = assert!(size_of::<Job>() == 40);
+const _: () = assert!(size_of::<Job>() == 48);
 
 impl Job {
     /// Nothing known yet. Word by word and in place, or the compiler makes a call of memset, a loop over bytes.
@@ -157,32 +159,17 @@ hook!("xdp", Xdp<true>, xdp_md);
 hook!("xdp_plain", Xdp<false>, xdp_md);
 hook!("tcx", Skb, __sk_buff);
 
-/// [`counters::note`], the same for all hooks.
+/// [`counters::report`], the same for all hooks.
 #[inline(always)]
-pub(crate) fn note(seen: &counters::Seen) {
+pub(crate) fn report(seen: &counters::Seen) {
     #[unsafe(no_mangle)]
     #[inline(never)]
-    extern "C" fn note(seen: *const counters::Seen) -> u32 {
+    extern "C" fn report(seen: *const counters::Seen) -> u32 {
         // SAFETY: null, or the caller's own.
         if let Some(seen) = unsafe { seen.as_ref() } {
-            counters::note(seen);
+            counters::report(seen);
         }
         0
     }
-    note(seen);
-}
-
-/// [`counters::report`].
-#[inline(always)]
-pub(crate) fn report(seen: &counters::Seen, kind: u32) {
-    #[unsafe(no_mangle)]
-    #[inline(never)]
-    extern "C" fn report(seen: *const counters::Seen, kind: u32) -> u32 {
-        // SAFETY: null, or the caller's own.
-        if let Some(seen) = unsafe { seen.as_ref() } {
-            counters::report(seen, kind);
-        }
-        0
-    }
-    report(seen, kind);
+    report(seen);
 }

@@ -71,6 +71,8 @@ fn rust_flags(linker: &Path, arch: &str) -> String {
         format!("-Clinker={}", linker.display()),
         // aya and bpftool read types from BTF, which bpf-linker makes from DWARF.
         "-Clink-arg=--btf".to_owned(),
+        // Every machine that BPF is compiled for loads words from any address of a packet. LLVM would load bytes.
+        "-Clink-arg=--cpu-features=+allows-misaligned-mem-access".to_owned(),
         "-Cdebuginfo=2".to_owned(),
         // 32-bit registers and jumps: fewer instructions; known to every kernel from 5.1 on.
         "-Ctarget-cpu=v3".to_owned(),

@@ -4,21 +4,28 @@
 //! depend on byte order (RFC 1071 section 2 B): loading native words and storing the folded result natively
 //! gives the right bytes on the wire.
 
-/// A running sum, not yet folded. Holds 65,537 words, more than any message of ours.
+use crate::addr;
+
+/// A running sum, not yet folded. Holds four thousand million words, more than any message of ours.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(transparent)]
-pub struct Sum(u32);
+pub struct Sum(u64);
 
 impl Sum {
-    /// Adds the bytes of `words`; its length is even by type where it is called.
+    /// Adds the bytes of words; their number is even by type where it is called. In pairs of words as far as that goes,
+    /// which is the same sum once it is folded (RFC 1071 section 2 C).
     #[inline(always)]
     #[must_use]
     pub fn add<const N: usize>(self, bytes: &[u8; N]) -> Self {
         const { assert!(N.is_multiple_of(2), "checksummed parts are 16-bit words") };
         let mut sum = self.0;
         let mut i = 0;
+        while i + 4 <= N {
+            sum += addr::word32(bytes, i) as u64;
+            i += 4;
+        }
         while i < N {
-            sum += u16::from_ne_bytes([bytes[i], bytes[i + 1]]) as u32;
+            sum += addr::word16(bytes, i) as u64;
             i += 2;
         }
         Self(sum)
@@ -28,13 +35,15 @@ impl Sum {
     #[inline(always)]
     #[must_use]
     pub fn word(self, word: [u8; 2]) -> Self {
-        Self(self.0 + u16::from_ne_bytes(word) as u32)
+        Self(self.0 + u16::from_ne_bytes(word) as u64)
     }
 
     /// Folds to 16 bits.
     #[inline(always)]
     pub fn fold(self) -> u16 {
-        let sum = (self.0 >> 16) + (self.0 & 0xffff);
+        let sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
+        let sum = (sum >> 16) + (sum & 0xffff);
         let sum = (sum >> 16) + (sum & 0xffff);
         sum as u16
     }
@@ -72,5 +81,16 @@ mod tests {
             sum = sum.add(&[0xff; 2]);
         }
         assert_eq!(sum.fold(), 0xffff);
+        assert_eq!(Sum(u64::MAX).fold(), 0xffff);
+        assert_eq!(Sum(0xffff_ffff_0001_0000).fold(), 1);
+    }
+
+    /// In pairs of words, with and without a word left over, as word by word.
+    #[test]
+    fn pairs_of_words_make_the_same_sum() {
+        let bytes: [u8; 30] = core::array::from_fn(|i| (i * 151 + 7) as u8 | 0x80);
+        let pairs = Sum::default().add(&bytes);
+        let words = bytes.chunks(2).fold(Sum::default(), |sum, word| sum.word([word[0], word[1]]));
+        assert_eq!(pairs.fold(), words.fold());
     }
 }
