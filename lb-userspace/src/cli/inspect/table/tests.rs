@@ -199,3 +199,12 @@ fn silence_and_absence_are_said() {
     }
     assert!(!shown.contains("ADDRESS"), "{shown}");
 }
+
+#[test]
+fn every_outcome_is_explained() {
+    let guide = include_str!("../../../../../docs/troubleshooting.md");
+    let (_, outcomes) = guide.split_once("## Outcomes").unwrap();
+    for outcome in lb_common::outcome::Outcome::ALL {
+        assert!(outcomes.contains(&format!("`{}`", outcome.name())), "{} is missing", outcome.name());
+    }
+}
