@@ -51,18 +51,24 @@ fn on_interface(workspace: &Workspace, iface: &str, config: &Path, more: &[Strin
     let mut check = Command::new(&barelb);
     check.args(["check", "--interface", iface]).args(&places);
     run_program(&mut as_root(&check)?)
+        .ok()
         .with_context(|| format!("{iface} is not fit yet: each FAIL above says what to do"))?;
     let tool = |verb: &str| {
         let mut command = Command::new(&barelb);
         display(command.arg(verb).args(&places))
     };
     println!(
-        "\nThe agent starts now and runs until Ctrl-C; its data plane answers on for the grace. Meanwhile, as root:"
+        "\nThe agent runs until Ctrl-C; its data plane answers on for the grace. From another terminal, as root:"
     );
-    println!("  {:<34} what it answers, for whom, until when", tool("inspect"));
-    println!("  {:<34} what was assigned, and what is wrong", config.join("status").display());
-    println!("Afterwards:");
-    println!("  {:<34} removes programs, maps and groups", tool("detach") + " --all");
+    let status = format!("ls {}", config.join("status").display());
+    for (what, command) in [
+        ("what it answers, for whom, until when", tool("inspect")),
+        ("what it assigned, and what is wrong", status),
+        ("afterwards: remove programs, maps and groups", tool("detach") + " --all"),
+    ] {
+        println!("  {what}:\n    {command}");
+    }
+    println!();
     let mut agent = Command::new(barelb);
     agent.arg("agent").arg("--standalone").arg(config).args(["--interface", iface]);
     Ok(agent)

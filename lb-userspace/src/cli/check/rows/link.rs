@@ -59,6 +59,7 @@ fn driver(link: &LinkFacts, tcx: bool) -> Vec<Row> {
         ("veth", _) => without("loses native answers unless the other end has an XDP program"),
         ("bonding", _) => without("hands frames to XDP under the name of a member"),
         (_, Some(false)) => without("has no native XDP"),
+        _ if tcx && may_strip(link) => without("takes VLAN tags off, where XDP can't see them"),
         (_, Some(true)) => vec![row(
             Level::Info,
             "mode",
@@ -74,6 +75,12 @@ fn driver(link: &LinkFacts, tcx: bool) -> Vec<Row> {
             ),
         )],
     }
+}
+
+/// Tags are taken off and nothing keeps tagged frames away: the rule of the agent.
+fn may_strip(link: &LinkFacts) -> bool {
+    let expected = !link.vlans.is_empty() || !link.vlan_devices.is_empty();
+    link.rx_vlan && (expected || !link.rx_vlan_filter)
 }
 
 fn programs(link: &LinkFacts, tcx: bool) -> Vec<Row> {
@@ -127,9 +134,17 @@ fn vlans(link: &LinkFacts, tcx: bool) -> Vec<Row> {
     if link.rx_vlan {
         let use_off = format!("`ethtool -K {name} rxvlan off rx-vlan-stag-hw-parse off`");
         rows.push(if tcx {
-            row(Level::Info, "rxvlan", format!("the driver takes VLAN tags off, where XDP can't see them: where VLANs are in use BareLB takes tcx; {use_off} allows native XDP"))
+            row(
+                Level::Info,
+                "rxvlan",
+                format!("the driver takes VLAN tags off, where XDP can't see them: tcx is used unless no tagged frame can arrive; {use_off} allows native XDP"),
+            )
         } else {
-            row(Level::Warn, "rxvlan", format!("the driver takes VLAN tags off, where XDP can't see them, and this kernel has no tcx: where VLANs are in use {use_off}"))
+            row(
+                Level::Warn,
+                "rxvlan",
+                format!("the driver takes VLAN tags off, where XDP can't see them, and this kernel has no tcx: where VLANs are in use {use_off}"),
+            )
         });
     }
     let add = |id: &u16| {

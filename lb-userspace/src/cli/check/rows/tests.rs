@@ -168,6 +168,24 @@ fn the_mode_to_expect_before_anything_is_attached() {
 }
 
 #[test]
+fn tags_taken_off_lead_to_tcx_unless_none_can_arrive() {
+    for (filter, vlans, devices, tcx_is_used) in [
+        (false, vec![], vec![], true),
+        (true, vec![], vec![], false),
+        (true, vec![(42, true)], vec![42], true),
+        (true, vec![], vec![7], true),
+    ] {
+        let mut facts = healthy();
+        let link = &mut facts.links[0];
+        (link.attached, link.rx_vlan, link.rx_vlan_filter) = (None, true, filter);
+        (link.vlans, link.vlan_devices) = (vlans.into_iter().collect(), devices.into_iter().collect());
+        let found = rows(&facts);
+        let mode = found.iter().find(|row| row.check == "mode").unwrap();
+        assert_eq!(mode.finding.contains("tcx will be used"), tcx_is_used, "{mode:?}");
+    }
+}
+
+#[test]
 fn a_foreign_program_where_there_is_no_tcx_leaves_no_hook() {
     let mut facts = healthy();
     facts.tcx = false;
