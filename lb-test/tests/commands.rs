@@ -337,3 +337,17 @@ fn check_names_vlans_without_an_interface() {
     assert_eq!(level, "WARN");
     assert!(finding.contains("ip link add link eth0 name eth0.42 type vlan id 42"), "{finding}");
 }
+
+#[test]
+#[ignore = "needs root and the barelb binary: makes network namespaces"]
+fn check_names_missing_capabilities() {
+    let rooms = Standalone::new().unwrap();
+    let mut command = rooms.node.namespace().command("setpriv");
+    command.args(["--bounding-set", "-sys_admin,-bpf,-net_raw"]).arg(barelb().unwrap());
+    command.args(["check", "--listen", "0", "-o", "yaml", "--bpffs"]).arg(rooms.bpffs());
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(text.contains("check: capabilities\n"), "{text}");
+    assert!(text.contains("missing: CAP_BPF, CAP_NET_RAW;"), "{text}");
+}
