@@ -93,9 +93,9 @@ impl AgentConfig {
         run::command_line(&self.command())
     }
 
-    /// The command that inspects it, as a person would type it.
-    pub fn inspect_line(&self) -> String {
-        run::command_line(&self.inspect_command())
+    /// A command that looks at it (`inspect`, `check` or `trace`), as a person would type it.
+    pub fn look_line(&self, verb: &str, arguments: &[&str]) -> String {
+        run::command_line(self.look(verb).args(arguments))
     }
 
     fn command(&self) -> Command {
@@ -104,9 +104,9 @@ impl AgentConfig {
         command
     }
 
-    fn inspect_command(&self) -> Command {
+    fn look(&self, verb: &str) -> Command {
         let mut command = self.namespace.command(&self.binary);
-        command.args(["inspect", "--bpffs"]).arg(&self.bpffs).arg("--state-dir").arg(&self.state);
+        command.args([verb, "--bpffs"]).arg(&self.bpffs).arg("--state-dir").arg(&self.state);
         command
     }
 
@@ -219,7 +219,7 @@ impl Agent {
 
     /// `barelb inspect` for this node: its standard output.
     pub fn inspect(&self, arguments: &[&str]) -> Result<String> {
-        run::output(self.config.inspect_command().args(arguments))
+        run::output(self.config.look("inspect").args(arguments))
     }
 
     fn log_tail(&self) -> String {

@@ -52,7 +52,8 @@ pub fn run(options: &Options) -> Result<()> {
     let interrupt = Interrupt::block()?;
     let binary = options.barelb.clone().map_or_else(agent::barelb, Ok)?;
     // Namespaces and bpffs are entered from other folders than the caller's.
-    let binary = fs::canonicalize(&binary).with_context(|| format!("no binary at {}", binary.display()))?;
+    let binary = fs::canonicalize(&binary)
+        .with_context(|| format!("no binary at {}: `cargo xtask build` makes one", binary.display()))?;
     let rig = options.rig.clone().unwrap_or_else(rig::rig_object);
     println!("Building two nodes and a client in network namespaces.");
     let topology = Topology::new(&rig)?;

@@ -132,6 +132,7 @@ impl Interface {
     pub fn plain(&self) -> Result<()> {
         let all = [
             Offload::RxVlan,
+            Offload::RxServiceVlan,
             Offload::TxVlan,
             Offload::Tso,
             Offload::Gso,
@@ -139,10 +140,7 @@ impl Interface {
             Offload::TxChecksum,
             Offload::RxChecksum,
         ];
-        self.namespace
-            .enter(|| all.iter().try_for_each(|&offload| offload::set(&self.name, offload, false)))?;
-        // Service tags have no flag in the old interface.
-        self.namespace.exec("ethtool", &["-K", &self.name, "rx-vlan-stag-hw-parse", "off"]).map(drop)
+        self.namespace.enter(|| all.iter().try_for_each(|&offload| offload::set(&self.name, offload, false)))
     }
 
     fn set(&self, what: &[&str]) -> Result<()> {

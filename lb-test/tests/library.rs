@@ -157,6 +157,23 @@ fn tags_are_received_as_they_were_sent() {
 
 #[test]
 #[ignore = "needs root: makes network namespaces"]
+fn offloads_are_switched_one_by_one() {
+    let cable = Cable::new();
+    let tags = || {
+        let read = || Ok(lb_userspace::net::ethtool::features("eth0")?);
+        let features = cable.node.namespace().enter(read).unwrap();
+        (features.rx_vlan_offload, features.rx_svlan_offload)
+    };
+    assert_eq!(tags(), (false, false), "a new cable has none");
+    cable.node.offload(Offload::RxServiceVlan, true).unwrap();
+    assert_eq!(tags(), (false, true));
+    cable.node.offload(Offload::RxVlan, true).unwrap();
+    cable.node.offload(Offload::RxServiceVlan, false).unwrap();
+    assert_eq!(tags(), (true, false));
+}
+
+#[test]
+#[ignore = "needs root: makes network namespaces"]
 fn a_quiet_namespace_says_nothing_unasked() {
     let (client, node) = (Namespace::new("client").unwrap(), Namespace::new("node").unwrap());
     let veth = Veth::new((&client, "eth0", mac(1)), (&node, "eth0", mac(0xaa))).unwrap();

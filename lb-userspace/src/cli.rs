@@ -1,9 +1,12 @@
 //! The command line: one file per verb.
 
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
 
 pub mod agent;
 pub mod check;
@@ -58,6 +61,27 @@ pub enum Output {
     Json,
     /// YAML.
     Yaml,
+}
+
+impl Output {
+    /// `value` for programs, or what `table` makes for people: true asks for more columns.
+    fn render<T: Serialize>(self, value: &T, table: impl Fn(bool) -> String) -> anyhow::Result<String> {
+        Ok(match self {
+            Self::Table => table(false),
+            Self::Wide => table(true),
+            Self::Json => serde_json::to_string_pretty(value)? + "\n",
+            Self::Yaml => serde_saphyr::to_string(value)?,
+        })
+    }
+}
+
+/// Writes to standard output; false when nobody reads any more, which is no fault (`barelb inspect | head`).
+fn print(text: impl Display) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        done => done.map(|()| true),
+    }
 }
 
 impl Cli {

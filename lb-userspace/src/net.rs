@@ -7,13 +7,16 @@
 //! Everything here is level-triggered: callers ask for the state of the kernel, compare, and ask again after a change.
 //! Sockets are opened once and belong to the network namespace of the thread that opened them.
 
+pub mod broadcast;
 pub mod capabilities;
 pub mod clock;
 pub mod errno;
 pub mod ethtool;
+pub mod filters;
 pub mod groups;
 pub mod links;
 pub mod lock;
+pub mod netdev;
 pub mod netlink;
 pub mod raw;
 

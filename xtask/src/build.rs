@@ -9,10 +9,13 @@ use crate::packages::Package;
 use crate::workspace::Workspace;
 use crate::{objects, process, toolchain};
 
+/// What `--frame-log` builds.
+const FRAME_LOG: &str = "barelb-frame-log";
+
 /// Build the BPF objects and one self-contained target/release/barelb.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Build the binary and its BPF object with a log of each ARP/ND frame's outcome, for debugging.
+    /// Build barelb-frame-log beside it, which can log each ARP/ND frame's outcome (`barelb-frame-log agent --frame-log`).
     #[arg(long)]
     frame_log: bool,
     /// Build the binary without optimisation, as target/debug/barelb.
@@ -26,6 +29,11 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Builds `target/debug/barelb-frame-log`, for the test of that log.
+pub(crate) fn frame_log(workspace: &Workspace) -> Result<PathBuf> {
+    build(workspace, &Args { frame_log: true, debug: true }, &[])
+}
+
 /// Builds `target/release/barelb` with the objects of this checkout, installing what is missing for it and the
 /// packages in `also`; returns its path.
 pub(crate) fn release(workspace: &Workspace, also: &[Package]) -> Result<PathBuf> {
@@ -35,7 +43,14 @@ pub(crate) fn release(workspace: &Workspace, also: &[Package]) -> Result<PathBuf
 fn build(workspace: &Workspace, args: &Args, also: &[Package]) -> Result<PathBuf> {
     let toolchain = toolchain::prepare(workspace, also)?;
     objects::build(workspace, &toolchain, args.frame_log)?;
-    let binary = binary(workspace, args)?;
+    let mut binary = binary(workspace, args)?;
+    if args.frame_log {
+        // Cargo knows one name for both. The next build gives `barelb` back to the binary that logs nothing.
+        let named = binary.with_file_name(FRAME_LOG);
+        fs::copy(&binary, &named).with_context(|| format!("can't write {}", named.display()))?;
+        self::binary(workspace, &Args { frame_log: false, ..*args })?;
+        binary = named;
+    }
     let shown = binary.strip_prefix(workspace.root()).unwrap_or(&binary);
     println!("built {} ({} KiB)", shown.display(), size(&binary)? / 1024);
     Ok(binary)

@@ -2,12 +2,12 @@
 //!
 //! Without arguments in a lab of network namespaces on this machine; with an interface on the real network.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 
-use crate::process::{replace_as_root, run as run_program};
+use crate::process::{as_root, display, replace_as_root, run as run_program};
 use crate::workspace::Workspace;
 use crate::{build, packages};
 
@@ -31,14 +31,62 @@ pub(crate) struct Args {
 /// Runs the command; returns only on failure, because the lab or the agent takes this process over.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     let mut command = if let (Some(iface), Some(config)) = (&args.iface, &args.config) {
-        let mut command = Command::new(build::release(workspace, &[])?);
-        command.arg("agent").arg("--standalone").arg(config).args(["--interface", iface]);
-        command
+        on_interface(workspace, iface, config, &args.more)?
     } else {
         lab(workspace, args.once)?
     };
     command.args(&args.more);
     replace_as_root(&command)
+}
+
+/// A standalone agent on a real interface, after a check of it.
+fn on_interface(workspace: &Workspace, iface: &str, config: &Path, more: &[String]) -> Result<Command> {
+    ensure!(
+        config.is_dir(),
+        "--config {}: there is no such folder; it holds the manifests",
+        config.display()
+    );
+    let barelb = build::release(workspace, &[])?;
+    let places = places(more);
+    let mut check = Command::new(&barelb);
+    check.args(["check", "--interface", iface]).args(&places);
+    run_program(&mut as_root(&check)?)
+        .ok()
+        .with_context(|| format!("{iface} is not fit yet: each FAIL above says what to do"))?;
+    let tool = |verb: &str| {
+        let mut command = Command::new(&barelb);
+        display(command.arg(verb).args(&places))
+    };
+    println!(
+        "\nThe agent runs until Ctrl-C; its data plane answers on for the grace. From another terminal, as root:"
+    );
+    let status = format!("ls {}", config.join("status").display());
+    for (what, command) in [
+        ("what it answers, for whom, until when", tool("inspect")),
+        ("what it assigned, and what is wrong", status),
+        ("afterwards: remove programs, maps and groups", tool("detach") + " --all"),
+    ] {
+        println!("  {what}:\n    {command}");
+    }
+    println!();
+    let mut agent = Command::new(barelb);
+    agent.arg("agent").arg("--standalone").arg(config).args(["--interface", iface]);
+    Ok(agent)
+}
+
+/// Those of the agent's arguments that say where its pins and its socket are: the other verbs take them too.
+fn places(more: &[String]) -> Vec<String> {
+    let mut places = Vec::new();
+    let mut more = more.iter();
+    while let Some(argument) = more.next() {
+        let (name, value) =
+            argument.split_once('=').map_or((&argument[..], None), |(name, value)| (name, Some(value)));
+        if matches!(name, "--bpffs" | "--state-dir") {
+            let value = value.map(str::to_owned).or_else(|| more.next().cloned());
+            places.extend([name.to_owned()].into_iter().chain(value));
+        }
+    }
+    places
 }
 
 fn lab(workspace: &Workspace, once: bool) -> Result<Command> {
@@ -52,4 +100,18 @@ fn lab(workspace: &Workspace, once: bool) -> Result<Command> {
         command.arg("--once");
     }
     Ok(command)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_other_verbs_get_the_places_of_the_agent() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        let more = words("--grace 10s --bpffs /b --xdp-mode=tcx --state-dir=/s --max-vips 9");
+        assert_eq!(places(&more), words("--bpffs /b --state-dir /s"));
+        assert_eq!(places(&words("--bpffs")), ["--bpffs"]);
+        assert_eq!(places(&[]), Vec::<String>::new());
+    }
 }

@@ -31,12 +31,11 @@ pub(crate) const LAB: &[Package] = &[
     package("arping", Some("arping"), "ARP requests from an independent program"),
     package("ndisc6", Some("ndisc6"), "neighbour solicitations from an independent program"),
     package("nftables", Some("nft"), "DNAT that stands in for kube-proxy"),
+    package("curl", Some("curl"), "pages through a virtual address, by hand"),
 ];
 
 /// What the tests and the benchmark call beyond [`LAB`].
 pub(crate) const TEST: &[Package] = &[
-    package("ethtool", Some("ethtool"), "driver statistics and offloads"),
-    package("tcpdump", Some("tcpdump"), "a second opinion on frames"),
     package("ebtables", Some("ebtables"), "a contender of the benchmark (arpreply)"),
     package("farpd", Some("farpd"), "a contender of the benchmark"),
 ];
@@ -129,7 +128,7 @@ mod tests {
     fn only_missing_packages_are_listed_in_order() {
         let found = missing(LAB, |package| matches!(package.name, "iproute2" | "arping"));
         let names: Vec<_> = found.iter().map(|package| package.name).collect();
-        assert_eq!(names, ["bpftool", "ndisc6", "nftables"]);
+        assert_eq!(names, ["bpftool", "ndisc6", "nftables", "curl"]);
         assert_eq!(missing(LAB, |_| true), []);
     }
 
@@ -137,7 +136,7 @@ mod tests {
     fn the_install_line_can_be_pasted() {
         assert_eq!(
             install_line(&TEST[..2]),
-            "apt-get install --yes --no-install-recommends --no-remove ethtool tcpdump"
+            "apt-get install --yes --no-install-recommends --no-remove ebtables farpd"
         );
     }
 

@@ -37,6 +37,14 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 
 /// Ends this process by becoming `command`, as root: by itself where we are root, by sudo where we are not.
 pub(crate) fn replace_as_root(command: &Command) -> Result<()> {
+    let mut root = as_root(command)?;
+    eprintln!("+ {}", display(&root));
+    let error = root.exec();
+    Err(error).with_context(|| format!("can't start `{}`", display(command)))
+}
+
+/// The same command as root.
+pub(crate) fn as_root(command: &Command) -> Result<Command> {
     let line = display(command);
     let mut root = if is_root() {
         Command::new(command.get_program())
@@ -48,9 +56,7 @@ pub(crate) fn replace_as_root(command: &Command) -> Result<()> {
         sudo
     };
     root.args(command.get_args());
-    eprintln!("+ {}", display(&root));
-    let error = root.exec();
-    Err(error).with_context(|| format!("can't start `{line}`"))
+    Ok(root)
 }
 
 /// Standard output of a command that only asks for something; none when it can't start or fails.

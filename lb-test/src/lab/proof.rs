@@ -23,6 +23,14 @@ impl Vips {
     pub(super) fn addresses(&self) -> Vec<IpAddr> {
         self.0.values().flatten().copied().collect()
     }
+
+    /// The first address of each family.
+    pub(super) fn first_pair(&self) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.addresses();
+        let v4 = addresses.iter().find(|ip| ip.is_ipv4()).copied();
+        let v6 = addresses.iter().find(|ip| ip.is_ipv6()).copied();
+        v4.into_iter().chain(v6)
+    }
 }
 
 /// Runs every part of the proof and prints what it saw.

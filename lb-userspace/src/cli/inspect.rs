@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::Args;
 
-use super::{Output, Places};
+use super::{Output, Places, print};
 use crate::dataplane::ebpf::{Pins, View};
 use crate::net::clock::boot_time_ns;
 
@@ -28,7 +28,6 @@ pub struct Inspect {
 
 impl Inspect {
     /// Prints the report.
-    #[expect(clippy::print_stdout, reason = "the answer of a command")]
     pub fn run(self) -> Result<ExitCode> {
         let pins = Pins::new(&self.places.bpffs);
         let view = View::open(pins.root()).with_context(|| {
@@ -39,12 +38,7 @@ impl Inspect {
         })?;
         let state = gather::state(&self.places.state_dir);
         let report = gather::report(&view, &pins, state, &self.addresses, boot_time_ns())?;
-        match self.output {
-            Output::Json => println!("{}", serde_json::to_string_pretty(&report)?),
-            Output::Yaml => print!("{}", serde_saphyr::to_string(&report)?),
-            Output::Table => print!("{}", table::text(&report, false)),
-            Output::Wide => print!("{}", table::text(&report, true)),
-        }
+        print(self.output.render(&report, |wide| table::text(&report, wide))?)?;
         Ok(ExitCode::SUCCESS)
     }
 }

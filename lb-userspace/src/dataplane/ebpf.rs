@@ -12,6 +12,7 @@ use lb_core::plan::{Changes, Entry, Target};
 use super::{Attachment, Dataplane, DataplaneError, LinkFacts, ModeChoice};
 
 mod attach;
+mod attached;
 mod batch;
 mod counts;
 mod events;
@@ -23,6 +24,7 @@ mod slots;
 mod table;
 mod view;
 
+pub use attached::{Pinned, Program, pinned, tcx_programs};
 pub use counts::{CounterMaps, Counts, Requester, counters_bytes};
 pub use events::{Event, Events, Kind};
 pub use object::{TCX, XDP_FRAGS, XDP_PLAIN, is_embedded, kernel_has_tcx};

@@ -36,6 +36,7 @@ fn format(workspace: &Workspace) -> Result<()> {
 }
 
 fn set_up_and_build(workspace: &Workspace) -> Result<()> {
+    build::frame_log(workspace)?;
     build::release(workspace, &[packages::LAB, packages::TEST].concat())?;
     Ok(())
 }

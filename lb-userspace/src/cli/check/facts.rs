@@ -1,7 +1,11 @@
-//! What a check looks at.
+//! What a check judges: the node and its interfaces as values.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
+use std::time::Duration;
+
+use super::rivals::Rival;
+use crate::dataplane::Mode;
+use crate::dataplane::ebpf::Program;
 
 /// The node.
 #[derive(Clone, Debug)]
@@ -11,67 +15,73 @@ pub(super) struct Facts {
     pub(super) tcx: bool,
     pub(super) bpffs: Result<(), String>,
     pub(super) missing_capabilities: Vec<String>,
+    /// Interfaces that were named and are not there.
     pub(super) absent: Vec<String>,
     pub(super) kube_ipvs: bool,
-    pub(super) arp_ignore: String,
-    pub(super) processes: BTreeSet<Rival>,
+    /// `net.ipv4.conf.all.arp_ignore` is 0.
+    pub(super) answers_on_any_link: bool,
+    pub(super) rivals: BTreeSet<Rival>,
     pub(super) links: Vec<LinkFacts>,
 }
 
-/// A link.
+/// An interface.
 #[derive(Clone, Debug, Default)]
-#[expect(clippy::struct_excessive_bools, reason = "independent facts of a link")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of an interface")]
 pub(super) struct LinkFacts {
     pub(super) name: String,
     pub(super) driver: String,
     pub(super) ethernet: bool,
     pub(super) up: bool,
     pub(super) carrier: bool,
-    pub(super) enslaved: bool,
-    pub(super) xdp: BTreeMap<&'static str, Option<u32>>,
-    pub(super) ours: bool,
+    /// `NOARP` is set.
+    pub(super) noarp: bool,
+    /// The bridge, bond or VRF it belongs to.
+    pub(super) controller: Option<String>,
+    /// The driver has native XDP; `None` = the kernel can't tell.
+    pub(super) native: Option<bool>,
+    /// How a program of this `--bpffs` is attached now.
+    pub(super) attached: Option<Mode>,
+    /// Programs of others, by hook.
+    pub(super) foreign: Vec<(Hook, Program)>,
+    /// Kinds of tc classifiers on received frames.
+    pub(super) classifiers: Vec<String>,
+    /// What could not be read, and why.
+    pub(super) unread: Vec<(&'static str, String)>,
     pub(super) rx_vlan: bool,
-    pub(super) rp_filter: String,
+    pub(super) rx_vlan_filter: bool,
+    /// VLANs with addresses of ours (the outer tag), and whether IPv6 ones are among them.
+    pub(super) vlans: BTreeMap<u16, bool>,
+    /// VLAN interfaces on top of it.
+    pub(super) vlan_devices: BTreeSet<u16>,
+    /// The larger of the interface's `rp_filter` and that of `all`, which is the one in force.
+    pub(super) rp_filter: u8,
     pub(super) no_ipv6: bool,
-    /// `None` = can't be told.
-    pub(super) broadcast_seen: Option<bool>,
+    pub(super) broadcast: Broadcast,
 }
 
-/// A program that answers for addresses of Services too.
+/// Where a program sits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Rival {
-    MetallbSpeaker,
-    ServiceLb,
-    KubeVip,
+pub(super) enum Hook {
+    Native,
+    Generic,
+    Offloaded,
+    TcxIngress,
 }
 
-/// Rivals among the processes of this machine.
-pub(super) fn processes() -> BTreeSet<Rival> {
-    let Ok(entries) = fs::read_dir("/proc") else { return BTreeSet::new() };
-    let command = |entry: fs::DirEntry| fs::read(entry.path().join("cmdline")).ok();
-    entries.filter_map(Result::ok).filter_map(command).filter_map(|command| rival(&command)).collect()
-}
-
-/// By its command line, arguments separated by zero bytes.
-pub(super) fn rival(command: &[u8]) -> Option<Rival> {
-    let text = String::from_utf8_lossy(command);
-    let mut arguments = text.split('\0');
-    let program = arguments.next()?.rsplit('/').next()?;
-    match program {
-        "speaker" => Some(Rival::MetallbSpeaker),
-        "kube-vip" => Some(Rival::KubeVip),
-        "klipper-lb" | "lb" if text.contains("svclb") || program == "klipper-lb" => Some(Rival::ServiceLb),
-        _ => None,
-    }
-}
-
-/// The interface has received multicast (the kernel counts broadcast with it).
-pub(super) fn hears_broadcast(name: &str) -> Option<bool> {
-    let text = fs::read_to_string(format!("/sys/class/net/{name}/statistics/multicast")).ok()?;
-    let counted: u64 = text.trim().parse().ok()?;
-    // Many virtual drivers never count it: zero tells nothing there.
-    (counted > 0 || std::path::Path::new(&format!("/sys/class/net/{name}/device")).exists())
-        .then_some(counted > 0)
+/// Whether broadcast arrives, and how that is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Broadcast {
+    /// Nobody looked.
+    #[default]
+    Unknown,
+    /// The driver counts this many received.
+    Counted(u64),
+    /// One came while this command listened.
+    Heard,
+    /// None came in that time.
+    Silent(Duration),
+    /// It could not listen.
+    Deaf(String),
 }
 
 impl Default for Facts {
@@ -84,8 +94,8 @@ impl Default for Facts {
             missing_capabilities: Vec::new(),
             absent: Vec::new(),
             kube_ipvs: false,
-            arp_ignore: String::new(),
-            processes: BTreeSet::new(),
+            answers_on_any_link: false,
+            rivals: BTreeSet::new(),
             links: Vec::new(),
         }
     }

@@ -7,12 +7,13 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use lb_core::ids::LinkId;
 use lb_core::plan::EntryState;
 
-use super::report::{Report, Row};
+use super::report::{Link, Report, Row};
 use crate::agent::state::{GET_STATE, SOCKET, State};
-use crate::dataplane::ebpf::{Pins, View};
+use crate::dataplane::ebpf::{Pinned, Pins, View, pinned};
 use crate::net::links;
 
 /// How long an agent may take to answer.
@@ -38,19 +39,16 @@ pub(super) fn report(
     addresses: &[IpAddr],
     now_ns: u64,
 ) -> Result<Report> {
-    let names: BTreeMap<u32, String> =
-        links::list().unwrap_or_default().into_iter().map(|(index, link)| (index, link.name)).collect();
+    let present = links::list().context("listing the interfaces")?;
+    let wanted = |ip: &IpAddr| addresses.is_empty() || addresses.contains(ip);
     let mut entries = Vec::new();
-    for (target, row) in view.table.read()?.rows {
-        if !addresses.is_empty() && !addresses.contains(&target.ip) {
-            continue;
-        }
+    for (target, row) in view.table.read()?.rows.iter().filter(|(target, _)| wanted(&target.ip)) {
         let counts = view.counters.slot(row.slot)?;
         let seen = (counts.last_seen_ns > 0).then(|| now_ns.saturating_sub(counts.last_seen_ns) / 1_000_000);
         entries.push(Row {
             ip: target.ip,
             link: target.link.0,
-            interface: names.get(&target.link.0).cloned().unwrap_or_default(),
+            interface: present.get(&target.link.0).map(|link| link.name.clone()).unwrap_or_default(),
             vlans: target.vlans.to_string(),
             mac: row.entry.mac.to_string(),
             state: match row.entry.state {
@@ -63,13 +61,18 @@ pub(super) fn report(
         });
     }
     entries.sort_by_key(|row| (row.ip, row.link));
+    let has_entry = |ip: &&IpAddr| entries.iter().any(|row| row.ip == **ip);
+    let without_entry = addresses.iter().filter(|ip| !has_entry(ip)).copied().collect();
     Ok(Report {
         valid_for_ms: milliseconds(view.agent()?.valid_until_ns) - milliseconds(now_ns),
+        now_ns,
         max_vips: view.max_vips,
         map_bytes: view.kernel_memory(),
         entries,
         outcomes: view.counters.outcomes()?,
-        pins: pinned(pins),
+        links: pinned(pins).into_iter().map(|(id, pin)| attached(id, pin, pins, &present)).collect(),
+        maps: pins.sets().iter().map(|path| path.display().to_string()).collect(),
+        without_entry,
         agent,
     })
 }
@@ -78,7 +81,14 @@ fn milliseconds(ns: u64) -> i64 {
     i64::try_from(ns / 1_000_000).unwrap_or(i64::MAX)
 }
 
-fn pinned(pins: &Pins) -> Vec<String> {
-    let links = pins.links().into_iter().map(|link| pins.link(link));
-    links.chain(pins.sets()).map(|path| path.display().to_string()).collect()
+fn attached(id: LinkId, pin: Option<Pinned>, pins: &Pins, present: &BTreeMap<u32, links::Link>) -> Link {
+    let link = present.get(&id.0);
+    Link {
+        index: id.0,
+        interface: link.map(|link| link.name.clone()).unwrap_or_default(),
+        mode: link.zip(pin).and_then(|(link, pin)| pin.mode(link.xdp)),
+        program: pin.map(|pin| pin.program),
+        allmulti: link.is_some_and(|link| link.state.allmulti),
+        pin: pins.link(id).display().to_string(),
+    }
 }

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::agent::state::State;
+use crate::dataplane::Mode;
 use crate::dataplane::ebpf::Counts;
 
 /// Everything.
@@ -14,6 +15,8 @@ use crate::dataplane::ebpf::Counts;
 pub(super) struct Report {
     /// Milliseconds until the table falls silent; negative: it is silent since then.
     pub(super) valid_for_ms: i64,
+    /// Time of the report, nanoseconds of `CLOCK_BOOTTIME`: the clock of every other time in it.
+    pub(super) now_ns: u64,
     /// Addresses there is room for.
     pub(super) max_vips: u32,
     /// Kernel memory of the maps, bytes.
@@ -22,8 +25,12 @@ pub(super) struct Report {
     pub(super) entries: Vec<Row>,
     /// How often each outcome happened.
     pub(super) outcomes: BTreeMap<&'static str, u64>,
-    /// Pinned links by interface, and folders of maps.
-    pub(super) pins: Vec<String>,
+    /// Attached links, by the pins: also without an agent.
+    pub(super) links: Vec<Link>,
+    /// Folders of maps.
+    pub(super) maps: Vec<String>,
+    /// Addresses that were asked for and have no entry.
+    pub(super) without_entry: Vec<IpAddr>,
     /// What the agent says, if one answers.
     pub(super) agent: Option<State>,
 }
@@ -42,4 +49,20 @@ pub(super) struct Row {
     pub(super) counts: Counts,
     /// Milliseconds since it was last asked for.
     pub(super) last_seen_ms: Option<u64>,
+}
+
+/// A pinned link.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Link {
+    pub(super) index: u32,
+    /// Empty when the interface is gone.
+    pub(super) interface: String,
+    /// Nothing when the program is not attached any more.
+    pub(super) mode: Option<Mode>,
+    /// Id of the program.
+    pub(super) program: Option<u32>,
+    /// The interface receives all multicast.
+    pub(super) allmulti: bool,
+    pub(super) pin: String,
 }

@@ -4,7 +4,9 @@ use std::fmt::Write;
 
 use comfy_table::{Table, presets::NOTHING};
 
-use super::report::{Report, Row};
+use super::report::{Link, Report, Row};
+use crate::agent::state::{LinkState, State};
+use crate::dataplane::Mode;
 
 /// All of it as text.
 pub(super) fn text(report: &Report, wide: bool) -> String {
@@ -15,6 +17,35 @@ pub(super) fn text(report: &Report, wide: bool) -> String {
 }
 
 fn write(text: &mut String, report: &Report, wide: bool) -> std::fmt::Result {
+    summary(text, report)?;
+    if !report.entries.is_empty() {
+        writeln!(text, "\n{}", lines(&entries(&report.entries, wide)))?;
+    }
+    for ip in &report.without_entry {
+        writeln!(text, "no entry for {ip}: this node neither answers nor stands by for it")?;
+    }
+    if !report.outcomes.is_empty() {
+        let mut table = plain(&["OUTCOME", "FRAMES"]);
+        for (name, count) in &report.outcomes {
+            table.add_row([(*name).to_owned(), count.to_string()]);
+        }
+        writeln!(text, "\n{}", lines(&table))?;
+    }
+    links(text, report, wide)?;
+    if wide {
+        writeln!(text, "\nMAPS")?;
+        report.maps.iter().try_for_each(|folder| writeln!(text, "{folder}"))?;
+    }
+    match &report.agent {
+        Some(state) => agent(text, state, report.now_ns),
+        None => writeln!(
+            text,
+            "\nNO AGENT answers: Services, groups and problems are not known. Is it running, and is this its --state-dir?"
+        ),
+    }
+}
+
+fn summary(text: &mut String, report: &Report) -> std::fmt::Result {
     match report.valid_for_ms {
         left @ 1.. => {
             writeln!(text, "answers for another {} without its agent", seconds(left.unsigned_abs()))?;
@@ -25,78 +56,125 @@ fn write(text: &mut String, report: &Report, wide: bool) -> std::fmt::Result {
             seconds(gone.unsigned_abs())
         )?,
     }
-    let (used, room) = (report.entries.len(), report.max_vips);
+    let answered = report.entries.iter().filter(|row| row.state == "answer").count();
+    let standby = report.entries.len() - answered;
     writeln!(
         text,
-        "{used} entries shown, room for {room}; the maps take {} KiB of kernel memory",
+        "{answered} entries to answer, {standby} on standby, room for {}; the maps take {} KiB of kernel memory",
+        report.max_vips,
         report.map_bytes / 1024
-    )?;
-    writeln!(text)?;
-    writeln!(text, "{}", entries(&report.entries, wide))?;
-    if !report.outcomes.is_empty() {
-        let mut table = plain(&["OUTCOME", "FRAMES"]);
-        for (name, count) in &report.outcomes {
-            table.add_row([(*name).to_owned(), count.to_string()]);
-        }
-        writeln!(text, "\n{table}")?;
-    }
-    agent(text, report)?;
-    if wide {
-        writeln!(text, "\nPINS")?;
-        for pin in &report.pins {
-            writeln!(text, "{pin}")?;
-        }
-    }
-    Ok(())
+    )
 }
 
 fn entries(rows: &[Row], wide: bool) -> Table {
-    let mut headers =
-        vec!["ADDRESS", "INTERFACE", "VLAN", "MAC", "STATE", "REQUESTS", "REPLIES", "LAST ASKED", "BY"];
+    let mut headers = vec![
+        "ADDRESS",
+        "INTERFACE",
+        "VLAN",
+        "MAC",
+        "STATE",
+        "REQUESTS",
+        "REPLIES",
+        "PROBES",
+        "CONFLICTS",
+        "LAST ASKED",
+        "BY",
+    ];
     if wide {
-        headers.extend(["PROBES", "CONFLICTS", "IFINDEX", "SLOT"]);
+        headers.extend(["ITS MAC", "IFINDEX", "SLOT"]);
     }
     let mut table = plain(&headers);
     for row in rows {
-        let by =
-            row.counts.requester.as_ref().map(|who| format!("{} {}", who.ip, who.mac)).unwrap_or_default();
+        let requester = row.counts.requester.as_ref();
         let asked = row.last_seen_ms.map_or_else(|| "never".to_owned(), |ms| format!("{} ago", seconds(ms)));
-        let vlans = if row.vlans == "untagged" { "-".to_owned() } else { row.vlans.clone() };
+        let vlans = if row.vlans == "untagged" { "-" } else { &row.vlans };
         let mut cells = vec![
             row.ip.to_string(),
             row.interface.clone(),
-            vlans,
+            vlans.to_owned(),
             row.mac.clone(),
             row.state.to_owned(),
             row.counts.requests.to_string(),
             row.counts.replies.to_string(),
+            row.counts.probes.to_string(),
+            row.counts.conflicts.to_string(),
             asked,
-            by,
+            requester.map(|who| who.ip.to_string()).unwrap_or_default(),
         ];
         if wide {
-            let more = [row.counts.probes, row.counts.conflicts, row.link.into(), row.slot.into()];
-            cells.extend(more.map(|number: u64| number.to_string()));
+            let mac = requester.map(|who| who.mac.to_string()).unwrap_or_default();
+            cells.extend([mac, row.link.to_string(), row.slot.to_string()]);
         }
         table.add_row(cells);
     }
     table
 }
 
-fn agent(text: &mut String, report: &Report) -> std::fmt::Result {
-    let Some(state) = &report.agent else {
-        return writeln!(text, "\nno agent answers: modes, Services and problems are not known");
-    };
+/// Attached links by their pins, and those the agent wants but could not attach to.
+fn links(text: &mut String, report: &Report, wide: bool) -> std::fmt::Result {
+    let mut headers = vec!["INTERFACE", "MODE", "REMARKS"];
+    if wide {
+        headers.extend(["PROGRAM", "PIN"]);
+    }
+    let mut table = plain(&headers);
+    let of_agent = report.agent.iter().flat_map(|state| &state.links);
+    let known = |index| of_agent.clone().find(|state| state.index == index);
+    for link in &report.links {
+        let mode = link.mode.map_or_else(|| "NOT ATTACHED".to_owned(), |mode| mode.to_string());
+        let mut cells = vec![name(link), mode, remarks(link, known(link.index)).join("; ")];
+        if wide {
+            cells.extend([link.program.map(|id| id.to_string()).unwrap_or_default(), link.pin.clone()]);
+        }
+        table.add_row(cells);
+    }
+    for state in of_agent.clone().filter(|state| report.links.iter().all(|link| link.index != state.index)) {
+        table.add_row([state.name.clone(), "NOT ATTACHED".to_owned(), refused(state).join("; ")]);
+    }
+    if table.is_empty() {
+        return writeln!(text, "\nno interface is attached");
+    }
+    writeln!(text, "\n{}", lines(&table))
+}
+
+fn name(link: &Link) -> String {
+    if link.interface.is_empty() { format!("index {}", link.index) } else { link.interface.clone() }
+}
+
+fn remarks(link: &Link, state: Option<&LinkState>) -> Vec<String> {
+    let mut remarks = Vec::new();
+    match link.mode {
+        _ if link.interface.is_empty() => {
+            remarks.push("the interface is gone: an agent removes the pin".to_owned());
+        }
+        None => remarks.push("the pinned program is not attached any more: restart the agent".to_owned()),
+        Some(Mode::Generic) => {
+            remarks.push("generic is a last resort: it copies the node's large packets".to_owned());
+        }
+        Some(Mode::Native | Mode::Tcx) => {}
+    }
+    if link.allmulti {
+        remarks.push("receives all multicast".to_owned());
+    }
+    remarks.extend(state.map(refused).unwrap_or_default());
+    remarks
+}
+
+fn refused(state: &LinkState) -> Vec<String> {
+    state.refused.iter().map(|refusal| format!("not {refusal}")).collect()
+}
+
+fn agent(text: &mut String, state: &State, now_ns: u64) -> std::fmt::Result {
     writeln!(
         text,
-        "\nagent {} on node {}, pid {}, map repaired {} times",
-        state.version, state.node, state.pid, state.repairs
+        "\nagent {} on node {}, pid {}; map repaired {} times; announcement frames: {} sent, {} refused",
+        state.version, state.node, state.pid, state.repairs, state.announced, state.announce_errors
     )?;
-    let mut table = plain(&["INTERFACE", "MODE", "NOT USED"]);
-    for link in &state.links {
-        let mode = link.mode.clone().unwrap_or_else(|| "NOT ATTACHED".to_owned());
-        table.add_row([link.name.clone(), mode, link.refused.join("; ")]);
+    if !state.synced {
+        writeln!(
+            text,
+            "NOT SYNCED: the agent has not read its configuration in full and does not move the deadline"
+        )?;
     }
-    writeln!(text, "\n{table}")?;
     let mut table = plain(&["SERVICE", "ADDRESS", "ON THIS NODE"]);
     for service in &state.services {
         for (ip, what) in &service.addresses {
@@ -106,23 +184,40 @@ fn agent(text: &mut String, report: &Report) -> std::fmt::Result {
             table.add_row([service.name.clone(), "-".to_owned(), error.clone()]);
         }
     }
-    writeln!(text, "\n{table}")?;
+    if !table.is_empty() {
+        writeln!(text, "\n{}", lines(&table))?;
+    }
+    groups(text, state)?;
+    for (ip, conflict) in &state.conflicts {
+        let ago = seconds(now_ns.saturating_sub(conflict.last_ns) / 1_000_000);
+        writeln!(
+            text,
+            "CONFLICT {ip}: claimed by {}, {} times, last {ago} ago",
+            conflict.mac, conflict.count
+        )?;
+    }
+    for problem in &state.problems {
+        writeln!(text, "PROBLEM {problem}")?;
+    }
+    Ok(())
+}
+
+fn groups(text: &mut String, state: &State) -> std::fmt::Result {
     let groups = &state.groups;
     writeln!(
         text,
         "\nsolicited-node groups: {} joined, {} in the NIC filter only, {} missing",
         groups.joined, groups.filter_only, groups.missing
     )?;
-    for error in &groups.errors {
-        writeln!(text, "  {error}")?;
+    for index in &groups.allmulti {
+        let link = state.links.iter().find(|link| link.index == *index);
+        let name = link.map_or_else(|| format!("index {index}"), |link| link.name.clone());
+        writeln!(
+            text,
+            "  {name} is set to receive all multicast: more groups than the kernel or the NIC takes"
+        )?;
     }
-    for (ip, conflict) in &state.conflicts {
-        writeln!(text, "CONFLICT {ip}: claimed by {} ({} times)", conflict.mac, conflict.count)?;
-    }
-    for problem in &state.problems {
-        writeln!(text, "PROBLEM {problem}")?;
-    }
-    Ok(())
+    groups.errors.iter().try_for_each(|error| writeln!(text, "  {error}"))
 }
 
 fn plain(headers: &[&str]) -> Table {
@@ -131,6 +226,15 @@ fn plain(headers: &[&str]) -> Table {
     table
 }
 
+/// Without the padding at both ends.
+fn lines(table: &Table) -> String {
+    let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 fn seconds(ms: u64) -> String {
     format!("{}.{} s", ms / 1000, ms % 1000 / 100)
 }
+
+#[cfg(test)]
+mod tests;
