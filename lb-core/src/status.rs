@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::{
+    addresses::Addresses,
     allocator::{Decision, Notice},
     plan::{AddressVerdict, Verdict},
 };
@@ -86,7 +87,8 @@ impl ServiceStatus {
     /// The status of a Service after a decision and a plan. `announced` are the verdicts of this node; empty where
     /// nothing announces, as in the controller: then there is no condition about it.
     pub fn new(decision: &Decision, announced: &[AddressVerdict]) -> Self {
-        let addresses = decision.allocation.iter().flat_map(|allocation| allocation.addresses.iter());
+        let held = decision.allocation.as_ref().map(|allocation| allocation.addresses);
+        let addresses = held.or(decision.awaiting).into_iter().flat_map(Addresses::iter);
         let ingress = addresses.map(|ip| Ingress { ip, ip_mode: IpMode::Vip }).collect();
         let conditions = std::iter::once(allocated(decision)).chain(announced_condition(announced)).collect();
         Self { load_balancer: LoadBalancerStatus { ingress }, conditions }
@@ -133,7 +135,13 @@ fn allocated(decision: &Decision) -> Condition {
             let message = format!("keeps {} of pool {}: {error}", held.addresses, held.pool);
             condition(ALLOCATED, Truth::False, error.reason(), message)
         }
-        (None, Some(error), _) => condition(ALLOCATED, Truth::False, error.reason(), error.to_string()),
+        (None, Some(error), _) => {
+            let message = match decision.awaiting {
+                Some(awaited) => format!("waits for {awaited} until all pools can be read: {error}"),
+                None => error.to_string(),
+            };
+            condition(ALLOCATED, Truth::False, error.reason(), message)
+        }
         (Some(held), None, Some((missing, pool))) => {
             let message = format!("{} of pool {pool}, which has no free {missing} address", held.addresses);
             condition(ALLOCATED, Truth::True, "OneFamilyOnly", message)
