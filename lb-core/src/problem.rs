@@ -101,16 +101,23 @@ impl Problem {
 
     /// Whether everything that was written still takes effect: a warning does not make a v0.9 document invalid.
     pub fn is_warning(&self) -> bool {
-        match &self.reason {
-            Reason::Config(error) => error.is_warning(),
-            Reason::Legacy(error) => error.is_warning(),
-            Reason::Range(_)
-            | Reason::Selector(_)
-            | Reason::Vlan(_)
-            | Reason::Name(_)
-            | Reason::Alloc(_)
-            | Reason::Announce(_) => false,
-            Reason::Interface(error) => error.is_warning(),
+        self.reason.is_warning()
+    }
+}
+
+impl Reason {
+    /// See [`Problem::is_warning`].
+    pub fn is_warning(&self) -> bool {
+        match self {
+            Self::Config(error) => error.is_warning(),
+            Self::Legacy(error) => error.is_warning(),
+            Self::Range(_)
+            | Self::Selector(_)
+            | Self::Vlan(_)
+            | Self::Name(_)
+            | Self::Alloc(_)
+            | Self::Announce(_) => false,
+            Self::Interface(error) => error.is_warning(),
         }
     }
 }

@@ -17,6 +17,8 @@ mod tests;
 
 /// Type of the condition that tells whether the Service has the addresses it asks for.
 pub const ALLOCATED: &str = "Allocated";
+/// Type of the condition that is there, and false, while what is written of the Service has an error.
+pub const ACCEPTED: &str = "Accepted";
 /// Type of the condition that tells whether this node announces them.
 pub const ANNOUNCED: &str = "Announced";
 
@@ -92,6 +94,11 @@ impl ServiceStatus {
         let ingress = addresses.map(|ip| Ingress { ip, ip_mode: IpMode::Vip }).collect();
         let conditions = std::iter::once(allocated(decision)).chain(announced_condition(announced)).collect();
         Self { load_balancer: LoadBalancerStatus { ingress }, conditions }
+    }
+
+    /// Notes that what is written now was refused, so that the rest is about what was written before.
+    pub fn refuse(&mut self, message: String) {
+        self.conditions.push(condition(ACCEPTED, Truth::False, "Invalid", message));
     }
 
     /// Whether anything but times differs.
