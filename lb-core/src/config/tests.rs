@@ -17,10 +17,6 @@ pub(super) fn pool(name: &str, addresses: &[&str]) -> RawPool {
     }
 }
 
-fn name(text: &str) -> PoolName {
-    PoolName::new(text).unwrap()
-}
-
 pub(super) fn ad(name: &str, pools: &[&str]) -> RawAdvertisement {
     RawAdvertisement {
         place: Place { object: format!("L2Advertisement metallb-system/{name}"), ..Place::default() },

@@ -110,7 +110,7 @@ impl Standalone {
                     }
                     Err(problem) => {
                         self.log([problem.to_string()].into());
-                        self.unread = Some(problem);
+                        self.unread = Some(*problem);
                     }
                 }
             }
@@ -182,10 +182,10 @@ impl Reader {
 
     /// Reads what has changed, decides anew and remembers. An error: the directory can't be read, and nothing is known
     /// of what was in force before.
-    fn read(&mut self, around: &Surroundings<'_>) -> Result<Decided, Problem> {
+    fn read(&mut self, around: &Surroundings<'_>) -> Result<Decided, Box<Problem>> {
         self.files.read();
         match self.files.unreadable() {
-            Some(problem) if self.decider.in_force().is_empty() => return Err(problem.clone()),
+            Some(problem) if self.decider.in_force().is_empty() => return Err(Box::new(problem.clone())),
             Some(_) => {}
             None if self.restored => {}
             None => {

@@ -126,7 +126,7 @@ impl StatusDir {
                 continue;
             }
             let path = self.dir.join(file_name(key));
-            match self.write_service(&path, key, status, now) {
+            match write_service(&path, key, status, now) {
                 Ok(()) => {
                     self.written.insert(key.clone(), Some(hash));
                 }
@@ -160,23 +160,6 @@ impl StatusDir {
         failed
     }
 
-    fn write_service(
-        &mut self,
-        path: &Path,
-        key: &ServiceKey,
-        status: &ServiceStatus,
-        now: &str,
-    ) -> io::Result<()> {
-        let previous = read(path, key).ok();
-        if previous.as_ref().is_some_and(|previous| !status.differs(previous)) {
-            return Ok(());
-        }
-        let mut status = status.clone();
-        status.carry_times(previous.as_ref(), now);
-        let text = document::text(&StoredService::new(key, &status))?;
-        replace(path, text.as_bytes())
-    }
-
     /// Makes the directory if it is missing; then nothing that was written is there any more.
     fn make(&mut self) -> io::Result<()> {
         if self.dir.is_dir() {
@@ -197,6 +180,17 @@ impl StatusDir {
         let file = name.map_or_else(|| dir.clone(), |name| format!("{dir}/{}", name.to_string_lossy()));
         Place { file: Some(file), ..Place::default() }
     }
+}
+
+fn write_service(path: &Path, key: &ServiceKey, status: &ServiceStatus, now: &str) -> io::Result<()> {
+    let previous = read(path, key).ok();
+    if previous.as_ref().is_some_and(|previous| !status.differs(previous)) {
+        return Ok(());
+    }
+    let mut status = status.clone();
+    status.carry_times(previous.as_ref(), now);
+    let text = document::text(&StoredService::new(key, &status))?;
+    replace(path, text.as_bytes())
 }
 
 fn file_name(key: &ServiceKey) -> String {
