@@ -1,7 +1,7 @@
 //! Bad input: each kind is named in the log, by `barelb inspect` and in the status files, and takes nothing from
 //! anybody: a control address of each family keeps its address and is answered all the time, also over a restart with
 //! the bad file in place. Needs root.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::cell::Cell;
 use std::fs;
@@ -62,6 +62,7 @@ fn both() -> Vec<IpAddr> {
     vec![V4.into(), V6.into()]
 }
 
+const CONFIG: &str = "ConfigMap metallb-system/config";
 const POOL: &str = "IPAddressPool metallb-system/bad";
 const FIRST: &str = "spec.addresses[0]";
 const SECOND: &str = "spec.addresses[1]";
@@ -85,7 +86,7 @@ fn listed() -> Vec<Case> {
             "an unknown field of the v0.9 document",
             "bad.yaml",
             legacy("address-pools: [{name: x, protocol: layer2, adresses: [203.0.113.0/24]}]"),
-            &[("bad.yaml", 1, "ConfigMap metallb-system/config", "address-pools[0]", "adresses")],
+            &[("bad.yaml", 1, CONFIG, "address-pools[0]", "adresses")],
         ),
         area(
             "start after end",
@@ -430,7 +431,6 @@ fn the_seed_example_and_its_reload() {
     assert_eq!(problems(&agent), Vec::<String>::new());
     let probe = ProbeConfig { targets: vec![address], per_second: RATE };
     let probe = ProbeClient::start(&standalone.client, probe).unwrap();
-    const CONFIG: &str = "ConfigMap metallb-system/config";
     for (text, told) in [
         (
             text.replace("layer2", "layer3"),

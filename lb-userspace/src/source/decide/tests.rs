@@ -381,12 +381,12 @@ fn two(bench: &mut Bench) -> Decided {
 const A: [&str; 2] = ["192.0.2.7", "2001:db8:a::7"];
 const B: [&str; 2] = ["198.51.100.7", "2001:db8:b::7"];
 
-/// An edit, what is told of it, and that both Services have what they had: at once, asked again, after a restart, and
-/// while the file is wrong in another way. Then the edit is taken back.
-#[test]
-fn no_error_takes_an_address_from_anybody() {
+/// An edit: what it is, the file, its text, and the beginning of what is told.
+type Edit = (&'static str, &'static str, String, &'static str);
+
+fn wrong_edits() -> Vec<Edit> {
     let pool_b = |addresses: &str| pool("b", addresses);
-    let cases: &[(&str, &str, String, &str)] = &[
+    vec![
         (
             "an earlier pool takes a later one's",
             "a.yaml",
@@ -464,8 +464,14 @@ fn no_error_takes_an_address_from_anybody() {
                 .concat(),
             "b.yaml, document 2, Service default/b, spec.ipFamilyPolicy: \"Both\" is not permitted",
         ),
-    ];
-    for (what, file, text, told) in cases {
+    ]
+}
+
+/// An edit, what is told of it, and that both Services have what they had: at once, asked again, after a restart, and
+/// while the file is wrong in another way. Then the edit is taken back.
+#[test]
+fn no_error_takes_an_address_from_anybody() {
+    for (what, file, text, told) in &wrong_edits() {
         let mut bench = Bench::new();
         let good = two(&mut bench);
         assert_eq!((of(&good, "a"), of(&good, "b"), messages(&good)), (own(&A), own(&B), vec![]), "{what}");

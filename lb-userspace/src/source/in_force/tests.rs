@@ -40,11 +40,16 @@ fn step(in_force: &mut InForce, texts: &[(&str, String)]) -> (Vec<String>, Vec<S
     (in_force.objects().map(text).collect(), problems.iter().map(ToString::to_string).collect())
 }
 
-#[test]
-fn what_is_chosen() {
-    let both = || [service("x", 1), service("y", 1)].concat();
-    for (what, now, expected, told) in [
-        ("nothing changed", vec![("m", both())], &["x 1 @m.1", "y 1 @m.2"][..], &[][..]),
+/// A step from two Services in `m`: what it is, the files after it, what is in force then, what is told.
+type Step = (&'static str, Vec<(&'static str, String)>, &'static [&'static str], &'static [&'static str]);
+
+fn both() -> String {
+    [service("x", 1), service("y", 1)].concat()
+}
+
+fn steps() -> Vec<Step> {
+    vec![
+        ("nothing changed", vec![("m", both())], &["x 1 @m.1", "y 1 @m.2"], &[]),
         ("an edit", vec![("m", [service("x", 2), service("y", 1)].concat())], &["x 2 @m.1", "y 1 @m.2"], &[]),
         ("a removal", vec![("m", service("y", 1))], &["y 1 @m.1"], &[]),
         ("the file is deleted", vec![], &[], &[]),
@@ -136,7 +141,12 @@ fn what_is_chosen() {
             &["x 9 @a.1", "y 1 @m.1"],
             &[],
         ),
-    ] {
+    ]
+}
+
+#[test]
+fn what_is_chosen() {
+    for (what, now, expected, told) in steps() {
         let names: Vec<(String, String)> =
             now.into_iter().map(|(file, text)| (format!("{file}.yaml"), text)).collect();
         let now: Vec<(&str, String)> =
