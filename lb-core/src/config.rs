@@ -1,36 +1,37 @@
 //! Pools and advertisements, from wherever they are written.
 //!
 //! CRDs and the v0.9 `ConfigMap` both become [`RawPool`]s and [`RawAdvertisement`]s, and [`Config::validate`] is
-//! the only way from there to a [`Config`]. One bad object never stops the others: what is wrong is left out and
-//! named as a [`Problem`]. [`LastGood`] keeps the former version of an object whose edit is wrong, so that an
-//! error in a file does not silence what is being answered.
+//! the judge of both. One bad object never stops the others: what is wrong is named as a [`Problem`]. What is in
+//! force of each object, and what of it stays when an edit is wrong, is decided by [`in_force`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
-    ids::{LinkName, PoolName, Vlans},
+    ids::{LinkName, PoolName, ServiceKey, Vlans},
     pool::{Pool, Range},
     problem::{Place, Problem},
     selector::{Labels, RawSelector, Selector, any_matches},
 };
 
-mod last_good;
+pub mod in_force;
 mod legacy;
 #[cfg(test)]
 mod tests;
 mod validate;
 
-pub use last_good::LastGood;
 pub use legacy::{
     LegacyBgpAdvertisement, LegacyConfig, LegacyDocument, LegacyError, LegacyExpression, LegacyPeer,
     LegacyPool, LegacySelector,
 };
 
 /// An address pool as it was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RawPool {
     /// The object. Its `field` is empty for an object of its own, and the path to it inside a larger document.
     pub place: Place,
@@ -63,7 +64,8 @@ impl Default for RawPool {
 }
 
 /// `spec.serviceAllocation` of a pool as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RawServiceAllocation {
     /// Lower is tried earlier; 0 or unset is after all others.
     pub priority: i64,
@@ -76,7 +78,8 @@ pub struct RawServiceAllocation {
 }
 
 /// An `L2Advertisement` as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RawAdvertisement {
     /// The object. Its `field` is empty for an object of its own, and the path to it inside a larger document.
     pub place: Place,
@@ -99,7 +102,8 @@ pub struct RawAdvertisement {
 }
 
 /// One entry of `spec.preferredNodeSelectors` as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RawPreference {
     /// 1 to 100.
     pub weight: i64,
@@ -135,6 +139,10 @@ pub struct Advertisement {
     pub preferred: Vec<Preference>,
     /// Tags of the frames that are answered.
     pub vlans: Vlans,
+    /// Where the object is written.
+    pub place: Place,
+    /// `spec.interfaces` in the order written, to name the field of one that is not there.
+    pub listed_interfaces: Vec<LinkName>,
 }
 
 impl Advertisement {
@@ -172,16 +180,16 @@ pub enum ConfigError {
     #[error("the pool has no addresses: list at least one block or range")]
     NoAddresses,
     /// Every entry was refused, so the pool is left out.
-    #[error("none of the pool's entries can be used: the pool is left out")]
+    #[error("none of the pool's entries can be used")]
     NothingUsable,
-    /// An earlier object has the name.
-    #[error("{name:?} is already the name of an earlier object of this kind: this one is left out")]
+    /// An object that was there before has the name.
+    #[error("{name:?} is already the name of another object of this kind: choose another name")]
     DuplicateObject {
         /// The name.
         name: String,
     },
     /// An entry shares addresses with an earlier one.
-    #[error("{entry} overlaps {other} of pool {other_pool}: the entry is left out")]
+    #[error("{entry} overlaps {other} of pool {other_pool}: an address can be in one pool only")]
     Overlap {
         /// The refused entry.
         entry: Range,
@@ -208,6 +216,17 @@ pub enum ConfigError {
         /// The address.
         ip: IpAddr,
     },
+    /// A v0.9 document without an address that a Service has; v0.9 refuses it too.
+    #[error(
+        "no pool has {ip} any more, which Service {service} has: keep the address in a pool until the Service is \
+         deleted or has another one"
+    )]
+    InUse {
+        /// The address.
+        ip: IpAddr,
+        /// Who has it.
+        service: ServiceKey,
+    },
     /// A weight outside the permitted range.
     #[error("weight {weight} is outside 1-100")]
     BadWeight {
@@ -226,6 +245,7 @@ impl ConfigError {
             | Self::DuplicateObject { .. }
             | Self::Overlap { .. }
             | Self::ListedTwice { .. }
+            | Self::InUse { .. }
             | Self::BadWeight { .. } => false,
         }
     }

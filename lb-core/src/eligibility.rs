@@ -5,7 +5,7 @@ use std::{
     net::IpAddr,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     ids::{LinkId, LinkName, Mac, NodeName},
@@ -100,6 +100,15 @@ pub enum InterfaceError {
         /// The name.
         name: LinkName,
     },
+    /// An advertisement names it, and no link of this node has the name.
+    #[error(
+        "this node has no interface {name}: nothing is announced there; correct the name, unless it is meant for \
+         other nodes"
+    )]
+    NotHere {
+        /// The name.
+        name: LinkName,
+    },
     /// Given on the command line, and the link can't announce.
     #[error("interface {name} announces nothing: {fault}")]
     Unfit {
@@ -108,6 +117,16 @@ pub enum InterfaceError {
         /// Why.
         fault: LinkFault,
     },
+}
+
+impl InterfaceError {
+    /// Whether it may be meant: an advertisement lists the interfaces of all nodes.
+    pub fn is_warning(&self) -> bool {
+        match self {
+            Self::NotHere { .. } => true,
+            Self::Missing { .. } | Self::Unfit { .. } => false,
+        }
+    }
 }
 
 /// Whether the default exclude list has this name.
@@ -138,7 +157,8 @@ pub fn own_addresses(links: &[Link], allowed: &BTreeSet<LinkName>) -> BTreeSet<I
 }
 
 /// A node of the cluster as the election sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Node {
     /// `metadata.labels`.
     pub labels: Labels,
@@ -149,6 +169,7 @@ pub struct Node {
     /// `status.addresses` that are IP addresses.
     pub addresses: Vec<IpAddr>,
     /// What it reports of its links; `None`: it reports nothing and is taken as fit.
+    #[serde(skip)]
     pub links: Option<BTreeMap<LinkName, LinkFitness>>,
 }
 
@@ -180,7 +201,8 @@ impl Node {
 }
 
 /// One endpoint of an `EndpointSlice`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Endpoint {
     /// `nodeName`.
     pub node: Option<NodeName>,

@@ -212,8 +212,9 @@ impl Silence {
             | Self::NodeAddress { .. }
             | Self::SharedIpWithServiceSelector { .. }
             | Self::NoAdvertisement { .. }
-            | Self::ServiceNotSelected { .. }
-            | Self::NoLink(_) => true,
+            | Self::ServiceNotSelected { .. } => true,
+            // Names that are not there are told once, where they are written.
+            Self::NoLink(unusable) => unusable.missing.is_empty() || !unusable.unfit.is_empty(),
             Self::NoEndpoints | Self::NodeNotSelected | Self::NotOwner { .. } | Self::NoCandidate => false,
         }
     }
@@ -295,6 +296,7 @@ pub struct Plan {
 pub fn plan(snapshot: &Snapshot) -> Plan {
     let mut plan = announce::announce(snapshot);
     plan.problems = interface_problems(snapshot);
+    plan.problems.extend(advertised_problems(snapshot));
     for (service, verdicts) in &plan.services {
         for verdict in verdicts {
             if let Verdict::Silent(silence) = &verdict.verdict
@@ -306,6 +308,21 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
         }
     }
     plan
+}
+
+/// Interfaces that an advertisement for this node names and this node does not have.
+fn advertised_problems(snapshot: &Snapshot) -> Vec<Problem> {
+    let Some(me) = snapshot.nodes.get(&snapshot.me) else { return Vec::new() };
+    let present: BTreeSet<&LinkName> = snapshot.links.iter().map(|link| &link.name).collect();
+    let mine = snapshot.config.advertisements.iter().filter(|ad| ad.selects_node(&me.labels));
+    let named = mine.flat_map(|ad| ad.listed_interfaces.iter().enumerate().map(move |named| (ad, named)));
+    named
+        .filter(|(_, (_, name))| !present.contains(name))
+        .map(|(ad, (index, name))| {
+            let place = ad.place.field(format!("spec.interfaces[{index}]"));
+            Problem::new(place, InterfaceError::NotHere { name: name.clone() })
+        })
+        .collect()
 }
 
 /// Links the user named that are not there or can't announce.

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     config::{ConfigError, LegacyError},
     eligibility::InterfaceError,
@@ -14,7 +16,8 @@ use crate::{
 };
 
 /// Where a value was read.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Place {
     /// File name, where the object comes from a file.
     pub file: Option<String>,
@@ -63,33 +66,65 @@ pub struct Problem {
     pub place: Place,
     /// What is wrong with it.
     pub reason: Reason,
+    /// What that means for the object.
+    pub effect: Effect,
+}
+
+/// What an error in an object means for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Effect {
+    /// The reason says all that is to be said.
+    #[default]
+    AsSaid,
+    /// The object goes on as it was before the error.
+    LastGood,
+    /// The object was never without an error.
+    LeftOut,
+}
+
+impl fmt::Display for Effect {
+    /// The end of a message, with the semicolon that sets it apart.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AsSaid => "",
+            Self::LastGood => "; what it said before stays in force",
+            Self::LeftOut => "; it has no effect until it is corrected",
+        })
+    }
 }
 
 impl Problem {
     /// A problem at a place.
     pub fn new(place: Place, reason: impl Into<Reason>) -> Self {
-        Self { place, reason: reason.into() }
+        Self { place, reason: reason.into(), effect: Effect::AsSaid }
     }
 
     /// Whether everything that was written still takes effect: a warning does not make a v0.9 document invalid.
     pub fn is_warning(&self) -> bool {
-        match &self.reason {
-            Reason::Config(error) => error.is_warning(),
-            Reason::Legacy(error) => error.is_warning(),
-            Reason::Range(_)
-            | Reason::Selector(_)
-            | Reason::Vlan(_)
-            | Reason::Name(_)
-            | Reason::Alloc(_)
-            | Reason::Announce(_)
-            | Reason::Interface(_) => false,
+        self.reason.is_warning()
+    }
+}
+
+impl Reason {
+    /// See [`Problem::is_warning`].
+    pub fn is_warning(&self) -> bool {
+        match self {
+            Self::Config(error) => error.is_warning(),
+            Self::Legacy(error) => error.is_warning(),
+            Self::Range(_)
+            | Self::Selector(_)
+            | Self::Vlan(_)
+            | Self::Name(_)
+            | Self::Alloc(_)
+            | Self::Announce(_) => false,
+            Self::Interface(error) => error.is_warning(),
         }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.reason)
+        write!(f, "{}: {}{}", self.place, self.reason, self.effect)
     }
 }
 

@@ -6,6 +6,8 @@ use std::{
     str::FromStr,
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     addresses::Addresses,
     ids::{PoolName, ServiceKey},
@@ -26,7 +28,7 @@ const PREFIX: &str = "metallb.io/";
 const OLD_PREFIX: &str = "metallb.universe.tf/";
 
 /// `spec.type`, as far as it matters here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum ServiceType {
     /// `LoadBalancer`.
     LoadBalancer,
@@ -42,7 +44,7 @@ impl From<&str> for ServiceType {
 }
 
 /// `spec.ipFamilyPolicy`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum FamilyPolicy {
     /// One family.
     #[default]
@@ -66,7 +68,8 @@ impl FromStr for FamilyPolicy {
 }
 
 /// A Service as far as allocation looks at it. Texts are kept as written; reading them is this module's work.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ServiceSpec {
     /// `spec.type`.
     pub service_type: ServiceType,
@@ -145,6 +148,8 @@ pub struct Rules {
     pub lb_class: Option<String>,
     /// Whether a Service without a cluster IP must wait: true with an API server, which gives it one.
     pub cluster_ips_required: bool,
+    /// Pools may be missing only because they can't be read now: an address that lies in none is waited for.
+    pub pools_in_doubt: bool,
 }
 
 /// Families of the addresses a Service is to have.

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 /// Labels of an object.
 pub type Labels = BTreeMap<String, String>;
 
@@ -9,7 +11,8 @@ pub type Labels = BTreeMap<String, String>;
 mod tests;
 
 /// A label selector as it was written; [`Selector::parse`] judges it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RawSelector {
     /// Pairs that must all be present.
     pub match_labels: BTreeMap<String, String>,
@@ -18,7 +21,8 @@ pub struct RawSelector {
 }
 
 /// One expression of a selector as it was written.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct RawExpression {
     /// Label key.
     pub key: String,

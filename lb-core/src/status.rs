@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use serde::Serialize;
 
 use crate::{
+    addresses::Addresses,
     allocator::{Decision, Notice},
     plan::{AddressVerdict, Verdict},
 };
@@ -16,6 +17,8 @@ mod tests;
 
 /// Type of the condition that tells whether the Service has the addresses it asks for.
 pub const ALLOCATED: &str = "Allocated";
+/// Type of the condition that is there, and false, while what is written of the Service has an error.
+pub const ACCEPTED: &str = "Accepted";
 /// Type of the condition that tells whether this node announces them.
 pub const ANNOUNCED: &str = "Announced";
 
@@ -86,10 +89,16 @@ impl ServiceStatus {
     /// The status of a Service after a decision and a plan. `announced` are the verdicts of this node; empty where
     /// nothing announces, as in the controller: then there is no condition about it.
     pub fn new(decision: &Decision, announced: &[AddressVerdict]) -> Self {
-        let addresses = decision.allocation.iter().flat_map(|allocation| allocation.addresses.iter());
+        let held = decision.allocation.as_ref().map(|allocation| allocation.addresses);
+        let addresses = held.or(decision.awaiting).into_iter().flat_map(Addresses::iter);
         let ingress = addresses.map(|ip| Ingress { ip, ip_mode: IpMode::Vip }).collect();
         let conditions = std::iter::once(allocated(decision)).chain(announced_condition(announced)).collect();
         Self { load_balancer: LoadBalancerStatus { ingress }, conditions }
+    }
+
+    /// Notes that what is written now was refused, so that the rest is about what was written before.
+    pub fn refuse(&mut self, message: String) {
+        self.conditions.push(condition(ACCEPTED, Truth::False, "Invalid", message));
     }
 
     /// Whether anything but times differs.
@@ -133,7 +142,13 @@ fn allocated(decision: &Decision) -> Condition {
             let message = format!("keeps {} of pool {}: {error}", held.addresses, held.pool);
             condition(ALLOCATED, Truth::False, error.reason(), message)
         }
-        (None, Some(error), _) => condition(ALLOCATED, Truth::False, error.reason(), error.to_string()),
+        (None, Some(error), _) => {
+            let message = match decision.awaiting {
+                Some(awaited) => format!("waits for {awaited} until all pools can be read: {error}"),
+                None => error.to_string(),
+            };
+            condition(ALLOCATED, Truth::False, error.reason(), message)
+        }
         (Some(held), None, Some((missing, pool))) => {
             let message = format!("{} of pool {pool}, which has no free {missing} address", held.addresses);
             condition(ALLOCATED, Truth::True, "OneFamilyOnly", message)

@@ -7,12 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Addresses, Allocation, Allocator};
+use super::{Addresses, Allocation, Allocator, gives};
 use crate::{
     config::Config,
     ids::{PoolName, ServiceKey},
     pool::Family,
     request::{AllocError, Request, Rules, ServiceSpec, ServiceType, StatusError, Wanted, Wish},
+    sharing::{Sharing, TrafficPolicy},
 };
 
 /// What became of one Service. An allocation *and* an error means that a new wish could not be fulfilled and the
@@ -23,6 +24,9 @@ pub struct Decision {
     pub allocation: Option<Allocation>,
     /// Why it does not hold what it asks for.
     pub error: Option<AllocError>,
+    /// What it had and is to have again: its pool may be one of those that can't be read now. Nothing else is given
+    /// to it meanwhile.
+    pub awaiting: Option<Addresses>,
     /// What else happened on the way.
     pub notices: Vec<Notice>,
 }
@@ -78,6 +82,8 @@ impl Allocator {
     /// itself, such as a status file), what its status says. All of that is entered before anybody is served.
     /// Then come Services that ask for addresses by number, then all others, each in order of namespace and
     /// name; whoever failed is tried again while addresses become free.
+    ///
+    /// A Service in `restored` that is not among the Services may come back: its addresses are given to nobody.
     pub fn reconcile(
         &mut self,
         rules: &Rules,
@@ -94,7 +100,11 @@ impl Allocator {
             .map(|(key, spec)| (Request::new(key, spec, rules), spec))
             .collect();
         self.forget_all_but(&requests);
-        self.restore(&requests, restored, &mut decisions);
+        self.restore(rules, &requests, restored, &mut decisions);
+        let absent = restored.iter().filter(|(key, _)| !services.contains_key(*key));
+        for (key, addresses) in absent {
+            self.keep_free(key, *addresses);
+        }
         self.serve(&requests, &mut decisions);
         decisions
     }
@@ -107,8 +117,19 @@ impl Allocator {
         }
     }
 
+    /// Enters a Service that is not there for addresses that nobody has, so that nobody gets them.
+    fn keep_free(&mut self, service: &ServiceKey, addresses: Addresses) {
+        let free = addresses.iter().all(|ip| self.holders(ip).is_empty());
+        let pool = self.pools.values().map(|state| &state.pool).find(|pool| gives(pool, addresses));
+        if let Some(pool) = pool.filter(|_| free).map(|pool| pool.name.clone()) {
+            let nobody = Sharing::new(None, TrafficPolicy::default(), &BTreeMap::new(), []);
+            self.commit(service, Allocation { pool, addresses }, nobody);
+        }
+    }
+
     fn restore(
         &mut self,
+        rules: &Rules,
         requests: &[(Request<'_>, &ServiceSpec)],
         restored: &BTreeMap<ServiceKey, Addresses>,
         decisions: &mut BTreeMap<ServiceKey, Decision>,
@@ -133,7 +154,8 @@ impl Allocator {
         claims.sort_by_key(|(stage, request, _)| (*stage, request.service));
         let mut entered = BTreeSet::new();
         for (stage, request, addresses) in claims {
-            if entered.contains(request.service) {
+            let waits = decisions.get(request.service).is_some_and(|decision| decision.awaiting.is_some());
+            if entered.contains(request.service) || waits && stage == Stage::Status {
                 continue;
             }
             match self.enter(request, addresses) {
@@ -144,8 +166,16 @@ impl Allocator {
                     if stage == Stage::Book {
                         self.release(request.service);
                     }
+                    let decision = decisions.get_mut(request.service);
+                    if rules.pools_in_doubt && cause.as_ref().is_some_and(AllocError::is_missing_pool) {
+                        if let Some(decision) = decision {
+                            decision.awaiting = Some(addresses);
+                            decision.error = cause;
+                        }
+                        continue;
+                    }
                     let notice = cause.map(|cause| Notice::Cleared { addresses, cause });
-                    if let Some(decision) = decisions.get_mut(request.service)
+                    if let Some(decision) = decision
                         && let Some(notice) = notice.filter(|notice| !decision.notices.contains(notice))
                     {
                         decision.notices.push(notice);
@@ -175,7 +205,13 @@ impl Allocator {
         decisions: &mut BTreeMap<ServiceKey, Decision>,
     ) {
         let by_number = |request: &Request<'_>| request.wish.as_ref().is_ok_and(|w| w.addresses.is_some());
-        let mut open: Vec<&Request<'_>> = requests.iter().map(|(request, _)| request).collect();
+        let waits = |request: &Request<'_>| {
+            let awaiting = decisions.get(request.service).and_then(|decision| decision.awaiting);
+            let wish = request.wish.as_ref().ok().and_then(|wish| wish.addresses);
+            awaiting.is_some_and(|awaiting| wish.is_none_or(|wish| wish.same(awaiting)))
+        };
+        let mut open: Vec<&Request<'_>> =
+            requests.iter().map(|(request, _)| request).filter(|request| !waits(request)).collect();
         open.sort_by_key(|request| (!by_number(request), request.service));
         loop {
             let mut freed = false;
@@ -198,6 +234,7 @@ impl Allocator {
             let allocation = self.allocation(request.service).cloned();
             if let Some(decision) = decisions.get_mut(request.service) {
                 decision.notices.extend(self.missing_family(request));
+                decision.awaiting = decision.awaiting.filter(|_| allocation.is_none());
                 decision.allocation = allocation;
             }
         }

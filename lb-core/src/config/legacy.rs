@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{RawAdvertisement, RawPool};
 use crate::problem::{Place, Problem};
@@ -133,20 +133,24 @@ impl LegacyError {
 
 /// A v0.9 document as pools and advertisements, to be judged by
 /// [`Config::validate_strict`](super::Config::validate_strict).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct LegacyConfig {
+    /// The `ConfigMap`.
+    pub place: Place,
     /// One for each pool.
     pub pools: Vec<RawPool>,
     /// One for each `layer2` pool, naming it.
     pub advertisements: Vec<RawAdvertisement>,
     /// Parts that are valid and have no effect.
+    #[serde(skip)]
     pub warnings: Vec<Problem>,
 }
 
 impl LegacyDocument {
     /// Converts the document as MetalLB's `configmaptocrs` does. `place` is the `ConfigMap`.
     pub fn into_raw(self, place: &Place) -> Result<LegacyConfig, Vec<Problem>> {
-        let mut config = LegacyConfig::default();
+        let mut config = LegacyConfig { place: place.clone(), ..LegacyConfig::default() };
         let mut errors = Vec::new();
         let mut note = |problem: Problem, warnings: &mut Vec<Problem>| {
             if problem.is_warning() { warnings.push(problem) } else { errors.push(problem) }

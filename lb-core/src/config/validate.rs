@@ -22,8 +22,7 @@ pub(super) fn validate(
     advertisements: &[RawAdvertisement],
     foreign: &[IpAddr],
 ) -> (Config, Vec<Problem>) {
-    let written = pools.iter().map(|raw| raw.name.as_str()).collect();
-    let mut check = Check { written, problems: Vec::new(), taken: BTreeMap::new() };
+    let mut check = Check::new(pools.iter());
     let mut config = Config::default();
     for raw in pools {
         if let Some(pool) = check.pool(raw, &config, foreign) {
@@ -42,15 +41,28 @@ pub(super) fn validate(
     (config, check.problems)
 }
 
-struct Check<'a> {
+/// Objects are judged one after the other; earlier ones stand.
+pub(super) struct Check<'a> {
     /// Names of all pools that are written down, good or bad.
     written: BTreeSet<&'a str>,
-    problems: Vec<Problem>,
+    /// What is wrong with the objects so far.
+    pub(super) problems: Vec<Problem>,
     /// Ranges of all pools so far by first address, for the test of overlap.
     taken: BTreeMap<IpAddr, (Range, PoolName)>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
+    /// Nothing is judged yet. `pools` are all that are written down.
+    pub(super) fn new(pools: impl Iterator<Item = &'a RawPool>) -> Self {
+        let written = pools.map(|raw| raw.name.as_str()).collect();
+        Self { written, problems: Vec::new(), taken: BTreeMap::new() }
+    }
+
+    /// Takes back what pools of these names have taken.
+    pub(super) fn give_back(&mut self, pools: &BTreeSet<PoolName>) {
+        self.taken.retain(|_, (_, pool)| !pools.contains(pool));
+    }
+
     /// Notes a problem at a field of a CRD. An object that is part of a larger document says by the field of its
     /// place where in that document it stands, and has no `spec` and `metadata`.
     fn problem(&mut self, place: &Place, field: impl Into<String>, reason: impl Into<Reason>) {
@@ -66,7 +78,7 @@ impl Check<'_> {
     }
 
     /// `None` leaves the pool out; then at least one problem says why.
-    fn pool(&mut self, raw: &RawPool, config: &Config, foreign: &[IpAddr]) -> Option<Pool> {
+    pub(super) fn pool(&mut self, raw: &RawPool, config: &Config, foreign: &[IpAddr]) -> Option<Pool> {
         let name = PoolName::new(&raw.name);
         let name = name.map_err(|error| self.problem(&raw.place, "metadata.name", error)).ok()?;
         if config.pools.contains_key(&name) {
@@ -176,7 +188,7 @@ impl Check<'_> {
 
     /// `None` leaves the advertisement out: without the part that can't be read it would announce more than was
     /// meant.
-    fn advertisement(&mut self, raw: &RawAdvertisement, config: &Config) -> Option<Advertisement> {
+    pub(super) fn advertisement(&mut self, raw: &RawAdvertisement, config: &Config) -> Option<Advertisement> {
         let place = &raw.place;
         let pools = self.pool_names(raw, config);
         let pool_selectors = self.selectors(place, "spec.ipAddressPoolSelectors", &raw.pool_selectors);
@@ -203,6 +215,8 @@ impl Check<'_> {
             pool_selectors: pool_selectors?,
             node_selectors: node_selectors?,
             interfaces: interfaces?,
+            place: place.clone(),
+            listed_interfaces: raw.interfaces.iter().filter_map(|name| LinkName::new(name).ok()).collect(),
             service_selectors: service_selectors?,
             preferred: preferred?,
             vlans: vlans?,

@@ -181,6 +181,11 @@ impl AllocError {
         }
     }
 
+    /// Whether another pool would be the remedy.
+    pub(crate) fn is_missing_pool(&self) -> bool {
+        matches!(self, Self::NoPools | Self::NotInAnyPool { .. } | Self::DifferentPools { .. })
+    }
+
     /// The field of the Service that has to change.
     pub fn field(&self, spec: &ServiceSpec) -> &'static str {
         const POOL: &str = "metadata.annotations[metallb.io/address-pool]";

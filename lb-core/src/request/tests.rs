@@ -109,7 +109,7 @@ fn families_from_cluster_ips_or_from_the_fields() {
             ip_family_policy: policy,
             ..ServiceSpec::default()
         };
-        let rules = Rules { lb_class: None, cluster_ips_required: required };
+        let rules = Rules { lb_class: None, cluster_ips_required: required, ..Rules::default() };
         let found = Request::new(&key(), &spec, &rules).families;
         assert_eq!(found, expected, "{cluster_ips:?} {ip_families:?} {policy:?}");
     }

@@ -1,5 +1,5 @@
 //! Objects from a directory: read, decided, and the statuses written back. Files are read on a blocking thread, so
-//! that the agent's task moves the deadline meanwhile.
+//! that the agent's task moves the deadline meanwhile. What is in force is remembered below the state directory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -13,7 +13,8 @@ use lb_core::request::Rules;
 use crate::k8s::time::rfc3339;
 use crate::source::Problem;
 use crate::source::decide::{Decided, Decider, Surroundings};
-use crate::source::files::{Files, Objects, Settings};
+use crate::source::files::{Files, Settings};
+use crate::source::memory::Memory;
 use crate::source::status::{StatusDir, statuses};
 
 /// Where the objects are and which are ours.
@@ -23,6 +24,8 @@ pub struct StandaloneSettings {
     pub directory: PathBuf,
     /// Folder of statuses.
     pub status: PathBuf,
+    /// Folder for what is in force, so that a restart has it.
+    pub state: PathBuf,
     /// This node.
     pub node: NodeName,
     /// Namespace of MetalLB's objects.
@@ -38,17 +41,22 @@ pub struct Standalone {
     settings: StandaloneSettings,
     /// Taken while a blocking thread reads.
     reader: Option<Reader>,
-    objects: Objects,
     decided: Option<Decided>,
+    /// Why nothing could be read yet.
+    unread: Option<Problem>,
     plan_problems: Vec<Problem>,
+    status_problems: Vec<Problem>,
     logged: BTreeSet<String>,
 }
 
 struct Reader {
     files: Files,
     decider: Decider,
-    status: Option<StatusDir>,
-    restore_problems: Vec<Problem>,
+    memory: Memory,
+    status: StatusDir,
+    /// The statuses have been read back.
+    restored: bool,
+    problems: Vec<Problem>,
 }
 
 impl Standalone {
@@ -57,9 +65,10 @@ impl Standalone {
         Self {
             settings,
             reader: None,
-            objects: Objects::default(),
             decided: None,
+            unread: None,
             plan_problems: Vec::new(),
+            status_problems: Vec::new(),
             logged: BTreeSet::new(),
         }
     }
@@ -85,25 +94,25 @@ impl Standalone {
         let settings = self.settings.clone();
         let result = tokio::task::spawn_blocking(move || {
             let mut reader = reader.unwrap_or_else(|| Reader::open(&settings));
-            reader.files.read();
-            let objects = reader.files.objects();
-            let rules = Rules { lb_class: settings.lb_class.clone(), cluster_ips_required: false };
+            let rules = Rules { lb_class: settings.lb_class.clone(), ..Rules::default() };
             let around = Surroundings { me: &settings.node, own_addresses: &own_addresses, rules: &rules };
-            let mut decided = reader.decider.decide(&objects, &around);
-            decided.problems.extend(reader.restore_problems.iter().cloned());
-            (reader, objects, decided)
+            let decided = reader.read(&around);
+            (reader, decided)
         })
         .await;
         match result {
-            Ok((reader, objects, decided)) => {
+            Ok((reader, decided)) => {
                 self.reader = Some(reader);
-                self.objects = objects;
-                // Without a readable directory nothing is known; what was decided before stays in force.
-                if self.decided.is_none() && !decided.complete && !self.settings.directory.is_dir() {
-                    tracing::error!(directory = %self.settings.directory.display(), "there is no such directory: create it");
-                    return;
+                match decided {
+                    Ok(decided) => {
+                        self.decided = Some(decided);
+                        self.unread = None;
+                    }
+                    Err(problem) => {
+                        self.log([problem.to_string()].into());
+                        self.unread = Some(*problem);
+                    }
                 }
-                self.decided = Some(decided);
             }
             Err(error) => tracing::error!(%error, "reading the directory was interrupted"),
         }
@@ -112,10 +121,23 @@ impl Standalone {
     /// Writes the statuses that follow from a plan, and logs what is newly wrong.
     pub(super) fn write_status(&mut self, plan: &Plan, left_out: &BTreeSet<IpAddr>) {
         let Some(decided) = &self.decided else { return };
-        self.plan_problems =
-            plan.problems.iter().map(|problem| self.objects.located(problem.clone())).collect();
+        self.plan_problems = plan.problems.iter().map(|problem| decided.located(problem.clone())).collect();
         let all: Vec<Problem> = decided.problems.iter().chain(&self.plan_problems).cloned().collect();
-        let texts: BTreeSet<String> = all.iter().map(ToString::to_string).collect();
+        // An address without room in the map is not announced, whatever the plan says.
+        let mut verdicts = plan.services.clone();
+        for verdicts in verdicts.values_mut() {
+            verdicts.retain(|verdict| !left_out.contains(&verdict.ip));
+        }
+        if let Some(reader) = &mut self.reader {
+            let now = rfc3339(SystemTime::now());
+            let statuses = statuses(decided, &verdicts);
+            self.status_problems = reader.status.write(&statuses, &all, &decided.uncertain, &now);
+        }
+        self.log(self.problems().collect());
+    }
+
+    /// Logs what is newly wrong, and what no longer is.
+    fn log(&mut self, texts: BTreeSet<String>) {
         for text in texts.difference(&self.logged) {
             tracing::warn!(problem = text, "configuration");
         }
@@ -123,22 +145,13 @@ impl Standalone {
             tracing::info!(problem = text, "configuration: no longer wrong");
         }
         self.logged = texts;
-        // An address without room in the map is not announced, whatever the plan says.
-        let mut verdicts = plan.services.clone();
-        for verdicts in verdicts.values_mut() {
-            verdicts.retain(|verdict| !left_out.contains(&verdict.ip));
-        }
-        let Some(status) = self.reader.as_mut().and_then(|reader| reader.status.as_mut()) else { return };
-        let now = rfc3339(SystemTime::now());
-        for problem in status.write(&statuses(decided, &verdicts), &all, decided.complete, &now) {
-            tracing::error!(%problem, "can't write a status");
-        }
     }
 
     /// Everything that is wrong with the objects.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> {
         let decided = self.decided.iter().flat_map(|decided| &decided.problems);
-        decided.chain(&self.plan_problems).map(ToString::to_string)
+        let all = decided.chain(&self.unread).chain(&self.plan_problems).chain(&self.status_problems);
+        all.map(ToString::to_string)
     }
 
     /// Why Services have no address, or not the one they ask for.
@@ -156,15 +169,35 @@ impl Reader {
             &settings.directory,
             Settings { namespace: settings.namespace.clone(), config_map: settings.config_map.clone() },
         );
-        match StatusDir::open(&settings.status) {
-            Ok(mut status) => {
-                let (restored, restore_problems) = status.restore();
-                Self { files, decider: Decider::new(restored), status: Some(status), restore_problems }
-            }
-            Err(error) => {
-                tracing::error!(%error, directory = %settings.status.display(), "can't make the status directory: addresses are not remembered");
-                Self { files, decider: Decider::default(), status: None, restore_problems: Vec::new() }
+        let (memory, remembered) = Memory::open(&settings.state, &settings.directory);
+        Self {
+            files,
+            decider: Decider::new(remembered.in_force, remembered.addresses),
+            memory,
+            status: StatusDir::new(&settings.status),
+            restored: false,
+            problems: remembered.problems,
+        }
+    }
+
+    /// Reads what has changed, decides anew and remembers. An error: the directory can't be read, and nothing is known
+    /// of what was in force before.
+    fn read(&mut self, around: &Surroundings<'_>) -> Result<Decided, Box<Problem>> {
+        self.files.read();
+        match self.files.unreadable() {
+            Some(problem) if self.decider.in_force().is_empty() => return Err(Box::new(problem.clone())),
+            Some(_) => {}
+            None if self.restored => {}
+            None => {
+                let (addresses, problems) = self.status.restore();
+                self.decider.restore(addresses);
+                self.problems.extend(problems);
+                self.restored = true;
             }
         }
+        let mut decided = self.decider.decide(&self.files, around);
+        decided.problems.extend(self.problems.iter().cloned());
+        decided.problems.extend(self.memory.save(self.decider.in_force(), self.decider.addresses()));
+        Ok(decided)
     }
 }

@@ -78,6 +78,7 @@ impl Agent {
         let source = Standalone::new(StandaloneSettings {
             directory,
             status,
+            state: self.places.state_dir.clone(),
             node: settings.node.clone(),
             namespace: self.namespace.clone(),
             config_map: self.config_map.clone(),

@@ -1,7 +1,7 @@
 //! From everything a directory says to addresses.
 //!
-//! [`Decider`] remembers what must not be lost between two readings: the last good version of each pool and
-//! advertisement, the last good v0.9 document, and who holds which address.
+//! [`Decider`] remembers what must not be lost between two readings: what is in force of each object, and who
+//! holds which address.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,16 +12,21 @@ use std::{
 use lb_core::{
     addresses::Addresses,
     allocator::{Allocator, Decision},
-    config::{Config, LastGood, LegacyConfig, RawAdvertisement, RawPool},
-    eligibility::{Endpoints, Node},
+    config::{
+        Config,
+        in_force::{Candidate, Settled, Stands, settle},
+    },
+    eligibility::{Endpoint, Endpoints, Node},
     ids::{NodeName, ServiceKey},
     plan::AnnouncedService,
     problem::Place,
     request::{Rules, ServiceSpec, ServiceType},
+    selector::Labels,
 };
 
 use super::{
-    files::Objects,
+    files::{Content, Files, ObjectId},
+    in_force::{Choice, Held, InForce, at},
     problem::{ObjectError, Problem},
 };
 
@@ -50,117 +55,261 @@ pub struct Decided {
     pub services: BTreeMap<ServiceKey, AnnouncedService>,
     /// All nodes; without Node objects just this one.
     pub nodes: BTreeMap<NodeName, Node>,
-    /// Everything that is wrong, those of the files first.
+    /// Everything that is wrong, in order of file name and document.
     pub problems: Vec<Problem>,
-    /// Whether every file could be read in whole.
-    pub complete: bool,
+    /// What is written of these Services is wrong, and what they were before stays in force.
+    pub refused: BTreeMap<ServiceKey, String>,
+    /// Services that are not there and may be in a file that can't be read: their statuses are kept.
+    pub uncertain: BTreeSet<ServiceKey>,
+    in_force: InForce,
 }
 
 /// Decides, and remembers.
 #[derive(Debug, Default)]
 pub struct Decider {
-    last_good: LastGood,
-    legacy: LegacyConfig,
+    in_force: InForce,
     config: Arc<Config>,
     allocator: Allocator,
-    restored: BTreeMap<ServiceKey, Addresses>,
+    /// The addresses of Services: what was written to their statuses.
+    addresses: BTreeMap<ServiceKey, Addresses>,
+}
+
+/// The objects in force by kind.
+#[derive(Debug, Default)]
+struct Objects {
+    specs: BTreeMap<ServiceKey, ServiceSpec>,
+    nodes: BTreeMap<NodeName, Node>,
+    endpoints: BTreeMap<ServiceKey, Endpoints>,
 }
 
 impl Decider {
-    /// Starts with the addresses that Services had before a restart.
-    pub fn new(restored: BTreeMap<ServiceKey, Addresses>) -> Self {
-        Self { restored, ..Self::default() }
+    /// Starts with what was in force and the addresses that Services had before a restart.
+    pub fn new(in_force: InForce, addresses: BTreeMap<ServiceKey, Addresses>) -> Self {
+        Self { in_force, addresses, ..Self::default() }
+    }
+
+    /// Addresses that Services had before; those it knows better are left as they are.
+    pub fn restore(&mut self, addresses: BTreeMap<ServiceKey, Addresses>) {
+        for (service, addresses) in addresses {
+            self.addresses.entry(service).or_insert(addresses);
+        }
+    }
+
+    /// What is in force.
+    pub fn in_force(&self) -> &InForce {
+        &self.in_force
+    }
+
+    /// The addresses of all Services, also of those that may come back.
+    pub fn addresses(&self) -> &BTreeMap<ServiceKey, Addresses> {
+        &self.addresses
     }
 
     /// Decides about everything anew; who holds an address keeps it as long as that is permitted.
-    pub fn decide(&mut self, objects: &Objects, around: &Surroundings<'_>) -> Decided {
-        let mut problems = objects.problems.clone();
-        let nodes = nodes(objects, around.me, &mut problems);
+    pub fn decide(&mut self, files: &Files, around: &Surroundings<'_>) -> Decided {
+        let choices = self.in_force.choose(files);
+        let mut problems = choices.problems;
+        let mut refused = BTreeMap::new();
+        let (mut held, mut configuration) = (BTreeMap::new(), Vec::new());
+        for (id, choice) in choices.objects {
+            problems.extend(choice.told());
+            if let (ObjectId::Service(key), Some(problem)) = (&id, choice.told().next()) {
+                refused.insert(key.clone(), problem.to_string());
+            }
+            let form = choice.written.clone().or_else(|| choice.former.clone());
+            match form {
+                Some(form) if form.piece().is_some() => configuration.push((id, choice)),
+                Some(form) => {
+                    held.insert(id, choice.into_held(form));
+                }
+                // A part of the configuration that was never good.
+                None if is_configuration(&id) => configuration.push((id, choice)),
+                None => {}
+            }
+        }
+        let objects = Objects::new(&held);
+        let nodes = objects.nodes_or(around.me, &mut problems);
         let listed = objects.nodes.values().flat_map(|node| node.addresses.iter().copied());
         let foreign: BTreeSet<IpAddr> = around.own_addresses.iter().copied().chain(listed).collect();
-        let foreign: Vec<IpAddr> = foreign.into_iter().collect();
-        self.configure(objects, &foreign, &mut problems);
+        let settled = self.configure(&objects.specs, &foreign, configuration, &mut held);
+        let in_doubt = !choices.complete || settled.stands.contains(&Stands::Nothing);
+        problems.extend(settled.problems.into_iter().map(Problem::from));
+        self.forget(&held, &objects.specs, choices.complete);
+        self.in_force = InForce::new(held);
+        let rules = Rules { pools_in_doubt: in_doubt, ..around.rules.clone() };
+        let mut decided = self.allocate(&rules, objects, &mut problems);
+        problems.sort_by(|a, b| {
+            let order = |p: &Problem| (p.place.file.clone(), p.place.document);
+            order(a).cmp(&order(b))
+        });
+        refused.retain(|key, _| decided.decisions.contains_key(key));
+        (decided.nodes, decided.problems, decided.refused) = (nodes, problems, refused);
+        decided
+    }
 
-        let mut specs = specs(objects);
-        let mut decisions = self.allocator.reconcile(around.rules, &specs, &self.restored);
-        if objects.complete {
-            self.restored.retain(|key, _| specs.contains_key(key));
+    /// Brings pools and advertisements up to date, and enters their forms that are in force.
+    fn configure(
+        &mut self,
+        specs: &BTreeMap<ServiceKey, ServiceSpec>,
+        foreign: &BTreeSet<IpAddr>,
+        configuration: Vec<(ObjectId, Choice)>,
+        held: &mut BTreeMap<ObjectId, Held>,
+    ) -> Settled {
+        let piece = |content: &Option<Content>| content.as_ref().and_then(Content::piece);
+        let candidates: Vec<Candidate> = configuration
+            .iter()
+            .map(|(_, choice)| Candidate { written: piece(&choice.written), former: piece(&choice.former) })
+            .collect();
+        let foreign: Vec<IpAddr> = foreign.iter().copied().collect();
+        let present = self.addresses.iter().filter(|(key, _)| {
+            specs.get(*key).is_some_and(|spec| spec.service_type == ServiceType::LoadBalancer)
+        });
+        let in_use = present.flat_map(|(key, ips)| ips.iter().map(|ip| (ip, key.clone()))).collect();
+        let settled = settle(&candidates, &foreign, &in_use);
+        for ((id, mut choice), stands) in configuration.into_iter().zip(&settled.stands) {
+            let form = match stands {
+                Stands::Written => choice.written.take(),
+                Stands::Former => choice.former.take(),
+                Stands::Nothing => None,
+            };
+            if let Some(form) = form {
+                held.insert(id, choice.into_held(form));
+            }
         }
+        if settled.config != *self.config {
+            self.allocator.reload(&settled.config);
+            self.config = Arc::new(settled.config.clone());
+        }
+        settled
+    }
+
+    /// Forgets the addresses of Services that were removed: those that were in force and are not any more and,
+    /// where everything could be read, all that are not there.
+    fn forget(
+        &mut self,
+        held: &BTreeMap<ObjectId, Held>,
+        specs: &BTreeMap<ServiceKey, ServiceSpec>,
+        complete: bool,
+    ) {
+        for (id, _) in self.in_force.objects() {
+            if let ObjectId::Service(key) = id
+                && !held.contains_key(id)
+            {
+                self.addresses.remove(key);
+            }
+        }
+        if complete {
+            self.addresses.retain(|key, _| specs.contains_key(key));
+        }
+    }
+
+    fn allocate(&mut self, rules: &Rules, objects: Objects, problems: &mut Vec<Problem>) -> Decided {
+        let Objects { mut specs, mut endpoints, .. } = objects;
+        let mut decisions = self.allocator.reconcile(rules, &specs, &self.addresses);
         decisions.retain(|key, _| {
             specs.get(key).is_some_and(|spec| spec.service_type == ServiceType::LoadBalancer)
         });
+        let uncertain = self.addresses.keys().filter(|key| !specs.contains_key(*key)).cloned().collect();
+        self.addresses.retain(|key, _| !specs.contains_key(key));
         let mut services = BTreeMap::new();
         for (key, decision) in &decisions {
             let Some(spec) = specs.remove(key) else { continue };
             if let Some(error) = &decision.error {
-                let place = objects.place(key).field(error.field(&spec));
+                let waits = decision.awaiting.is_some();
+                let field = if waits { "status.loadBalancer.ingress" } else { error.field(&spec) };
+                let place = place(&self.in_force, key).field(field);
                 problems.push(Problem::new(place, lb_core::problem::Reason::from(error.clone())));
             }
-            if let Some(allocation) = &decision.allocation {
-                let endpoints = objects.endpoints.get(key).cloned().unwrap_or(Endpoints::Unknown);
-                services.insert(key.clone(), AnnouncedService::new(&spec, allocation.addresses, endpoints));
+            let held = decision.allocation.as_ref().map(|allocation| allocation.addresses);
+            if let Some(addresses) = held.or(decision.awaiting) {
+                self.addresses.insert(key.clone(), addresses);
+            }
+            if let Some(addresses) = held {
+                let endpoints = endpoints.remove(key).unwrap_or(Endpoints::Unknown);
+                services.insert(key.clone(), AnnouncedService::new(&spec, addresses, endpoints));
             }
         }
-        let config = Arc::clone(&self.config);
-        Decided { config, decisions, services, nodes, problems, complete: objects.complete }
+        let (config, in_force) = (Arc::clone(&self.config), self.in_force.clone());
+        Decided { config, decisions, services, uncertain, in_force, ..Decided::default() }
     }
+}
 
-    /// Brings pools and advertisements up to date.
-    fn configure(&mut self, objects: &Objects, foreign: &[IpAddr], problems: &mut Vec<Problem>) {
-        match objects.legacy.as_deref() {
-            None => self.legacy = LegacyConfig::default(),
-            Some(Err(errors)) => problems.extend(errors.iter().cloned()),
-            Some(Ok(written)) => {
-                problems.extend(written.warnings.iter().cloned().map(Problem::from));
-                match Config::validate_strict(&written.pools, &written.advertisements, foreign) {
-                    Ok(_) => self.legacy = written.clone(),
-                    Err(errors) => problems.extend(errors.into_iter().map(Problem::from)),
+impl Decided {
+    /// Adds file and document to a problem with a Service that a plan found, and turns it into one of ours.
+    pub fn located(&self, problem: lb_core::problem::Problem) -> Problem {
+        let mut problem = Problem::from(problem);
+        if problem.place.file.is_none()
+            && let Some(key) = problem.place.object.strip_prefix("Service ").and_then(|key| key.parse().ok())
+        {
+            problem.place = place(&self.in_force, &key).field(std::mem::take(&mut problem.place.field));
+        }
+        problem
+    }
+}
+
+/// Where a Service is written; a Service that is not there has a place without a file.
+fn place(in_force: &InForce, key: &ServiceKey) -> Place {
+    let object = Place::service(key).object;
+    match in_force.get(&ObjectId::Service(key.clone())) {
+        Some(held) => Place { object, ..at(&held.file, held.document) },
+        None => Place::service(key),
+    }
+}
+
+fn is_configuration(id: &ObjectId) -> bool {
+    match id {
+        ObjectId::Service(_) => false,
+        ObjectId::Other { kind, .. } => matches!(*kind, "IPAddressPool" | "L2Advertisement" | "ConfigMap"),
+    }
+}
+
+impl Objects {
+    /// Everything but pools and advertisements; Services with the labels of their namespaces.
+    fn new(held: &BTreeMap<ObjectId, Held>) -> Self {
+        let mut objects = Self::default();
+        let mut namespaces: BTreeMap<&str, &Labels> = BTreeMap::new();
+        let mut endpoints: BTreeMap<&ServiceKey, Vec<Endpoint>> = BTreeMap::new();
+        for (id, Held { content, .. }) in held {
+            match (content, id) {
+                (Content::Service(spec), ObjectId::Service(key)) => {
+                    objects.specs.insert(key.clone(), ServiceSpec::clone(spec));
                 }
+                (Content::Namespace(labels), ObjectId::Other { name, .. }) => {
+                    namespaces.insert(name, labels);
+                }
+                (Content::Node(name, node), _) => {
+                    objects.nodes.insert(name.clone(), Node::clone(node));
+                }
+                (Content::Endpoints(service, list), _) => {
+                    endpoints.entry(service).or_default().extend(list.iter().cloned());
+                }
+                // The reader gives a Service the id of one, and everything else another.
+                (Content::Pool(_) | Content::Advertisement(_) | Content::Legacy(_), _)
+                | (Content::Service(_), ObjectId::Other { .. })
+                | (Content::Namespace(_), ObjectId::Service(_)) => {}
             }
         }
-        let mut pools: Vec<RawPool> = objects
-            .pools
-            .iter()
-            .map(|p| RawPool::clone(p))
-            .chain(self.legacy.pools.iter().cloned())
-            .collect();
-        // The first of two that overlap stays: one in force is not displaced by a file with a smaller name.
-        pools.sort_by_key(|pool| !self.config.pools.keys().any(|name| name.as_str() == pool.name));
-        let advertisements: Vec<RawAdvertisement> = objects
-            .advertisements
-            .iter()
-            .map(|ad| RawAdvertisement::clone(ad))
-            .chain(self.legacy.advertisements.iter().cloned())
-            .collect();
-        let (config, found) = self.last_good.validate(&pools, &advertisements, foreign);
-        problems.extend(found.into_iter().map(Problem::from));
-        if config != *self.config {
-            self.allocator.reload(&config);
-            self.config = Arc::new(config);
+        for (key, spec) in &mut objects.specs {
+            if let Some(labels) = namespaces.get(key.namespace()) {
+                spec.namespace_labels = Labels::clone(labels);
+            }
         }
+        let known =
+            |(key, list): (&ServiceKey, Vec<Endpoint>)| (key.clone(), Endpoints::from_endpoints(list));
+        objects.endpoints = endpoints.into_iter().map(known).collect();
+        objects
     }
-}
 
-/// The Services with the labels of their namespaces.
-fn specs(objects: &Objects) -> BTreeMap<ServiceKey, ServiceSpec> {
-    let complete = |(key, service): (&ServiceKey, &super::files::SourcedService)| {
-        let mut spec = ServiceSpec::clone(&service.spec);
-        if let Some(labels) = objects.namespaces.get(key.namespace()) {
-            spec.namespace_labels.clone_from(labels);
+    /// All nodes; without Node objects just this one.
+    fn nodes_or(&self, me: &NodeName, problems: &mut Vec<Problem>) -> BTreeMap<NodeName, Node> {
+        if self.nodes.is_empty() {
+            return BTreeMap::from([(me.clone(), Node::default())]);
         }
-        (key.clone(), spec)
-    };
-    objects.services.iter().map(complete).collect()
-}
-
-fn nodes(objects: &Objects, me: &NodeName, problems: &mut Vec<Problem>) -> BTreeMap<NodeName, Node> {
-    if objects.nodes.is_empty() {
-        return BTreeMap::from([(me.clone(), Node::default())]);
+        if !self.nodes.contains_key(me) {
+            let place =
+                Place { object: format!("Node {me}"), field: "metadata.name".to_owned(), ..Place::default() };
+            problems.push(Problem::new(place, ObjectError::NotAmongNodes { me: me.to_string() }));
+        }
+        self.nodes.clone()
     }
-    if !objects.nodes.contains_key(me) {
-        let place =
-            Place { object: format!("Node {me}"), field: "metadata.name".to_owned(), ..Place::default() };
-        problems.push(Problem::new(place, ObjectError::NotAmongNodes { me: me.to_string() }));
-    }
-    objects.nodes.clone()
 }

@@ -4,7 +4,7 @@
 //! dot, in order of name; several documents in a file, and lists. Each document is read by itself, so that what
 //! is wrong with one is a [`Problem`] and nothing more. A file that has not changed is not read again.
 //!
-//! What a file said stays in force while an error hides it; `last_good` has the rule.
+//! What stays in force while an error hides it is decided elsewhere, in `in_force`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,22 +18,17 @@ use std::{
 
 use lb_core::problem::Place;
 
-use self::{
-    last_good::{LastGoodFiles, Reading},
-    object::Reader,
-};
+use self::object::Reader;
 use super::problem::{FileError, Problem};
 
 mod document;
-mod last_good;
 pub mod legacy;
 mod object;
-mod objects;
 #[cfg(test)]
 mod tests;
 mod unknown;
 
-pub use objects::{Objects, SourcedService};
+pub(super) use object::{Content, Object, ObjectId, other};
 
 /// Largest file that is read, in bytes.
 pub const MAX_FILE: u64 = 16 << 20;
@@ -80,11 +75,24 @@ impl Fingerprint {
     }
 }
 
+/// What a file says now.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reading {
+    /// The objects that can be told, readable or not.
+    pub(super) objects: Vec<Object>,
+    /// There may be more in it than that.
+    pub(super) hides: bool,
+    /// It has no bytes, as files have that are just being written.
+    pub(super) empty: bool,
+    /// What is wrong with the rest of it.
+    pub(super) problems: Vec<Problem>,
+}
+
 #[derive(Debug, Clone)]
 struct Known {
     /// `None`: to be read again in any case.
     fingerprint: Option<Fingerprint>,
-    problems: Vec<Problem>,
+    reading: Reading,
 }
 
 /// A directory of manifests, and what was read of it.
@@ -93,31 +101,16 @@ pub struct Files {
     dir: PathBuf,
     settings: Settings,
     known: BTreeMap<Arc<str>, Known>,
-    in_force: LastGoodFiles,
     unreadable: Option<Problem>,
-}
-
-/// Reads a directory once.
-pub fn read_directory(dir: &Path, settings: Settings) -> Objects {
-    let mut files = Files::new(dir, settings);
-    files.read();
-    files.objects()
 }
 
 impl Files {
     /// A directory of which nothing was read yet.
     pub fn new(dir: impl Into<PathBuf>, settings: Settings) -> Self {
-        Self {
-            dir: dir.into(),
-            settings,
-            known: BTreeMap::new(),
-            in_force: LastGoodFiles::default(),
-            unreadable: None,
-        }
+        Self { dir: dir.into(), settings, known: BTreeMap::new(), unreadable: None }
     }
 
-    /// Reads what has changed since the last time. Returns whether anything may differ; then
-    /// [`Files::objects`] is worth calling. Blocks on the disk.
+    /// Reads what has changed since the last time. Returns whether anything may differ. Blocks on the disk.
     pub fn read(&mut self) -> bool {
         let names = match list(&self.dir) {
             Ok(names) => names,
@@ -131,7 +124,6 @@ impl Files {
         let mut differs = self.unreadable.take().is_some();
         let before = self.known.len();
         self.known.retain(|name, _| names.contains(name));
-        self.in_force.retain(|name| names.contains(name));
         differs |= self.known.len() != before;
         for name in names {
             differs |= self.refresh(&name);
@@ -139,46 +131,38 @@ impl Files {
         differs
     }
 
-    /// Everything in force, with all problems.
-    pub fn objects(&self) -> Objects {
-        let mut all = Objects::collect(self.in_force.objects());
-        let found = self.unreadable.iter().chain(self.known.values().flat_map(|known| &known.problems));
-        all.complete = found.clone().all(Problem::is_warning);
-        let duplicates = std::mem::replace(&mut all.problems, found.cloned().collect());
-        all.problems.extend(duplicates);
-        all.problems.sort_by(|a, b| {
-            let order = |p: &Problem| (p.place.file.clone(), p.place.document);
-            order(a).cmp(&order(b))
-        });
-        all
+    /// Why the directory could not be read at the last time, if it could not. What was read before is kept.
+    pub fn unreadable(&self) -> Option<&Problem> {
+        self.unreadable.as_ref()
+    }
+
+    /// What a file says.
+    pub(super) fn reading(&self, file: &str) -> Option<&Reading> {
+        self.known.get(file).map(|known| &known.reading)
+    }
+
+    /// What the files say, in order of their names.
+    pub(super) fn readings(&self) -> impl Iterator<Item = (&Arc<str>, &Reading)> {
+        self.known.iter().map(|(name, known)| (name, &known.reading))
     }
 
     /// Reads one file if it has changed; tells whether it was read.
     fn refresh(&mut self, name: &Arc<str>) -> bool {
         let path = self.dir.join(name.as_ref());
         let place = Place { file: Some(name.as_ref().to_owned()), ..Place::default() };
-        let (fingerprint, bytes) = match self.look(name, &path) {
+        let (fingerprint, reading) = match self.look(name, &path) {
             Look::Unchanged => return false,
-            Look::Directory => {
-                self.in_force.settle(name, Reading::Whole(Vec::new()));
-                return self.known.remove(name).is_some();
-            }
+            Look::Directory => return self.known.remove(name).is_some(),
             Look::Failed(error) => {
                 let problems = vec![Problem::new(place, error)];
-                let same = self.known.get(name).is_some_and(|known| known.problems == problems);
-                self.known.insert(Arc::clone(name), Known { fingerprint: None, problems });
-                self.in_force.settle(name, Reading::Nothing);
+                let same = self.known.get(name).is_some_and(|known| known.reading.problems == problems);
+                let reading = Reading { hides: true, problems, ..Reading::default() };
+                self.known.insert(Arc::clone(name), Known { fingerprint: None, reading });
                 return !same;
             }
-            Look::Read(fingerprint, bytes) => (fingerprint, bytes),
+            Look::Read(fingerprint, bytes) => (fingerprint, parse(&bytes, &place, &self.settings)),
         };
-        let (reading, problems) = if bytes.is_empty() && self.in_force.has_objects(name) {
-            (Reading::Nothing, vec![Problem::new(place, FileError::Emptied)])
-        } else {
-            parse(&bytes, &place, &self.settings)
-        };
-        self.in_force.settle(name, reading);
-        self.known.insert(Arc::clone(name), Known { fingerprint, problems });
+        self.known.insert(Arc::clone(name), Known { fingerprint, reading });
         true
     }
 
@@ -249,30 +233,30 @@ pub(super) fn is_manifest(name: &str) -> bool {
 }
 
 /// Reads the text of a file. `place` names the file.
-fn parse(bytes: &[u8], place: &Place, settings: &Settings) -> (Reading, Vec<Problem>) {
+fn parse(bytes: &[u8], place: &Place, settings: &Settings) -> Reading {
     let text = match str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {
             let error = FileError::NotUtf8 { offset: error.valid_up_to() };
-            return (Reading::Nothing, vec![Problem::new(place.clone(), error)]);
+            let problems = vec![Problem::new(place.clone(), error)];
+            return Reading { hides: true, problems, ..Reading::default() };
         }
     };
-    let mut reader = Reader { settings, objects: Vec::new(), problems: Vec::new() };
+    let mut reader = Reader { settings, objects: Vec::new(), problems: Vec::new(), hides: false };
     for document in document::split(text) {
         let place = Place { document: Some(document.number), ..place.clone() };
         if document.number > MAX_DOCUMENTS {
             let error = FileError::TooManyDocuments { limit: MAX_DOCUMENTS };
-            reader.problems.push(Problem::new(place, error));
+            reader.hidden(Problem::new(place, error));
             break;
         }
         match document::parse(&document) {
             // Nothing but an explicit null.
             Ok(serde_json::Value::Null) => {}
             Ok(value) => reader.document(value, &place),
-            Err(error) => reader.problems.push(Problem::new(place, error)),
+            Err(error) => reader.hidden(Problem::new(place, error)),
         }
     }
-    let Reader { objects, problems, .. } = reader;
-    let whole = problems.iter().all(Problem::is_warning);
-    (if whole { Reading::Whole(objects) } else { Reading::Part(objects) }, problems)
+    let Reader { objects, problems, hides, .. } = reader;
+    Reading { objects, hides, empty: bytes.is_empty(), problems }
 }

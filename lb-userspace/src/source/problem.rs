@@ -2,7 +2,7 @@
 
 use std::{fmt, io};
 
-use lb_core::problem::Place;
+use lb_core::problem::{Effect, Place};
 
 use crate::k8s::convert::{ConvertError, FieldError};
 
@@ -13,6 +13,8 @@ pub struct Problem {
     pub place: Place,
     /// What is wrong.
     pub reason: Reason,
+    /// What that means for the object.
+    pub effect: Effect,
 }
 
 /// Every reason a problem can have.
@@ -59,7 +61,7 @@ pub enum FileError {
         offset: usize,
     },
     /// More documents than are read; the others are left out.
-    #[error("the file has more than {limit} documents: the rest is left out, split the file")]
+    #[error("the file has more than {limit} documents: split it")]
     TooManyDocuments {
         /// The limit.
         limit: u32,
@@ -80,8 +82,11 @@ pub enum FileError {
     /// Something in the status directory that is no status of ours.
     #[error("this is not a status written by barelb: it is ignored")]
     NotAStatus,
-    /// A status file or the status directory can't be written.
-    #[error("the status can't be written ({0}): check owner, mode and free space of the directory")]
+    /// Something in the memory of the agent that this version did not write.
+    #[error("this is not a memory written by this version of barelb: it is ignored")]
+    NotAMemory,
+    /// A file of ours can't be written.
+    #[error("the file can't be written ({0}): check owner, mode and free space of its directory")]
     Unwritable(io::ErrorKind),
 }
 
@@ -109,7 +114,7 @@ pub enum ObjectError {
         message: String,
     },
     /// A field that the kind does not have.
-    #[error("there is no such field: the object is left out until it is corrected")]
+    #[error("there is no such field: correct its name or remove it")]
     UnknownField,
     /// An object that was defined before.
     #[error("the object is already defined in {first}: that one stays")]
@@ -124,15 +129,13 @@ pub enum ObjectError {
         expected: String,
     },
     /// The v0.9 `ConfigMap` has no key `config`.
-    #[error("the key \"config\" is missing under data: the last good configuration stays in force")]
+    #[error("the key \"config\" is missing under data")]
     NoConfigKey,
     /// The v0.9 `ConfigMap` has the key `config` as binary data.
-    #[error(
-        "the key \"config\" must be text under data, not binaryData: the last good configuration stays in force"
-    )]
+    #[error("the key \"config\" must be text under data, not binaryData")]
     BinaryConfig,
     /// The v0.9 document is invalid.
-    #[error("{message}: the last good configuration stays in force")]
+    #[error("{message}")]
     Legacy {
         /// The parser's words, with line and column in the document.
         message: String,
@@ -148,7 +151,13 @@ pub enum ObjectError {
 impl Problem {
     /// A problem at a place.
     pub fn new(place: Place, reason: impl Into<Reason>) -> Self {
-        Self { place, reason: reason.into() }
+        Self { place, reason: reason.into(), effect: Effect::AsSaid }
+    }
+
+    /// The same with what it means for the object. A warning means nothing for it.
+    #[must_use]
+    pub fn with_effect(self, effect: Effect) -> Self {
+        if self.is_warning() { self } else { Self { effect, ..self } }
     }
 
     /// A problem with a field that an API server would have refused.
@@ -159,10 +168,8 @@ impl Problem {
     /// Whether everything that could be meant still takes effect.
     pub fn is_warning(&self) -> bool {
         match &self.reason {
-            Reason::Core(reason) => {
-                lb_core::problem::Problem { place: Place::default(), reason: reason.clone() }.is_warning()
-            }
-            Reason::File(error) => matches!(error, FileError::NotAStatus),
+            Reason::Core(reason) => reason.is_warning(),
+            Reason::File(error) => matches!(error, FileError::NotAStatus | FileError::NotAMemory),
             Reason::Object(error) => {
                 matches!(error, ObjectError::IgnoredKind { .. } | ObjectError::OtherNamespace { .. })
             }
@@ -173,12 +180,12 @@ impl Problem {
 
 impl From<lb_core::problem::Problem> for Problem {
     fn from(problem: lb_core::problem::Problem) -> Self {
-        Self { place: problem.place, reason: Reason::Core(problem.reason) }
+        Self { place: problem.place, reason: Reason::Core(problem.reason), effect: problem.effect }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.reason)
+        write!(f, "{}: {}{}", self.place, self.reason, self.effect)
     }
 }

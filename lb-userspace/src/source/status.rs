@@ -7,11 +7,10 @@
 //! two Services have the same file. Only files that begin with the line this program writes are ever removed.
 
 use std::{
-    collections::BTreeMap,
-    fs::{self, OpenOptions},
+    collections::{BTreeMap, BTreeSet},
+    fs,
     hash::{DefaultHasher, Hash, Hasher},
-    io::{self, Read, Write},
-    os::unix::fs::OpenOptionsExt,
+    io::{self, Read},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -23,6 +22,7 @@ use lb_core::{
 use super::{
     decide::Decided,
     problem::{FileError, Problem},
+    replace::{TEMPORARY, replace},
 };
 
 mod document;
@@ -37,8 +37,6 @@ const PROBLEMS: &str = "problems.yaml";
 const MAX_STATUS: u64 = 64 << 10;
 /// A temporary file older than this was left behind by a process that died.
 const STALE: Duration = Duration::from_mins(1);
-/// Begins the names of temporary files.
-const TEMPORARY: &str = ".barelb-";
 
 /// The directory with the statuses.
 #[derive(Debug)]
@@ -47,7 +45,6 @@ pub struct StatusDir {
     /// Hash of what each file says, without times; `None`: not known, so it is read before it is written.
     written: BTreeMap<ServiceKey, Option<u64>>,
     problems: Option<u64>,
-    serial: u64,
 }
 
 /// The statuses of all Services after a plan.
@@ -59,15 +56,20 @@ pub fn statuses(
         let announced = verdicts.get(key).map(Vec::as_slice).unwrap_or_default();
         (ServiceKey::clone(key), ServiceStatus::new(decision, announced))
     };
-    decided.decisions.iter().map(status).collect()
+    let mut statuses: BTreeMap<_, _> = decided.decisions.iter().map(status).collect();
+    for (key, message) in &decided.refused {
+        if let Some(status) = statuses.get_mut(key) {
+            status.refuse(message.clone());
+        }
+    }
+    statuses
 }
 
 impl StatusDir {
-    /// Makes the directory if it is missing.
-    pub fn open(dir: impl Into<PathBuf>) -> io::Result<Self> {
-        let dir = dir.into();
-        fs::create_dir_all(&dir)?;
-        Ok(Self { dir, written: BTreeMap::new(), problems: None, serial: 0 })
+    /// A directory that may not exist yet: it is made when something is written. The directory it lies in is not
+    /// made: where that is missing, something is wrong that an empty directory would hide.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), written: BTreeMap::new(), problems: None }
     }
 
     /// The addresses that were written before a restart. What can't be read is named and ignored.
@@ -75,6 +77,7 @@ impl StatusDir {
         let (mut restored, mut problems) = (BTreeMap::new(), Vec::new());
         let entries = match fs::read_dir(&self.dir) {
             Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return (restored, problems),
             Err(error) => {
                 let place = self.place(&self.dir);
                 problems.push(Problem::new(place, FileError::Directory(error.kind())));
@@ -103,17 +106,19 @@ impl StatusDir {
         (restored, problems)
     }
 
-    /// Writes what has changed and removes the statuses of Services that are not there any more. Those are kept
-    /// while `complete` is false: a Service may be missing only because its file can't be read now. `now` is the
-    /// time for conditions that changed, in RFC 3339. Returns what could not be written; it is tried again at
-    /// the next call.
+    /// Writes what has changed and removes the statuses of Services that are not there any more, but for those that
+    /// are `uncertain`: such a Service may be missing only because its file can't be read now. `now` is the time for
+    /// conditions that changed, in RFC 3339. Returns what could not be written; it is tried again at the next call.
     pub fn write(
         &mut self,
         statuses: &BTreeMap<ServiceKey, ServiceStatus>,
         problems: &[Problem],
-        complete: bool,
+        uncertain: &BTreeSet<ServiceKey>,
         now: &str,
     ) -> Vec<Problem> {
+        if let Err(error) = self.make() {
+            return vec![self.unwritable(&self.dir, &error)];
+        }
         let mut failed = Vec::new();
         for (key, status) in statuses {
             let hash = fingerprint(status);
@@ -121,25 +126,23 @@ impl StatusDir {
                 continue;
             }
             let path = self.dir.join(file_name(key));
-            match self.write_service(&path, key, status, now) {
+            match write_service(&path, key, status, now) {
                 Ok(()) => {
                     self.written.insert(key.clone(), Some(hash));
                 }
                 Err(error) => failed.push(self.unwritable(&path, &error)),
             }
         }
-        if complete {
-            let gone: Vec<ServiceKey> =
-                self.written.keys().filter(|key| !statuses.contains_key(*key)).cloned().collect();
-            for key in gone {
-                let path = self.dir.join(file_name(&key));
-                match remove(&path) {
-                    Ok(()) => {
-                        self.written.remove(&key);
-                    }
-                    Err(error) => {
-                        failed.push(self.unwritable(&path, &error));
-                    }
+        let gone = |key: &&ServiceKey| !statuses.contains_key(*key) && !uncertain.contains(*key);
+        let gone: Vec<ServiceKey> = self.written.keys().filter(gone).cloned().collect();
+        for key in gone {
+            let path = self.dir.join(file_name(&key));
+            match remove(&path) {
+                Ok(()) => {
+                    self.written.remove(&key);
+                }
+                Err(error) => {
+                    failed.push(self.unwritable(&path, &error));
                 }
             }
         }
@@ -149,7 +152,7 @@ impl StatusDir {
         let hash = Some(hasher.finish());
         if self.problems != hash {
             let path = self.dir.join(PROBLEMS);
-            match text.and_then(|text| self.replace(&path, &text)) {
+            match text.and_then(|text| replace(&path, text.as_bytes())) {
                 Ok(()) => self.problems = hash,
                 Err(error) => failed.push(self.unwritable(&path, &error)),
             }
@@ -157,38 +160,14 @@ impl StatusDir {
         failed
     }
 
-    fn write_service(
-        &mut self,
-        path: &Path,
-        key: &ServiceKey,
-        status: &ServiceStatus,
-        now: &str,
-    ) -> io::Result<()> {
-        let previous = read(path, key).ok();
-        if previous.as_ref().is_some_and(|previous| !status.differs(previous)) {
+    /// Makes the directory if it is missing; then nothing that was written is there any more.
+    fn make(&mut self) -> io::Result<()> {
+        if self.dir.is_dir() {
             return Ok(());
         }
-        let mut status = status.clone();
-        status.carry_times(previous.as_ref(), now);
-        let text = document::text(&StoredService::new(key, &status))?;
-        self.replace(path, &text)
-    }
-
-    /// Puts a file in place of another in one step.
-    fn replace(&mut self, path: &Path, text: &str) -> io::Result<()> {
-        self.serial += 1;
-        let temporary = self.dir.join(format!("{TEMPORARY}{}-{}.tmp", std::process::id(), self.serial));
-        let written = (|| {
-            let mut file =
-                OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
-            file.write_all(text.as_bytes())?;
-            fs::rename(&temporary, path)
-        })();
-        if written.is_err() {
-            // The file may not exist; the error that counts is the first one.
-            drop(fs::remove_file(&temporary));
-        }
-        written
+        fs::create_dir(&self.dir)?;
+        (self.written, self.problems) = (BTreeMap::new(), None);
+        Ok(())
     }
 
     fn unwritable(&self, path: &Path, error: &io::Error) -> Problem {
@@ -201,6 +180,17 @@ impl StatusDir {
         let file = name.map_or_else(|| dir.clone(), |name| format!("{dir}/{}", name.to_string_lossy()));
         Place { file: Some(file), ..Place::default() }
     }
+}
+
+fn write_service(path: &Path, key: &ServiceKey, status: &ServiceStatus, now: &str) -> io::Result<()> {
+    let previous = read(path, key).ok();
+    if previous.as_ref().is_some_and(|previous| !status.differs(previous)) {
+        return Ok(());
+    }
+    let mut status = status.clone();
+    status.carry_times(previous.as_ref(), now);
+    let text = document::text(&StoredService::new(key, &status))?;
+    replace(path, text.as_bytes())
 }
 
 fn file_name(key: &ServiceKey) -> String {

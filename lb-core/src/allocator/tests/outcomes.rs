@@ -75,7 +75,7 @@ impl Case {
 /// Addresses and reason of the error, first from an empty book, then over and over on the same one: results do
 /// not depend on history.
 fn outcome(allocator: &mut Allocator, case: &Case) -> String {
-    let rules = Rules { lb_class: None, cluster_ips_required: true };
+    let rules = Rules { lb_class: None, cluster_ips_required: true, ..Rules::default() };
     let key = ServiceKey::new(case.namespace, "s").unwrap();
     let services = BTreeMap::from([(key.clone(), case.spec())]);
     let text = |decision: &Decision| {
@@ -179,7 +179,7 @@ fn f11_pinned_pools() {
 
 #[test]
 fn f11_a_status_that_makes_no_sense_is_said() {
-    let rules = Rules { lb_class: None, cluster_ips_required: true };
+    let rules = Rules { lb_class: None, cluster_ips_required: true, ..Rules::default() };
     let case = Case { has: &["1.2.3.0", "1.2.3.1", "1.2.3.2"], ..case(V4) };
     let key = ServiceKey::new("test", "s").unwrap();
     let services = BTreeMap::from([(key.clone(), case.spec())]);

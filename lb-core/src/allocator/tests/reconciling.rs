@@ -211,3 +211,51 @@ fn without_pools_everybody_waits() {
         allocate_all(&Config::default(), &Rules::default(), &services(&[("a", spec())]), &BTreeMap::new());
     assert_eq!(text(&decisions), "a=-!NoPools");
 }
+
+/// A restart while a pool can't be read: what a Service had is not forgotten, not replaced, and given to nobody.
+#[test]
+fn an_address_whose_pool_can_not_be_read_is_waited_for() {
+    let had = |ips: &[&str]| {
+        let ips: Vec<IpAddr> = ips.iter().map(|ip| ip.parse().unwrap()).collect();
+        Addresses::new(&ips).unwrap()
+    };
+    let dual = ServiceSpec { ip_family_policy: FamilyPolicy::PreferDualStack, ..spec() };
+    let all = services(&[("new", spec()), ("old", dual)]);
+    for lost in [&["203.0.113.7"][..], &["2001:db8:ffff::7"], &["203.0.113.7", "2001:db8:ffff::7"]] {
+        let restored = BTreeMap::from([(key("old"), had(lost))]);
+        let doubt = Rules { pools_in_doubt: true, ..Rules::default() };
+        for config in [small(), Config::default()] {
+            let decisions = allocate_all(&config, &doubt, &all, &restored);
+            let old = &decisions[&key("old")];
+            assert_eq!((old.allocation.as_ref(), old.awaiting), (None, Some(had(lost))), "{lost:?}");
+            assert!(old.error.is_some());
+            assert_eq!(decisions[&key("new")].awaiting, None);
+        }
+        let sure = allocate_all(&small(), &Rules::default(), &all, &restored);
+        assert_eq!(sure[&key("old")].awaiting, None, "without doubt it gets another one");
+        assert!(sure[&key("old")].allocation.is_some());
+    }
+}
+
+#[test]
+fn the_address_of_a_service_that_may_come_back_is_given_to_nobody() {
+    let config = small();
+    let mut allocator = Allocator::new(&config);
+    let first = allocator.reconcile(&Rules::default(), &services(&[("old", spec())]), &BTreeMap::new());
+    let address = first[&key("old")].allocation.as_ref().unwrap().addresses;
+    let restored = BTreeMap::from([(key("old"), address)]);
+    for mut allocator in [allocator, Allocator::new(&config)] {
+        let new = services(&[("new", spec())]);
+        let decisions = allocator.reconcile(&Rules::default(), &new, &restored);
+        assert_eq!(decisions.len(), 1);
+        assert!(
+            decisions[&key("new")].allocation.as_ref().is_none_or(|a| !a.addresses.contains(address.first()))
+        );
+        let both = services(&[("new", spec()), ("old", spec())]);
+        let decisions = allocator.reconcile(&Rules::default(), &both, &restored);
+        assert_eq!(decisions[&key("old")].allocation.as_ref().map(|a| a.addresses), Some(address));
+        let decisions = allocator.reconcile(&Rules::default(), &new, &BTreeMap::new());
+        assert_eq!(decisions.len(), 1);
+        assert!(allocator.holders(address.first()).is_empty(), "gone for good");
+    }
+}

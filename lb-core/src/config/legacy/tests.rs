@@ -122,18 +122,21 @@ fn f12_invalid_documents() {
         ),
         (
             pool_with("- {name: p, protocol: layer2, addresses: [10.0.1.0/24]}\n"),
-            at(
-                "1].name",
-                "\"p\" is already the name of an earlier object of this kind: this one is left out",
-            ),
+            at("1].name", "\"p\" is already the name of another object of this kind: choose another name"),
         ),
         (
             pool_with("- {name: q, protocol: layer2, addresses: [10.0.0.0/24, 10.1.0.0/24]}\n"),
-            at("1].addresses[0]", "10.0.0.0/24 overlaps 10.0.0.0/24 of pool p: the entry is left out"),
+            at(
+                "1].addresses[0]",
+                "10.0.0.0/24 overlaps 10.0.0.0/24 of pool p: an address can be in one pool only",
+            ),
         ),
         (
             pool_with("- {name: q, protocol: layer2, addresses: [10.1.0.0/24, 10.0.0.0/16]}\n"),
-            at("1].addresses[1]", "10.0.0.0/16 overlaps 10.0.0.0/24 of pool p: the entry is left out"),
+            at(
+                "1].addresses[1]",
+                "10.0.0.0/16 overlaps 10.0.0.0/24 of pool p: an address can be in one pool only",
+            ),
         ),
     ] {
         let found = read(&text).unwrap_err();

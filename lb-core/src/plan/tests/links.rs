@@ -100,7 +100,7 @@ fn an_owner_without_a_link_says_which_links_failed_and_why() {
     assert_eq!(word(&snapshot, "web", "10.20.30.1"), "announceFailed");
     let plan = plan(&snapshot);
     assert_eq!(
-        plan.problems[0].to_string(),
+        plan.problems[1].to_string(),
         "Service default/web, status.loadBalancer.ingress: this node owns the address and has no link to announce \
          it on: eth5 does not exist; eth0: it is down: ip link set it up"
     );
@@ -117,4 +117,38 @@ fn a_node_that_reports_no_fit_link_leaves_the_election() {
     let down = BTreeMap::from([(eth0, LinkFitness::Unfit(LinkFault::Down))]);
     snapshot.nodes.get_mut(&node("iris2")).unwrap().links = Some(down);
     assert_eq!(word(&snapshot, "web", "10.20.30.1"), "A");
+}
+
+/// An interface that is not there is told at the field that names it, once, and not at each Service.
+#[test]
+fn an_interface_that_does_not_exist_is_told_where_it_is_named() {
+    for (names, fields, announced) in [
+        (&["eth9"][..], &["spec.interfaces[0]"][..], ""),
+        (&["eth0", "eth9"], &["spec.interfaces[1]"], "2@untagged"),
+        (&["eth8", "eth0", "eth9"], &["spec.interfaces[0]", "spec.interfaces[2]"], "2@untagged"),
+        (&["eth0"], &[], "2@untagged"),
+    ] {
+        let mut written = on_interfaces(ad("a", ""), names);
+        let object = "L2Advertisement metallb-system/a".to_owned();
+        written.place =
+            Place { file: Some("ads.yaml".to_owned()), document: Some(2), object, ..Place::default() };
+        let mut snapshot = cluster("iris1", &["iris1"], &[written]);
+        assert_eq!(places(&snapshot), announced, "{names:?}");
+        for name in ["web", "api"] {
+            let addresses =
+                ["10.20.30.1", "fd00:1::1"].map(|ip| if name == "web" { ip } else { "10.20.30.2" });
+            let addresses = if name == "web" { &addresses[..] } else { &addresses[..1] };
+            let one = service(addresses, TrafficPolicy::Cluster, Endpoints::Unknown);
+            snapshot.services.insert(key(name), one);
+        }
+        let found: Vec<String> = plan(&snapshot).problems.iter().map(|p| p.place.to_string()).collect();
+        let expected: Vec<String> = fields
+            .iter()
+            .map(|field| format!("ads.yaml, document 2, L2Advertisement metallb-system/a, {field}"))
+            .collect();
+        assert_eq!(found, expected, "{names:?}");
+    }
+    // Not for a node that the advertisement does not select.
+    let snapshot = cluster("iris1", &["iris1", "iris2"], &[on_interfaces(ad("a", "iris2"), &["eth9"])]);
+    assert!(plan(&snapshot).problems.is_empty());
 }

@@ -5,7 +5,10 @@ use std::{fs, path::Path};
 use lb_core::{ids::ServiceKey, plan::plan};
 
 use super::*;
-use crate::source::files::{Files, Settings};
+use crate::source::{
+    files::{Files, Settings},
+    memory::Memory,
+};
 
 /// The example of the project's beginning.
 const SEED: &str = "\
@@ -59,7 +62,31 @@ impl Bench {
         self.files.read();
         let me = NodeName::new("a").unwrap();
         let around = Surroundings { me: &me, own_addresses: &self.own, rules: &self.rules };
-        self.decider.decide(&self.files.objects(), &around)
+        self.decider.decide(&self.files, &around)
+    }
+
+    /// Another process, which remembers what this one wrote: what is in force, and the addresses.
+    fn restart(&mut self) -> &mut Self {
+        let state = tempfile::tempdir().unwrap();
+        let (mut memory, _) = Memory::open(state.path(), self.dir.path());
+        assert_eq!(memory.save(self.decider.in_force(), self.decider.addresses()), []);
+        let (_, remembered) = Memory::open(state.path(), self.dir.path());
+        assert_eq!(remembered.problems, []);
+        self.decider = Decider::new(remembered.in_force, remembered.addresses);
+        self.files = Files::new(self.dir.path(), Settings::default());
+        self
+    }
+
+    /// Another process, which has nothing but the statuses.
+    fn restart_without_memory(&mut self) -> &mut Self {
+        self.decider = Decider::new(InForce::default(), self.decider.addresses().clone());
+        self.files = Files::new(self.dir.path(), Settings::default());
+        self
+    }
+
+    fn remove(&mut self, name: &str) -> &mut Self {
+        fs::remove_file(self.dir.path().join(name)).unwrap();
+        self
     }
 }
 
@@ -135,7 +162,7 @@ fn bad_input_is_named_and_disturbs_nothing_else() {
         (
             "overlap",
             pool("bad", "198.51.100.128/25"),
-            "bad.yaml, document 1, IPAddressPool metallb-system/bad, spec.addresses[0]: 198.51.100.128/25 overlaps 198.51.100.0/24 of pool good: the entry is left out",
+            "bad.yaml, document 1, IPAddressPool metallb-system/bad, spec.addresses[0]: 198.51.100.128/25 overlaps 198.51.100.0/24 of pool good: an address can be in one pool only; it has no effect until it is corrected",
         ),
         (
             "family mix",
@@ -148,7 +175,7 @@ fn bad_input_is_named_and_disturbs_nothing_else() {
         (
             "unknown field of a pool",
             pool("bad", "192.0.2.0/24").replace("spec: {", "spec: {autoassign: false, "),
-            "bad.yaml, document 1, IPAddressPool metallb-system/bad, spec.autoassign: there is no such field: the object is left out until it is corrected",
+            "bad.yaml, document 1, IPAddressPool metallb-system/bad, spec.autoassign: there is no such field: correct its name or remove it; it has no effect until it is corrected",
         ),
         (
             "wrong type",
@@ -184,7 +211,7 @@ fn bad_input_is_named_and_disturbs_nothing_else() {
         (
             "a second object of the name",
             service("good", "").replace("---", "x: &x 1\n---").split_off(8),
-            "good.yaml, document 2, Service default/good: the object is already defined in bad.yaml, document 1: that one stays",
+            "bad.yaml, document 1, Service default/good: the object is already defined in good.yaml, document 2: that one stays",
         ),
     ];
     for (what, text, expected) in cases {
@@ -220,8 +247,16 @@ fn an_invalid_v09_document_keeps_the_last_good_one() {
     assert_eq!(of(&decided, "web"), ["192.168.34.0"]);
     let found = messages(&decided);
     assert!(found[0].contains("ConfigMap metallb-system/config, address-pools[0].protocol: "), "{found:#?}");
+    // metallb.md, section 1: so does one without an address in use.
     let decided = bench.write("all.yaml", &SEED.replace("34", "35")).decide();
-    assert_eq!(of(&decided, "web"), ["192.168.35.0"]);
+    assert_eq!(of(&decided, "web"), ["192.168.34.0"]);
+    let found = messages(&decided);
+    let expected = "all.yaml, document 1, ConfigMap metallb-system/config, address-pools: no pool has 192.168.34.0 any \
+                    more, which Service default/web has: ";
+    assert!(found.len() == 1 && found[0].starts_with(expected), "{found:#?}");
+    let longer = SEED.replace("192.168.34.255", "192.168.35.255");
+    let decided = bench.write("all.yaml", &longer).decide();
+    assert_eq!((of(&decided, "web"), messages(&decided)), (vec!["192.168.34.0".to_owned()], vec![]));
 }
 
 #[test]
@@ -232,16 +267,17 @@ fn what_a_broken_file_said_stays_in_force() {
         let decided = bench.write("all.yaml", broken).decide();
         assert_eq!(of(&decided, "web"), ["192.168.34.0"], "{broken:?}");
         assert!(!messages(&decided).is_empty(), "{broken:?}");
-        assert!(!decided.complete);
     }
     fs::write(bench.dir.path().join("all.yaml"), b"\xff\xfe").unwrap();
     assert_eq!(
         messages(&bench.decide()),
-        ["all.yaml: the file is not UTF-8 text: the byte at offset 0 does not fit"]
+        [
+            "all.yaml: the file is not UTF-8 text: the byte at offset 0 does not fit; what it said before stays in force"
+        ]
     );
     fs::remove_file(bench.dir.path().join("all.yaml")).unwrap();
     let decided = bench.decide();
-    assert!(decided.services.is_empty() && decided.complete && decided.problems.is_empty());
+    assert!(decided.services.is_empty() && decided.problems.is_empty());
 }
 
 #[test]
@@ -249,7 +285,7 @@ fn restored_addresses_are_kept() {
     let mut bench = Bench::new();
     let key: ServiceKey = "default/web".parse().unwrap();
     let ip = Addresses::one("192.168.34.77".parse().unwrap());
-    bench.decider = Decider::new(BTreeMap::from([(key, ip)]));
+    bench.decider = Decider::new(InForce::default(), BTreeMap::from([(key, ip)]));
     let other = service("aa", "");
     let decided = bench.write("all.yaml", SEED).write("b.yaml", &other).decide();
     assert_eq!(of(&decided, "web"), ["192.168.34.77"]);
@@ -321,14 +357,229 @@ fn problems_of_the_plan_get_their_file() {
     let mut snapshot = lb_core::plan::Snapshot::alone(me);
     snapshot.config = Arc::clone(&decided.config);
     snapshot.services.clone_from(&decided.services);
-    let objects = bench.files.objects();
     let found: Vec<String> =
-        plan(&snapshot).problems.into_iter().map(|p| objects.located(p).to_string()).collect();
+        plan(&snapshot).problems.into_iter().map(|p| decided.located(p).to_string()).collect();
     assert_eq!(found.len(), 1);
     assert!(
         found[0].starts_with("s.yaml, document 1, Service default/s, status.loadBalancer.ingress: "),
         "{found:?}"
     );
+}
+
+/// Two pools with a Service each, in two files.
+fn two(bench: &mut Bench) -> Decided {
+    let text = |name: &str, addresses: &str, ips: &str| {
+        let annotated = format!("{{name: {name}, annotations: {{metallb.io/loadBalancerIPs: \"{ips}\"}}}}");
+        let service = service(name, ", ipFamilyPolicy: RequireDualStack");
+        [pool(name, addresses), service.replace(&format!("{{name: {name}}}"), &annotated)].concat()
+    };
+    bench.write("a.yaml", &text("a", "192.0.2.0/24, \"2001:db8:a::/112\"", "192.0.2.7,2001:db8:a::7"));
+    bench.write("b.yaml", &text("b", "198.51.100.0/24, \"2001:db8:b::/112\"", "198.51.100.7,2001:db8:b::7"));
+    bench.decide()
+}
+
+const A: [&str; 2] = ["192.0.2.7", "2001:db8:a::7"];
+const B: [&str; 2] = ["198.51.100.7", "2001:db8:b::7"];
+
+/// An edit: what it is, the file, its text, and the beginning of what is told.
+type Edit = (&'static str, &'static str, String, &'static str);
+
+fn wrong_edits() -> Vec<Edit> {
+    let pool_b = |addresses: &str| pool("b", addresses);
+    vec![
+        (
+            "an earlier pool takes a later one's",
+            "a.yaml",
+            [
+                pool("a", "192.0.2.0/24, \"2001:db8:a::/112\", 198.51.0.0/16"),
+                service("a", ", ipFamilyPolicy: RequireDualStack"),
+            ]
+            .concat(),
+            "a.yaml, document 1, IPAddressPool metallb-system/a, spec.addresses[2]: 198.51.0.0/16 overlaps 198.51.100.0/24 of pool b",
+        ),
+        (
+            "a new pool before both",
+            "0.yaml",
+            pool("new", "198.51.100.0/24"),
+            "0.yaml, document 1, IPAddressPool metallb-system/new, spec.addresses[0]: 198.51.100.0/24 overlaps",
+        ),
+        (
+            "IPv6 too",
+            "0.yaml",
+            pool("new", "\"2001:db8:b::/64\""),
+            "0.yaml, document 1, IPAddressPool metallb-system/new, spec.addresses[0]: 2001:db8:b::/64 overlaps",
+        ),
+        (
+            "a duplicate pool before",
+            "0.yaml",
+            pool_b("203.0.113.0/24"),
+            "0.yaml, document 1, IPAddressPool metallb-system/b: the object is already defined in b.yaml, document 1",
+        ),
+        (
+            "a duplicate Service before",
+            "0.yaml",
+            service("b", ", loadBalancerIP: 192.0.2.9"),
+            "0.yaml, document 1, Service default/b: the object is already defined in b.yaml, document 2",
+        ),
+        (
+            "a v0.9 pool of the same name",
+            "0.yaml",
+            legacy("address-pools: [{name: b, protocol: layer2, addresses: [203.0.113.0/24]}]"),
+            "0.yaml, document 1, ConfigMap metallb-system/config, address-pools[0].name: \"b\" is already the name",
+        ),
+        (
+            "another Service wants the address",
+            "0.yaml",
+            service("new", ", loadBalancerIP: 198.51.100.7"),
+            "0.yaml, document 1, Service default/new, spec.loadBalancerIP: 198.51.100.7 is in use by Service default/b",
+        ),
+        ("no YAML", "b.yaml", "kind: [".to_owned(), "b.yaml, document 1: "),
+        (
+            "an empty file",
+            "b.yaml",
+            String::new(),
+            "b.yaml: the file is empty: what it defined stays in force",
+        ),
+        (
+            "the pool is bad",
+            "b.yaml",
+            [pool_b("198.51.100.9-198.51.100.1"), service("b", ", ipFamilyPolicy: RequireDualStack")]
+                .concat(),
+            "b.yaml, document 1, IPAddressPool metallb-system/b, spec.addresses[0]: the range starts at",
+        ),
+        (
+            "the pool has another field",
+            "b.yaml",
+            [
+                pool_b("203.0.113.0/24").replace("spec: {", "spec: {autoasign: true, "),
+                service("b", ", ipFamilyPolicy: RequireDualStack"),
+            ]
+            .concat(),
+            "b.yaml, document 1, IPAddressPool metallb-system/b, spec.autoasign: there is no such field",
+        ),
+        (
+            "the Service is bad",
+            "b.yaml",
+            [pool_b("198.51.100.0/24, \"2001:db8:b::/112\""), service("b", ", ipFamilyPolicy: Both")]
+                .concat(),
+            "b.yaml, document 2, Service default/b, spec.ipFamilyPolicy: \"Both\" is not permitted",
+        ),
+    ]
+}
+
+/// An edit, what is told of it, and that both Services have what they had: at once, asked again, after a restart, and
+/// while the file is wrong in another way. Then the edit is taken back.
+#[test]
+fn no_error_takes_an_address_from_anybody() {
+    for (what, file, text, told) in &wrong_edits() {
+        let mut bench = Bench::new();
+        let good = two(&mut bench);
+        assert_eq!((of(&good, "a"), of(&good, "b"), messages(&good)), (own(&A), own(&B), vec![]), "{what}");
+        let before = fs::read_to_string(bench.dir.path().join(file)).ok();
+        let check = |decided: Decided, when: &str| {
+            assert_eq!((of(&decided, "a"), of(&decided, "b")), (own(&A), own(&B)), "{what}, {when}");
+            assert!(decided.uncertain.is_empty(), "{what}, {when}");
+            decided
+        };
+        for when in ["at once", "again"] {
+            let found = messages(&check(bench.write(file, text).decide(), when));
+            assert!(found.iter().any(|message| message.starts_with(told)), "{what}, {when}: {found:#?}");
+        }
+        let found = messages(&check(bench.restart().decide(), "after a restart"));
+        assert!(found.iter().any(|message| message.starts_with(told)), "{what}, restarted: {found:#?}");
+        assert!(!messages(&check(bench.write(file, "- x").decide(), "worse")).is_empty());
+        check(bench.restart().decide(), "worse, after a restart");
+        match before {
+            Some(text) => bench.write(file, &text),
+            None => bench.remove(file),
+        };
+        assert_eq!(messages(&check(bench.decide(), "healed")), Vec::<String>::new(), "{what}");
+    }
+}
+
+fn own(ips: &[&str]) -> Vec<String> {
+    ips.iter().map(|ip| (*ip).to_owned()).collect()
+}
+
+#[test]
+fn a_directory_that_is_away_takes_nothing_with_it() {
+    let mut bench = Bench::new();
+    two(&mut bench);
+    let (dir, away) = (bench.dir.path().to_owned(), bench.dir.path().with_extension("away"));
+    fs::rename(&dir, &away).unwrap();
+    for when in ["at once", "after a restart"] {
+        let decided = bench.decide();
+        assert_eq!((of(&decided, "a"), of(&decided, "b")), (own(&A), own(&B)), "{when}");
+        let found = messages(&decided);
+        assert!(found[0].contains("the directory can't be read"), "{found:?}");
+        bench.restart();
+    }
+    fs::rename(&away, &dir).unwrap();
+    let decided = bench.decide();
+    assert_eq!((of(&decided, "a"), of(&decided, "b"), messages(&decided)), (own(&A), own(&B), vec![]));
+}
+
+#[test]
+fn without_a_memory_no_address_is_forgotten_or_given_to_somebody_else() {
+    for broken in ["pool.yaml", "service.yaml"] {
+        let mut bench = Bench::new();
+        bench.write("pool.yaml", &pool("p", "192.0.2.0/30, \"2001:db8::/126\""));
+        bench.write("service.yaml", &service("web", ", ipFamilyPolicy: RequireDualStack")).decide();
+        bench.write(broken, "kind: [");
+        bench.write("other.yaml", &pool("other", "198.51.100.0/24"));
+        bench.write("new.yaml", &service("aa", "")).restart_without_memory();
+        for _ in 0..2 {
+            let decided = bench.decide();
+            let web: ServiceKey = "default/web".parse().unwrap();
+            let held = bench.decider.addresses()[&web].to_string();
+            assert_eq!(held, "192.0.2.0,2001:db8::", "{broken}");
+            assert_ne!(of(&decided, "aa"), ["192.0.2.0"], "{broken}");
+            assert_eq!(of(&decided, "aa").len(), 1, "{broken}");
+            let waits = decided.decisions.get(&web).and_then(|decision| decision.awaiting).is_some();
+            assert_eq!(
+                (waits, decided.uncertain.contains(&web)),
+                (broken == "pool.yaml", broken != "pool.yaml")
+            );
+        }
+        match broken {
+            "pool.yaml" => bench.write("pool.yaml", &pool("p", "192.0.2.0/30, \"2001:db8::/126\"")),
+            _ => bench.write("service.yaml", &service("web", ", ipFamilyPolicy: RequireDualStack")),
+        };
+        let decided = bench.decide();
+        assert_eq!((of(&decided, "web"), messages(&decided)), (own(&["192.0.2.0", "2001:db8::"]), vec![]));
+    }
+}
+
+/// A removal takes effect and is acknowledged although something else is wrong.
+#[test]
+fn a_removal_does_not_wait_for_other_files() {
+    let mut bench = Bench::new();
+    two(&mut bench);
+    bench.write("c.yaml", "kind: [").decide();
+    let key: ServiceKey = "default/b".parse().unwrap();
+    let decided = bench.write("b.yaml", &pool("b", "198.51.100.0/24")).decide();
+    assert!(of(&decided, "b").is_empty() && !decided.uncertain.contains(&key));
+    let decided = bench.remove("a.yaml").decide();
+    assert!(decided.services.is_empty() && decided.uncertain.is_empty());
+}
+
+#[test]
+fn a_service_with_a_bad_edit_says_so_in_its_status() {
+    let mut bench = Bench::new();
+    two(&mut bench);
+    let bad = service("b", ", externalTrafficPolicy: Lokal");
+    let decided =
+        bench.write("b.yaml", &[pool("b", "198.51.100.0/24, \"2001:db8:b::/112\""), bad].concat()).decide();
+    let statuses = crate::source::status::statuses(&decided, &BTreeMap::new());
+    let status = &statuses[&"default/b".parse::<ServiceKey>().unwrap()];
+    assert_eq!(status.load_balancer.ingress.len(), 2);
+    let condition = status.conditions.iter().find(|c| c.kind == lb_core::status::ACCEPTED).unwrap();
+    assert!(
+        condition.message.starts_with("b.yaml, document 2, Service default/b, spec.externalTrafficPolicy: ")
+    );
+    let others =
+        statuses.iter().filter(|(_, s)| s.conditions.iter().any(|c| c.kind == lb_core::status::ACCEPTED));
+    assert_eq!(others.count(), 1);
 }
 
 #[test]

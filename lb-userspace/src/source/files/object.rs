@@ -1,6 +1,6 @@
 //! From a parsed document to objects.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use k8s_openapi::{
     api::{core::v1 as core, discovery::v1 as discovery},
@@ -31,7 +31,7 @@ const MOST_UNKNOWN_FIELDS: usize = 8;
 
 /// What makes an object the same as another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ObjectId {
+pub(in crate::source) enum ObjectId {
     /// A Service.
     Service(ServiceKey),
     /// Any other kind.
@@ -45,24 +45,34 @@ pub(super) enum ObjectId {
     },
 }
 
+impl fmt::Display for ObjectId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Service(key) => write!(f, "Service {key}"),
+            Self::Other { kind, namespace, name } if namespace.is_empty() => write!(f, "{kind} {name}"),
+            Self::Other { kind, namespace, name } => write!(f, "{kind} {namespace}/{name}"),
+        }
+    }
+}
+
 /// An object of a file.
 #[derive(Debug, Clone)]
-pub(super) struct Object {
+pub(in crate::source) struct Object {
     /// What it is called.
-    pub(super) id: ObjectId,
+    pub(in crate::source) id: ObjectId,
     /// The document it was in.
-    pub(super) document: u32,
-    /// What it says.
-    pub(super) content: Content,
+    pub(in crate::source) document: u32,
+    /// What it says, or why it can't be read.
+    pub(in crate::source) content: Result<Content, Vec<Problem>>,
 }
 
 /// What an object says, in values of lb-core.
-#[derive(Debug, Clone)]
-pub(super) enum Content {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::source) enum Content {
     Service(Arc<ServiceSpec>),
     Pool(Arc<RawPool>),
     Advertisement(Arc<RawAdvertisement>),
-    Legacy(Arc<Result<LegacyConfig, Vec<Problem>>>),
+    Legacy(Arc<LegacyConfig>),
     Node(NodeName, Arc<Node>),
     Endpoints(ServiceKey, Arc<[Endpoint]>),
     Namespace(Arc<Labels>),
@@ -73,13 +83,15 @@ pub(super) struct Reader<'a> {
     pub(super) settings: &'a Settings,
     pub(super) objects: Vec<Object>,
     pub(super) problems: Vec<Problem>,
+    /// There are documents of which it can't be told what objects they are.
+    pub(super) hides: bool,
 }
 
 impl Reader<'_> {
     /// Adds the objects of one document: one, or those of a list.
     pub(super) fn document(&mut self, document: Value, place: &Place) {
         let Value::Object(fields) = &document else {
-            self.problems.push(Problem::new(place.clone(), ObjectError::NotAnObject));
+            self.hidden(Problem::new(place.clone(), ObjectError::NotAnObject));
             return;
         };
         let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
@@ -87,7 +99,7 @@ impl Reader<'_> {
         let place = &Place { object: describe(&kind, fields.get("metadata")), ..place.clone() };
         for (field, value) in [("apiVersion", &api_version), ("kind", &kind)] {
             if value.is_empty() {
-                self.problems.push(Problem::new(place.field(field), ObjectError::Missing));
+                self.hidden(Problem::new(place.field(field), ObjectError::Missing));
                 return;
             }
         }
@@ -95,7 +107,7 @@ impl Reader<'_> {
         if let Some(items) = document.get_mut("items").filter(|_| is_list) {
             let Value::Array(items) = items.take() else {
                 let message = "expected a list".to_owned();
-                self.problems.push(Problem::new(place.field("items"), ObjectError::Type { message }));
+                self.hidden(Problem::new(place.field("items"), ObjectError::Type { message }));
                 return;
             };
             let bare = Place { object: String::new(), ..place.clone() };
@@ -104,14 +116,48 @@ impl Reader<'_> {
             }
             return;
         }
-        match self.object(&api_version, &kind, document, place) {
-            Ok(None) => {}
-            Ok(Some((id, content))) => {
-                let document = place.document.unwrap_or_default();
-                self.objects.push(Object { id, document, content });
+        let number = place.document.unwrap_or_default();
+        let id = self.identify(&api_version, &kind, &document);
+        match (self.object(&api_version, &kind, document, place), id) {
+            (Ok(None), _) => {}
+            (Ok(Some((id, content))), _) => {
+                self.objects.push(Object { id, document: number, content: Ok(content) });
             }
-            Err(problems) => self.problems.extend(problems),
+            (Err(problems), Some(id)) => {
+                self.objects.push(Object { id, document: number, content: Err(problems) });
+            }
+            (Err(problems), None) => problems.into_iter().for_each(|problem| self.hidden(problem)),
         }
+    }
+
+    /// Notes a document of which it can't be told what it is.
+    pub(super) fn hidden(&mut self, problem: Problem) {
+        self.hides |= !problem.is_warning();
+        self.problems.push(problem);
+    }
+
+    /// What an object is called, also if it can't be read otherwise.
+    fn identify(&self, api_version: &str, kind: &str, object: &Value) -> Option<ObjectId> {
+        let text = |field: &str| object.get("metadata")?.get(field)?.as_str();
+        let name = text("name").filter(|name| !name.is_empty())?;
+        let (namespace, ours) = (text("namespace"), self.settings.namespace.as_str());
+        Some(match (api_version, kind) {
+            ("v1", "Service") => {
+                let key = ServiceKey::new(namespace.unwrap_or(DEFAULT_NAMESPACE), name).ok()?;
+                ObjectId::Service(key)
+            }
+            ("v1", "Node") => other("Node", "", name),
+            ("v1", "Namespace") => other("Namespace", "", name),
+            ("discovery.k8s.io/v1", "EndpointSlice") => {
+                other("EndpointSlice", namespace.unwrap_or(DEFAULT_NAMESPACE), name)
+            }
+            ("v1", "ConfigMap") => other("ConfigMap", namespace.unwrap_or(ours), name),
+            (crd::API_VERSION, "IPAddressPool") => other("IPAddressPool", namespace.unwrap_or(ours), name),
+            (crd::API_VERSION, "L2Advertisement") => {
+                other("L2Advertisement", namespace.unwrap_or(ours), name)
+            }
+            _ => return None,
+        })
     }
 
     fn object(
@@ -144,7 +190,7 @@ impl Reader<'_> {
                 let (service, endpoints) = convert::endpoint_slice(slice).map_err(at)?;
                 (other("EndpointSlice", &namespace, &name), Content::Endpoints(service, endpoints.into()))
             }
-            ("v1", "ConfigMap") => return Ok(self.config_map(&typed(object, place)?, place)),
+            ("v1", "ConfigMap") => return self.config_map(&typed(object, place)?, place),
             (crd::API_VERSION, "IPAddressPool") => {
                 let pool: crd::IPAddressPool = strict(object, place)?;
                 let Some((id, place)) = self.ours("IPAddressPool", &pool.metadata, place)? else {
@@ -188,19 +234,23 @@ impl Reader<'_> {
     }
 
     /// The v0.9 configuration. Other `ConfigMap`s are nobody's business here.
-    fn config_map(&self, map: &core::ConfigMap, place: &Place) -> Option<(ObjectId, Content)> {
+    fn config_map(
+        &self,
+        map: &core::ConfigMap,
+        place: &Place,
+    ) -> Result<Option<(ObjectId, Content)>, Vec<Problem>> {
         let Settings { namespace, config_map: name } = self.settings;
         let elsewhere = map.metadata.namespace.as_ref().is_some_and(|written| written != namespace);
         if map.metadata.name.as_ref() != Some(name) || elsewhere {
-            return None;
+            return Ok(None);
         }
         let place = Place { object: format!("ConfigMap {namespace}/{name}"), ..place.clone() };
-        let parsed = legacy::from_config_map(map, &place);
-        Some((other("ConfigMap", namespace, name), Content::Legacy(Arc::new(parsed))))
+        let legacy = legacy::from_config_map(map, &place)?;
+        Ok(Some((other("ConfigMap", namespace, name), Content::Legacy(Arc::new(legacy)))))
     }
 }
 
-fn other(kind: &'static str, namespace: &str, name: &str) -> ObjectId {
+pub(in crate::source) fn other(kind: &'static str, namespace: &str, name: &str) -> ObjectId {
     ObjectId::Other { kind, namespace: namespace.to_owned(), name: name.to_owned() }
 }
 

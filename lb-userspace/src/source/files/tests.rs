@@ -6,13 +6,26 @@ use super::*;
 
 const GOOD: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: good}\nspec: {type: LoadBalancer}\n";
 
+/// Names of the Services that can be read now.
 fn read(files: &mut Files) -> Vec<String> {
     files.read();
-    files.objects().services.keys().map(ToString::to_string).collect()
+    let objects = files.readings().flat_map(|(_, reading)| &reading.objects);
+    objects.filter(|object| object.content.is_ok()).map(|object| object.id.to_string()).collect()
 }
 
-fn texts(objects: &Objects) -> Vec<String> {
-    objects.problems.iter().map(ToString::to_string).collect()
+/// Everything that is wrong.
+fn texts(files: &Files) -> Vec<String> {
+    let of_objects = |reading: &Reading| -> Vec<Problem> {
+        let bad = reading.objects.iter().filter_map(|object| object.content.as_ref().err());
+        reading.problems.iter().chain(bad.flatten()).cloned().collect()
+    };
+    files.readings().flat_map(|(_, reading)| of_objects(reading)).map(|p| p.to_string()).collect()
+}
+
+fn read_directory(dir: &Path) -> Files {
+    let mut files = Files::new(dir, Settings::default());
+    files.read();
+    files
 }
 
 #[test]
@@ -31,10 +44,10 @@ fn which_files_are_read() {
     fs::create_dir(dir.path().join("f.yaml")).unwrap();
     fs::create_dir(dir.path().join("status")).unwrap();
     fs::write(dir.path().join("status/default.z.yaml"), service("z")).unwrap();
-    let objects = read_directory(dir.path(), Settings::default());
-    let names: Vec<&str> = objects.services.keys().map(lb_core::ids::ServiceKey::name).collect();
-    assert_eq!(names, ["a-yaml", "b-yml", "d-json", "linked"]);
-    assert_eq!(texts(&objects), Vec::<String>::new());
+    let mut files = read_directory(dir.path());
+    let names = ["a-yaml", "b-yml", "d-json", "linked"].map(|name| format!("Service default/{name}"));
+    assert_eq!(read(&mut files), names);
+    assert_eq!(texts(&files), Vec::<String>::new());
 }
 
 #[test]
@@ -44,48 +57,55 @@ fn what_can_not_be_read_is_named() {
     let big = File::create(dir.path().join("big.yaml")).unwrap();
     big.set_len(MAX_FILE + 1).unwrap();
     symlink("/dev/null", dir.path().join("device.yaml")).unwrap();
-    let objects = read_directory(dir.path(), Settings::default());
+    let files = read_directory(dir.path());
     assert_eq!(
-        texts(&objects),
+        texts(&files),
         [
             "big.yaml: the file has 16777217 bytes, the limit is 16777216: split it",
             "dangling.yaml: the file can't be read (entity not found): check its owner and mode",
             "device.yaml: this is no regular file: only regular files and symlinks to them are read",
         ]
     );
-    assert!(!objects.complete);
+    assert!(files.readings().all(|(_, reading)| reading.hides));
 }
 
 #[test]
-fn a_directory_that_vanishes_takes_nothing_with_it() {
+fn a_directory_that_vanishes_leaves_what_was_read() {
     let parent = tempfile::tempdir().unwrap();
     let dir = parent.path().join("dir");
     fs::create_dir(&dir).unwrap();
     fs::write(dir.join("a.yaml"), GOOD).unwrap();
     let mut files = Files::new(&dir, Settings::default());
-    assert_eq!(read(&mut files), ["default/good"]);
+    assert_eq!(read(&mut files), ["Service default/good"]);
     fs::rename(&dir, parent.path().join("away")).unwrap();
-    assert_eq!(read(&mut files), ["default/good"]);
-    assert!(!files.objects().complete);
+    assert_eq!(read(&mut files), ["Service default/good"]);
+    assert!(files.unreadable().is_some());
     fs::create_dir(&dir).unwrap();
-    assert!(read(&mut files).is_empty());
-    assert!(files.objects().complete);
+    assert!(read(&mut files).is_empty() && files.unreadable().is_none());
 }
 
+/// A document that can't be read at all hides what it may be; one that tells its name hides nothing.
 #[test]
-fn a_broken_document_keeps_what_may_have_been_in_it() {
+fn which_documents_hide_something() {
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("a.yaml");
-    let service = |name: &str| format!("---\n{}", GOOD.replace("good", name));
-    let mut files = Files::new(dir.path(), Settings::default());
-    fs::write(&path, [service("a"), service("b"), service("c")].concat()).unwrap();
-    assert_eq!(read(&mut files), ["default/a", "default/b", "default/c"]);
-    fs::write(&path, [service("a"), "---\nkind: [\n".to_owned(), service("d")].concat()).unwrap();
-    assert_eq!(read(&mut files), ["default/a", "default/b", "default/c", "default/d"]);
-    let problems = files.objects().problems;
-    assert_eq!((problems.len(), problems[0].place.document), (1, Some(2)));
-    fs::write(&path, [service("a"), service("d")].concat()).unwrap();
-    assert_eq!(read(&mut files), ["default/a", "default/d"]);
+    for (text, hides, objects) in [
+        (GOOD, false, 1),
+        ("kind: [", true, 0),
+        ("a: 1", true, 0),
+        ("[]", true, 0),
+        ("apiVersion: v1\nkind: Service\nmetadata: {}", true, 0),
+        ("apiVersion: v1\nkind: Service\nmetadata: {name: UPPER}", true, 0),
+        ("apiVersion: v1\nkind: Service\nmetadata: {name: a}\nspec: {ports: 1}", false, 1),
+        ("apiVersion: v1\nkind: List\nitems: 1", true, 0),
+        ("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}", false, 0),
+        ("", false, 0),
+    ] {
+        fs::write(dir.path().join("a.yaml"), text).unwrap();
+        let files = read_directory(dir.path());
+        let reading = files.reading("a.yaml").unwrap();
+        assert_eq!((reading.hides, reading.objects.len()), (hides, objects), "{text}");
+        assert_eq!(reading.empty, text.is_empty());
+    }
 }
 
 #[test]
@@ -102,7 +122,7 @@ fn an_unchanged_file_is_not_read_again() {
     assert!(!files.read());
     fs::write(&path, GOOD.replace("good", "next")).unwrap();
     assert!(files.read());
-    assert_eq!(read(&mut files), ["default/next"]);
+    assert_eq!(read(&mut files), ["Service default/next"]);
 }
 
 #[test]
@@ -119,8 +139,8 @@ fn the_legacy_document_is_found_by_name_and_namespace() {
         ("other", ", namespace: metallb-system", false),
     ] {
         fs::write(dir.path().join("a.yaml"), map(name, namespace, text)).unwrap();
-        let objects = read_directory(dir.path(), Settings::default());
-        assert_eq!(objects.legacy.is_some(), found, "{name}{namespace}");
+        let found_objects = read(&mut read_directory(dir.path()));
+        assert_eq!(!found_objects.is_empty(), found, "{name}{namespace}");
     }
     for (data, expected) in [
         ("binaryData: {config: YQ==}", "binaryData.config: the key \"config\" must be text"),
@@ -128,9 +148,7 @@ fn the_legacy_document_is_found_by_name_and_namespace() {
         ("data: {config: 'peerz: []'}", "peerz"),
     ] {
         fs::write(dir.path().join("a.yaml"), map("config", "", data)).unwrap();
-        let objects = read_directory(dir.path(), Settings::default());
-        let Some(Err(problems)) = objects.legacy.as_deref() else { panic!("{data} is valid") };
-        let text = problems[0].to_string();
+        let text = texts(&read_directory(dir.path())).remove(0);
         assert!(text.starts_with("a.yaml, document 1, ConfigMap metallb-system/config, "), "{text}");
         assert!(text.contains(expected), "{text}");
     }
@@ -145,13 +163,8 @@ proptest! {
         let place = Place::default();
         let settings = Settings::default();
         for bytes in [bytes.as_slice(), text.as_bytes()] {
-            let files = [(Arc::from("a.yaml"), GOOD.as_bytes()), (Arc::from("b.yaml"), bytes)];
-            let mut in_force = LastGoodFiles::default();
-            for (name, bytes) in &files {
-                in_force.settle(name, parse(bytes, &place, &settings).0);
-            }
-            let objects = Objects::collect(in_force.objects());
-            prop_assert_eq!(objects.services.len(), 1);
+            let reading = parse(bytes, &place, &settings);
+            prop_assert!(reading.hides || reading.empty || reading.problems.iter().all(Problem::is_warning));
         }
         drop(legacy::parse(&text, &place));
     }
@@ -161,14 +174,9 @@ proptest! {
     fn any_damage_to_a_manifest_is_survived(at in 0..GOOD.len(), with in "[^a-z]{0,3}", cut in 0_usize..6) {
         let end = (at + cut).min(GOOD.len());
         let text = format!("{}{with}{}", &GOOD[..at], &GOOD[end..]);
-        let (reading, problems) = parse(text.as_bytes(), &Place::default(), &Settings::default());
-        let mut in_force = LastGoodFiles::default();
-        let name: Arc<str> = Arc::from("a.yaml");
-        in_force.settle(&name, parse(GOOD.as_bytes(), &Place::default(), &Settings::default()).0);
-        in_force.settle(&name, reading);
-        let objects = Objects::collect(in_force.objects());
-        let good: lb_core::ids::ServiceKey = "default/good".parse().unwrap();
-        let errors = problems.iter().any(|problem| !problem.is_warning());
-        prop_assert!(!errors || objects.services.contains_key(&good));
+        let reading = parse(text.as_bytes(), &Place::default(), &Settings::default());
+        let told = !reading.problems.is_empty() || reading.objects.iter().any(|object| object.content.is_err());
+        let named = reading.objects.iter().any(|object| object.id.to_string() == "Service default/good");
+        prop_assert!(named || reading.hides || !told || reading.problems.iter().all(Problem::is_warning));
     }
 }
