@@ -309,7 +309,9 @@ impl Agent {
             );
         }
         self.last = done;
-        self.healthy = true;
+        if !std::mem::replace(&mut self.healthy, true) {
+            tracing::info!(entries = self.last.plan.desired.len(), "in step: the table is as it should be");
+        }
         self.refresh();
         self.group_wish.send_replace(solicited(&self.last.plan).collect());
         let left_out = self.last.left_out.iter().map(|target| target.ip).collect();
