@@ -34,6 +34,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use lb_common::addr;
+
 use super::errno::Errno;
 use super::netlink::NetlinkError;
 
@@ -49,14 +51,12 @@ pub const PROTOCOL: u8 = 108;
 
 /// The solicited-node multicast address of `ip` (RFC 4291 §2.7.1): `ff02::1:ff00:0/104` and its last 24 bits.
 pub fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
-    let [.., a, b, c] = ip.octets();
-    Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c])
+    addr::solicited_node(&ip.octets()).into()
 }
 
 /// The Ethernet address a multicast group is sent to (RFC 2464 §7): 33:33 and its last 32 bits.
 pub fn multicast_mac(group: Ipv6Addr) -> [u8; 6] {
-    let [.., a, b, c, d] = group.octets();
-    [0x33, 0x33, a, b, c, d]
+    addr::multicast_mac(&group.octets())
 }
 
 /// Whether `group` is a solicited-node group at all.
