@@ -106,6 +106,11 @@ impl Bursts {
         Self { interval: interval.filter(|interval| !interval.is_zero()), ..self }
     }
 
+    /// Whether what is kept is announced again.
+    pub fn repeats(&self) -> bool {
+        self.interval.is_some()
+    }
+
     /// Starts a burst, or starts it over: a gained address, a link that came up, a MAC that changed.
     pub fn start(&mut self, target: Target, now: Duration) {
         self.stop(&target);

@@ -14,6 +14,7 @@ pub mod ethtool;
 pub mod groups;
 pub mod links;
 pub mod lock;
+pub mod memory;
 pub mod netlink;
 pub mod raw;
 

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use lb_core::ids::{NodeName, ServiceKey};
@@ -39,7 +40,7 @@ pub struct Standalone {
     /// Taken while a blocking thread reads.
     reader: Option<Reader>,
     objects: Objects,
-    decided: Option<Decided>,
+    decided: Option<Arc<Decided>>,
     plan_problems: Vec<Problem>,
     logged: BTreeSet<String>,
 }
@@ -69,14 +70,9 @@ impl Standalone {
         &self.settings.directory
     }
 
-    /// Everything was read at least once.
-    pub(super) fn has_read(&self) -> bool {
-        self.decided.is_some()
-    }
-
-    /// What was decided last.
-    pub(super) fn objects(&self) -> Option<&Decided> {
-        self.decided.as_ref()
+    /// What was decided last; nothing before everything was read once.
+    pub(super) fn decided(&self) -> Option<Arc<Decided>> {
+        self.decided.clone()
     }
 
     /// Reads what has changed and decides anew.
@@ -103,15 +99,15 @@ impl Standalone {
                     tracing::error!(directory = %self.settings.directory.display(), "there is no such directory: create it");
                     return;
                 }
-                self.decided = Some(decided);
+                self.decided = Some(Arc::new(decided));
             }
             Err(error) => tracing::error!(%error, "reading the directory was interrupted"),
         }
     }
 
-    /// Writes the statuses that follow from a plan, and logs what is newly wrong.
-    pub(super) fn write_status(&mut self, plan: &Plan, left_out: &BTreeSet<IpAddr>) {
-        let Some(decided) = &self.decided else { return };
+    /// Writes the statuses that follow from a plan, and logs what is newly wrong. False: it has to be tried again.
+    pub(super) fn write_status(&mut self, plan: &Plan) -> bool {
+        let Some(decided) = &self.decided else { return false };
         self.plan_problems =
             plan.problems.iter().map(|problem| self.objects.located(problem.clone())).collect();
         let all: Vec<Problem> = decided.problems.iter().chain(&self.plan_problems).cloned().collect();
@@ -123,16 +119,13 @@ impl Standalone {
             tracing::info!(problem = text, "configuration: no longer wrong");
         }
         self.logged = texts;
-        // An address without room in the map is not announced, whatever the plan says.
-        let mut verdicts = plan.services.clone();
-        for verdicts in verdicts.values_mut() {
-            verdicts.retain(|verdict| !left_out.contains(&verdict.ip));
-        }
-        let Some(status) = self.reader.as_mut().and_then(|reader| reader.status.as_mut()) else { return };
+        let Some(status) = self.reader.as_mut().and_then(|reader| reader.status.as_mut()) else { return true };
         let now = rfc3339(SystemTime::now());
-        for problem in status.write(&statuses(decided, &verdicts), &all, decided.complete, &now) {
+        let failed = status.write(&statuses(decided, &plan.services), &all, decided.complete, &now);
+        for problem in &failed {
             tracing::error!(%problem, "can't write a status");
         }
+        failed.is_empty()
     }
 
     /// Everything that is wrong with the objects.

@@ -27,6 +27,7 @@ pub use counts::{CounterMaps, Counts, Requester, counters_bytes};
 pub use events::{Event, Events, Kind};
 pub use object::{TCX, XDP_FRAGS, XDP_PLAIN, is_embedded, kernel_has_tcx};
 pub use pins::{Pins, check_bpffs};
+pub use slots::REST_NS;
 pub use table::{Row, Rows, Table};
 pub use view::View;
 

@@ -47,7 +47,7 @@ pub struct Decided {
     /// A decision for each Service of our class that is of type `LoadBalancer`.
     pub decisions: BTreeMap<ServiceKey, Decision>,
     /// Services that hold addresses.
-    pub services: BTreeMap<ServiceKey, AnnouncedService>,
+    pub services: Arc<BTreeMap<ServiceKey, AnnouncedService>>,
     /// All nodes; without Node objects just this one.
     pub nodes: BTreeMap<NodeName, Node>,
     /// Everything that is wrong, those of the files first.
@@ -102,6 +102,7 @@ impl Decider {
             }
         }
         let config = Arc::clone(&self.config);
+        let services = Arc::new(services);
         Decided { config, decisions, services, nodes, problems, complete: objects.complete }
     }
 
