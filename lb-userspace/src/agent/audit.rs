@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn tries_grow_rarer_and_end_when_it_works() {
         let mut retry = Retry::default();
-        let mut tries = |retry: &mut Retry, passes: u32| {
+        let tries = |retry: &mut Retry, passes: u32| {
             (0..passes)
                 .filter(|_| {
                     let due = retry.is_due();
@@ -203,14 +203,14 @@ mod tests {
                     }
                     due
                 })
-                .collect::<Vec<_>>()
+                .collect::<Vec<u32>>()
         };
-        assert_eq!(tries(&mut retry, 100), [], "nothing has failed");
+        assert!(tries(&mut retry, 100).is_empty(), "nothing has failed");
         retry.note(true);
         retry.note(true);
         assert_eq!(tries(&mut retry, 63), [1, 5, 13, 29, 45, 61]);
         retry.note(false);
-        assert_eq!(tries(&mut retry, 100), []);
+        assert!(tries(&mut retry, 100).is_empty());
         retry.note(true);
         assert_eq!(tries(&mut retry, 3), [1], "from the beginning");
     }
