@@ -284,10 +284,11 @@ fn snapshot(addresses: u32) -> Result<Snapshot> {
         noarp: false,
         addresses: Vec::new(),
     }];
-    for number in 0..services(addresses) {
+    let all = (0..services(addresses)).map(|number| {
         let service = AnnouncedService { ingress: ips(number).to_vec(), ..AnnouncedService::default() };
-        snapshot.services.insert(ServiceKey::new("default", format!("web-{number}"))?, service);
-    }
+        Ok((ServiceKey::new("default", format!("web-{number}"))?, service))
+    });
+    snapshot.services = std::sync::Arc::new(all.collect::<Result<_>>()?);
     Ok(snapshot)
 }
 
