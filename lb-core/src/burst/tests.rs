@@ -62,7 +62,8 @@ fn ipv6_is_announced_three_times() {
     bursts.start(v6(1), ms(7));
     let form = Form::NeighbourAdvertisement;
     let expected = [(7, 0), (1107, 1), (2207, 2)];
-    let expected = expected.map(|(at, round)| (ms(at), Announcement { target: v6(1), round, form, refusals: 0 }));
+    let expected =
+        expected.map(|(at, round)| (ms(at), Announcement { target: v6(1), round, form, refusals: 0 }));
     assert_eq!(run(&mut bursts, Duration::MAX), expected);
 }
 
@@ -198,7 +199,8 @@ fn targets_are_announced_again_at_the_interval() {
             bursts.keep(target, ms(10));
             let sent = run(&mut bursts, 600 * second);
             let again: Vec<_> = sent.iter().filter(|(at, _)| *at > burst_end).collect();
-            let times: Vec<_> = (0..9).flat_map(|n| std::iter::repeat_n(first + n * 60 * second, forms)).collect();
+            let times: Vec<_> =
+                (0..9).flat_map(|n| std::iter::repeat_n(first + n * 60 * second, forms)).collect();
             assert_eq!(again.iter().map(|(at, _)| *at).collect::<Vec<_>>(), times, "{target} {started}");
             let all_forms = [Form::ArpRequest, Form::ArpReply];
             let expected = if forms == 2 { &all_forms[..] } else { &[Form::NeighbourAdvertisement][..] };

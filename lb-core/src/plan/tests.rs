@@ -135,8 +135,10 @@ fn all_services_on_one_address_have_one_owner() {
     let locally = |names: &[&str]| Endpoints::on(names.iter().map(|n| node(n)));
     let mut snapshot = cluster("iris1", &["iris1", "iris2"], &[ad("all", "")]);
     // The first addresses differ: the lowest, 10.20.30.1, puts iris2 first.
-    services(&mut snapshot).insert(key("a"), service(&["10.20.30.2"], TrafficPolicy::Local, locally(&["iris1"])));
-    services(&mut snapshot).insert(key("b"), service(&["10.20.30.1", "10.20.30.2"], TrafficPolicy::Local, locally(&["iris2"])));
+    services(&mut snapshot)
+        .insert(key("a"), service(&["10.20.30.2"], TrafficPolicy::Local, locally(&["iris1"])));
+    services(&mut snapshot)
+        .insert(key("b"), service(&["10.20.30.1", "10.20.30.2"], TrafficPolicy::Local, locally(&["iris2"])));
     let plan = plan(&snapshot);
     let shared = &plan.owners[&ip("10.20.30.2")];
     assert_eq!(
@@ -162,8 +164,7 @@ fn what_the_data_plane_could_not_do_is_said() {
     for address in both {
         let other = if address == both[0] { both[1] } else { both[0] };
         let (one, two) = (on(2, address), on(3, address));
-        let (no_room, not_attached) =
-            (Silence::NoRoom { target: one }, Silence::NotAttached { target: two });
+        let (no_room, not_attached) = (Silence::NoRoom { target: one }, Silence::NotAttached { target: two });
         let mut partly = planned.clone();
         partly.shortfall(&BTreeMap::from([(one, no_room.clone())]));
         assert_eq!(partly.services, planned.services, "it is answered on the other link");
@@ -228,7 +229,8 @@ fn silence_has_a_reason_and_reaches_the_problems() {
 #[test]
 fn problems_name_service_field_and_cure() {
     let mut snapshot = cluster("iris1", &["iris1"], &[]);
-    services(&mut snapshot).insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
+    services(&mut snapshot)
+        .insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
     snapshot.allowed = ["eth0", "eth7"].map(|n| LinkName::new(n).unwrap()).into();
     let texts: Vec<String> = plan(&snapshot).problems.iter().map(ToString::to_string).collect();
     assert_eq!(

@@ -29,7 +29,7 @@ const IDLE: Duration = Duration::from_secs(20);
 /// Longer than the longest pause between two announcements of an address.
 const QUIET: Duration = Duration::from_secs(4);
 /// For a start, and for the announcements after it.
-const LIMIT: Duration = Duration::from_mins(2);
+const LIMIT: Duration = Duration::from_mins(5);
 /// Link events whose cost is averaged.
 const EVENTS: u32 = 10;
 
@@ -71,7 +71,7 @@ pub fn measure(barelb: &Path, addresses: u32) -> Result<AgentCost> {
         sleep(Duration::from_secs(1));
         clock.read()?;
     }
-    let idle = (clock.read()? - before).as_secs_f64() / started.elapsed().as_secs_f64();
+    let idle = clock.read()?.saturating_sub(before).as_secs_f64() / started.elapsed().as_secs_f64();
     let memory = Memory::of(agent.pid())?;
     let link_event = bed.link_event(&mut clock, idle)?;
     Ok(AgentCost {
@@ -170,7 +170,7 @@ impl Bed {
             self.node.namespace().ip(&["link", "set", self.node.name(), "mtu", mtu])?;
             sleep(Duration::from_millis(500));
         }
-        let used = clock.read()? - before;
+        let used = clock.read()?.saturating_sub(before);
         Ok(used.saturating_sub(started.elapsed().mul_f64(idle)) / EVENTS)
     }
 }

@@ -102,7 +102,8 @@ mod tests {
     fn hex(form: Form, ip: &str, vlans: &str) -> String {
         let vlans = if vlans.is_empty() { Vlans::Untagged } else { vlans.parse().unwrap() };
         let target = Target { link: LinkId(1), vlans, ip: ip.parse().unwrap() };
-        let frame = frame(&Announcement { target, round: 0, form, refusals: 0 }, Mac([2, 0, 0, 0, 0, 0xaa])).unwrap();
+        let frame =
+            frame(&Announcement { target, round: 0, form, refusals: 0 }, Mac([2, 0, 0, 0, 0, 0xaa])).unwrap();
         frame
             .iter()
             .flat_map(|byte| [byte >> 4, byte & 15])

@@ -11,8 +11,10 @@ use crate::dataplane::Audit;
 const AUDIT: Duration = Duration::from_millis(800);
 /// Parts of one pass over the table follow each other this fast, or faster where there are many.
 const PART: Duration = Duration::from_millis(20);
-/// Group memberships are compared with the kernel's every so many passes.
-const GROUPS_EVERY: u32 = 12;
+/// Group memberships are compared with the kernel's every so many passes, once a minute: a step does it anyway.
+const GROUPS_EVERY: u32 = 75;
+/// Statuses that could not be written are tried again every so many passes.
+const STATUS_EVERY: u32 = 12;
 /// Counters of drivers are read every so many passes.
 const DRIVERS_EVERY: u32 = 3;
 /// What the data plane could not do is tried again after so many passes, then after twice as many, up to a limit. The
@@ -156,9 +158,12 @@ impl Agent {
             }
         }
         if self.auditor.is_stuck() {
-            tracing::error!("the interfaces or the plan can't be determined; the table falls silent until they are");
+            tracing::error!(
+                "the interfaces or the plan can't be determined; the table falls silent until they are"
+            );
         }
-        let retry = self.auditor.retry.is_due() || self.worker.is_behind() && passes.is_multiple_of(GROUPS_EVERY);
+        let retry =
+            self.auditor.retry.is_due() || self.worker.is_behind() && passes.is_multiple_of(STATUS_EVERY);
         if !self.healthy {
             if self.worker.decided().is_none() {
                 self.read();

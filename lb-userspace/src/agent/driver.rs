@@ -44,7 +44,8 @@ pub(super) fn native(attachments: &BTreeMap<LinkId, Attachment>) -> BTreeMap<Lin
 pub(super) fn count(links: &BTreeMap<LinkId, String>) -> BTreeMap<LinkId, u64> {
     let lost = |name: &String| {
         let stats = ethtool::stats(name).ok()?;
-        let losses: Vec<u64> = stats.iter().filter(|(name, _)| is_loss(name)).map(|(_, value)| *value).collect();
+        let losses: Vec<u64> =
+            stats.iter().filter(|(name, _)| is_loss(name)).map(|(_, value)| *value).collect();
         (!losses.is_empty()).then(|| losses.into_iter().fold(0, u64::saturating_add))
     };
     links.iter().filter_map(|(link, name)| Some((*link, lost(name)?))).collect()

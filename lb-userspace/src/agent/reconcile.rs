@@ -160,8 +160,11 @@ impl<D: Dataplane> Reconciler<D> {
     /// Links that a program runs on now and not after the step before. In the first step there are none: a program that
     /// an agent before has left went on answering.
     fn newly_attached(&mut self, attachments: &BTreeMap<LinkId, Attachment>) -> BTreeSet<LinkId> {
-        let now: BTreeSet<LinkId> =
-            attachments.iter().filter(|(_, attachment)| attachment.mode.is_some()).map(|(link, _)| *link).collect();
+        let now: BTreeSet<LinkId> = attachments
+            .iter()
+            .filter(|(_, attachment)| attachment.mode.is_some())
+            .map(|(link, _)| *link)
+            .collect();
         let before = self.attached.replace(now.clone());
         before.map(|before| now.difference(&before).copied().collect()).unwrap_or_default()
     }

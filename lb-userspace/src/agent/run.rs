@@ -95,4 +95,3 @@ async fn stand_by(settings: &Settings) -> Result<DirLock> {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
-

@@ -119,7 +119,9 @@ impl Standalone {
             tracing::info!(problem = text, "configuration: no longer wrong");
         }
         self.logged = texts;
-        let Some(status) = self.reader.as_mut().and_then(|reader| reader.status.as_mut()) else { return true };
+        let Some(status) = self.reader.as_mut().and_then(|reader| reader.status.as_mut()) else {
+            return true;
+        };
         let now = rfc3339(SystemTime::now());
         let failed = status.write(&statuses(decided, &plan.services), &all, decided.complete, &now);
         for problem in &failed {

@@ -48,8 +48,9 @@ impl Agent {
             self.own = Some(survey.own);
             self.read();
         }
-        if let Some(prospect) = survey.prospect {
-            self.follow(prospect);
+        match survey.prospect {
+            Some(prospect) => self.follow(prospect),
+            None => self.worker.not_stepped(),
         }
     }
 

@@ -84,7 +84,12 @@ fn look_ahead(question: &Question, present: &BTreeMap<u32, Link>) -> Option<Pros
     let memberships = membership::wanted(&plan, present);
     let verdicts = fingerprint(&plan);
     let carriers = links::carriers(present);
-    Some(Prospect { decided, planned: Planned { plan: Arc::new(plan), carriers, facts }, memberships, verdicts })
+    Some(Prospect {
+        decided,
+        planned: Planned { plan: Arc::new(plan), carriers, facts },
+        memberships,
+        verdicts,
+    })
 }
 
 fn is_tagged(target: &Target) -> bool {

@@ -211,7 +211,9 @@ impl Agent {
         }
         if self.healthy && self.valid_until <= boot_time_ns() {
             // The machine or this process was stopped for longer than the grace. Others may own the addresses by now.
-            tracing::warn!("the table has fallen silent meanwhile: looking at everything before it answers again");
+            tracing::warn!(
+                "the table has fallen silent meanwhile: looking at everything before it answers again"
+            );
             self.healthy = false;
             self.read();
             self.look_again();
@@ -224,7 +226,10 @@ impl Agent {
         match self.reconciler.dataplane().set_valid_until(until) {
             Ok(()) => self.valid_until = until,
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "can't move the deadline of the table");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "can't move the deadline of the table"
+                );
             }
         }
     }

@@ -71,8 +71,15 @@ impl DirectoryWatch {
         let (sender, receiver) = mpsc::channel(1);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watch =
-            Self { dir: dir.into(), sender, receiver, watcher: None, tick, seen: Seen::default(), noticed: None };
+        let mut watch = Self {
+            dir: dir.into(),
+            sender,
+            receiver,
+            watcher: None,
+            tick,
+            seen: Seen::default(),
+            noticed: None,
+        };
         watch.arm();
         watch
     }
@@ -109,7 +116,8 @@ impl DirectoryWatch {
                 self.notice();
             }
         }
-        let due = self.noticed.as_ref().map(|noticed| (noticed.last + QUIET).min(noticed.first + LONGEST_WAIT));
+        let due =
+            self.noticed.as_ref().map(|noticed| (noticed.last + QUIET).min(noticed.first + LONGEST_WAIT));
         due.filter(|due| *due > Instant::now())
     }
 

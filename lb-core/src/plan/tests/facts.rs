@@ -215,7 +215,8 @@ fn f4_shared_addresses_and_service_selectors_exclude_each_other() {
 #[test]
 fn f4_reachability_counts_and_readiness_does_not() {
     let mut snapshot = cluster("iris1", &["iris1", "iris2"], &[ad("all", "")]);
-    services(&mut snapshot).insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
+    services(&mut snapshot)
+        .insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
     assert_eq!(word(&snapshot, "web", "10.20.30.1"), "notOwner");
     snapshot.nodes.get_mut(&node("iris2")).unwrap().network_unavailable = true;
     assert_eq!(word(&snapshot, "web", "10.20.30.1"), "A");

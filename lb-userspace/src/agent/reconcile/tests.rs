@@ -162,7 +162,8 @@ fn a_carrier_that_comes_up_announces_its_link() {
     node.want(&[pair(1), pair(2)].concat());
     node.step();
     node.settle();
-    let carrier = |node: &mut Node, up, changes| node.planned.carriers.insert(LinkId(1), Carrier { up, changes });
+    let carrier =
+        |node: &mut Node, up, changes| node.planned.carriers.insert(LinkId(1), Carrier { up, changes });
     carrier(&mut node, false, 3);
     node.step();
     assert_eq!(node.announced(), [].into(), "it went");

@@ -66,7 +66,8 @@ impl Walk {
             result?;
         }
         let count = (batch.count as usize).min(CHUNK);
-        for (key, value) in self.keys.chunks_exact(key_size).zip(self.values.chunks_exact(width)).take(count) {
+        for (key, value) in self.keys.chunks_exact(key_size).zip(self.values.chunks_exact(width)).take(count)
+        {
             each(key, value);
         }
         Ok(!last)

@@ -91,13 +91,15 @@ mod tests {
     #[test]
     fn a_part_more_or_less_is_a_change() {
         let mut digest = Digest::default();
-        [1, 2].into_iter().for_each(|part| digest.push(part));
+        digest.push(1);
+        digest.push(2);
         let compare = |parts: &[(u64, bool)]| {
             let mut scan = Scan::default();
             parts.iter().all(|(part, last)| scan.compare(&digest, *part, *last))
         };
         assert!(compare(&[(1, false), (2, true), (1, false), (2, true)]), "over and over");
-        for changed in [&[(1, true)][..], &[(1, false), (2, false)], &[(1, false), (3, true)], &[(2, false)]] {
+        for changed in [&[(1, true)][..], &[(1, false), (2, false)], &[(1, false), (3, true)], &[(2, false)]]
+        {
             assert!(!compare(changed), "{changed:?}");
         }
     }
