@@ -59,7 +59,7 @@ pub struct Link {
 }
 
 /// Why a link announces nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, thiserror::Error)]
 #[serde(rename_all = "camelCase")]
 pub enum LinkFault {
     /// Its name is on the default exclude list and the user did not name it.

@@ -74,8 +74,8 @@ pub struct Snapshot {
     pub me: NodeName,
     /// All nodes, this one among them; without Node objects just this one.
     pub nodes: BTreeMap<NodeName, Node>,
-    /// Services that have addresses.
-    pub services: BTreeMap<ServiceKey, AnnouncedService>,
+    /// Services that have addresses; shared, because there may be 100,000 of them.
+    pub services: Arc<BTreeMap<ServiceKey, AnnouncedService>>,
     /// Pools and advertisements.
     pub config: Arc<Config>,
     /// Links of this node.
@@ -92,7 +92,7 @@ impl Snapshot {
         Self {
             nodes: BTreeMap::from([(me.clone(), Node::default())]),
             me,
-            services: BTreeMap::new(),
+            services: Arc::default(),
             config: Arc::default(),
             links: Vec::new(),
             allowed: BTreeSet::new(),
@@ -139,7 +139,7 @@ pub struct Entry {
 }
 
 /// Why a Service's address is not announced from this node.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Silence {
     /// The address is in no pool (any more).
     #[error("{ip} lies in no address pool")]
@@ -189,6 +189,18 @@ pub enum Silence {
     /// This node owns the address, and has no link to announce it on.
     #[error("this node owns the address and has no link to announce it on: {0}")]
     NoLink(Unusable),
+    /// The data plane has no room.
+    #[error("the table has no room for {target}: raise --max-vips")]
+    NoRoom {
+        /// What is left out.
+        target: Target,
+    },
+    /// No program runs on the link, so requests are not seen there.
+    #[error("{target} is not answered, because no program could be attached: `barelb inspect` says why")]
+    NotAttached {
+        /// What is not answered.
+        target: Target,
+    },
 }
 
 impl Silence {
@@ -201,8 +213,12 @@ impl Silence {
             Self::NoAdvertisement { .. } | Self::ServiceNotSelected { .. } | Self::NodeNotSelected => {
                 "noMatchingAdvertisement"
             }
-            Self::NoLink(_) => "announceFailed",
+            Self::NoLink(_) | Self::NoRoom { .. } | Self::NotAttached { .. } => "announceFailed",
         }
+    }
+
+    fn of(&self, service: &ServiceKey) -> Problem {
+        Problem::new(Place::service(service).field("status.loadBalancer.ingress"), self.clone())
     }
 
     /// Whether somebody has to change something; the others are the normal course of an election.
@@ -212,7 +228,9 @@ impl Silence {
             | Self::NodeAddress { .. }
             | Self::SharedIpWithServiceSelector { .. }
             | Self::NoAdvertisement { .. }
-            | Self::ServiceNotSelected { .. } => true,
+            | Self::ServiceNotSelected { .. }
+            | Self::NoRoom { .. }
+            | Self::NotAttached { .. } => true,
             // Names that are not there are told once, where they are written.
             Self::NoLink(unusable) => unusable.missing.is_empty() || !unusable.unfit.is_empty(),
             Self::NoEndpoints | Self::NodeNotSelected | Self::NotOwner { .. } | Self::NoCandidate => false,
@@ -221,7 +239,7 @@ impl Silence {
 }
 
 /// Why none of this node's links can announce.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Unusable {
     /// Names the advertisements want and this node does not have.
     pub missing: Vec<LinkName>,
@@ -242,7 +260,7 @@ impl fmt::Display for Unusable {
 }
 
 /// What this node does for one address of a Service.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Verdict {
     /// It announces it.
     Owner,
@@ -258,7 +276,7 @@ pub enum Verdict {
 }
 
 /// One address of a Service with its verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct AddressVerdict {
     /// The address.
     pub ip: IpAddr,
@@ -297,17 +315,39 @@ pub fn plan(snapshot: &Snapshot) -> Plan {
     let mut plan = announce::announce(snapshot);
     plan.problems = interface_problems(snapshot);
     plan.problems.extend(advertised_problems(snapshot));
-    for (service, verdicts) in &plan.services {
-        for verdict in verdicts {
-            if let Verdict::Silent(silence) = &verdict.verdict
-                && silence.is_problem()
-            {
-                let place = Place::service(service).field("status.loadBalancer.ingress");
-                plan.problems.push(Problem::new(place, silence.clone()));
+    let silent: Vec<Problem> = plan.services.iter().flat_map(|(key, list)| silences(key, list)).collect();
+    plan.problems.extend(silent);
+    plan
+}
+
+fn silences(service: &ServiceKey, verdicts: &[AddressVerdict]) -> impl Iterator<Item = Problem> {
+    verdicts.iter().filter_map(move |verdict| match &verdict.verdict {
+        Verdict::Silent(silence) if silence.is_problem() => Some(silence.of(service)),
+        Verdict::Silent(_) | Verdict::Owner | Verdict::Standby { .. } => None,
+    })
+}
+
+impl Plan {
+    /// Takes note of targets that should be answered and are not, because the data plane could not do as planned:
+    /// the verdict of an address that is answered nowhere at all, and a problem for each of its Services.
+    pub fn shortfall(&mut self, unanswered: &BTreeMap<Target, Silence>) {
+        if unanswered.is_empty() {
+            return;
+        }
+        let owned = self.desired.iter().filter(|(_, entry)| entry.state == EntryState::Answer);
+        let answered: BTreeSet<IpAddr> =
+            owned.map(|(target, _)| target).filter(|t| !unanswered.contains_key(t)).map(|t| t.ip).collect();
+        let faults: BTreeMap<IpAddr, &Silence> = unanswered.iter().rev().map(|(t, s)| (t.ip, s)).collect();
+        for (service, verdicts) in &mut self.services {
+            for verdict in verdicts.iter_mut().filter(|verdict| verdict.verdict == Verdict::Owner) {
+                let Some(silence) = faults.get(&verdict.ip) else { continue };
+                self.problems.push(silence.of(service));
+                if !answered.contains(&verdict.ip) {
+                    verdict.verdict = Verdict::Silent((*silence).clone());
+                }
             }
         }
     }
-    plan
 }
 
 /// Interfaces that an advertisement for this node names and this node does not have.

@@ -149,6 +149,11 @@ impl Agent {
         &mut self.process
     }
 
+    /// The process, for signals that do not end it.
+    pub fn process_ref(&self) -> &Process {
+        &self.process
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.process.pid()

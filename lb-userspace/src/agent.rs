@@ -6,22 +6,30 @@
 //! timer ──────────┘                      └─ groups ─> kernel joins
 //! ```
 //!
-//! One task does all of it, level-triggered: every cause leads to the same full recompute. The deadline of the
-//! table is moved by that same task and only after a reconcile went well, so an agent that hangs, starves or can't
-//! remove an entry falls silent by itself.
+//! One task does all of it, level-triggered: every cause leads to the same full recompute. What may take long, reading
+//! objects, listing links, planning and writing statuses, is done beside it. The deadline of the table is moved by that
+//! same task and only after a step went well, so an agent that hangs, starves or can't remove an entry falls silent by
+//! itself.
 
 mod admin;
 mod announce;
+mod audit;
 mod deadline;
+mod driver;
 mod events;
 mod links;
+mod membership;
 mod reconcile;
 mod report;
 mod run;
 mod standalone;
 pub mod state;
+mod step;
+mod survey;
+mod task;
+mod worker;
 
 pub use deadline::Deadline;
-pub use reconcile::{Clock, Reconciled, Reconciler};
+pub use reconcile::{Carrier, Clock, Planned, Reconciled, Reconciler};
 pub use run::{OnExit, Settings, run};
 pub use standalone::{Standalone, StandaloneSettings};

@@ -27,6 +27,12 @@ pub trait Dataplane {
     /// Cheap test whether the table still holds what the last [`Dataplane::actual`] and [`Dataplane::apply`] left.
     fn is_untouched(&mut self) -> Result<bool, DataplaneError>;
 
+    /// Looks at the next part of the table, so that all of it is looked at without a pause that is noticed. Each part is
+    /// judged by itself: a change is found when its part is looked at, not when the last one is.
+    fn audit(&mut self) -> Result<Audit, DataplaneError> {
+        Ok(if self.is_untouched()? { Audit::Whole } else { Audit::Changed })
+    }
+
     /// Makes the changes, removals first. Entries for which there is no room are returned.
     fn apply(&mut self, changes: &Changes, now_ns: u64) -> Result<Vec<Target>, DataplaneError>;
 
@@ -38,6 +44,17 @@ pub trait Dataplane {
 
     /// Attaches to exactly these links; says what became of each.
     fn attach(&mut self, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeMap<LinkId, Attachment>;
+}
+
+/// What looking at a part of the table has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Audit {
+    /// This part is as it was left, and there are more.
+    Part,
+    /// This was the last part: all of the table is as it was left.
+    Whole,
+    /// Somebody has changed it.
+    Changed,
 }
 
 /// What decides how a link is attached to.

@@ -16,6 +16,7 @@ pub mod filters;
 pub mod groups;
 pub mod links;
 pub mod lock;
+pub mod memory;
 pub mod netdev;
 pub mod netlink;
 pub mod raw;

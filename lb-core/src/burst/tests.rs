@@ -48,7 +48,7 @@ fn ipv4_is_announced_six_times_in_two_forms() {
         .zip(0..)
         .flat_map(|(at, round)| {
             [Form::ArpRequest, Form::ArpReply]
-                .map(|form| (ms(1000 + at), Announcement { target: v4(1), round, form }))
+                .map(|form| (ms(1000 + at), Announcement { target: v4(1), round, form, refusals: 0 }))
         })
         .collect();
     assert_eq!(sent, expected);
@@ -62,7 +62,8 @@ fn ipv6_is_announced_three_times() {
     bursts.start(v6(1), ms(7));
     let form = Form::NeighbourAdvertisement;
     let expected = [(7, 0), (1107, 1), (2207, 2)];
-    let expected = expected.map(|(at, round)| (ms(at), Announcement { target: v6(1), round, form }));
+    let expected =
+        expected.map(|(at, round)| (ms(at), Announcement { target: v6(1), round, form, refusals: 0 }));
     assert_eq!(run(&mut bursts, Duration::MAX), expected);
 }
 
@@ -166,6 +167,96 @@ fn the_caller_can_limit_a_batch() {
     assert_eq!(bursts.next_deadline(), Some(ms(0)));
     assert_eq!(bursts.take_due(ms(0), 100).len(), 6);
     assert_eq!(bursts.take_due(ms(1099), 100), []);
+}
+
+/// G04: in the middle of a burst of more addresses than one batch sends.
+#[test]
+fn many_lost_targets_fall_silent_at_once() {
+    let mut bursts = Bursts::new(RATE);
+    let all: Vec<Target> = (0..5_000).flat_map(|n| [v4(n), v6(n)]).collect();
+    for target in &all {
+        bursts.start(*target, ms(0));
+    }
+    assert_eq!(bursts.take_due(ms(0), 2048).len(), 2048, "the burst is under way");
+    let kept = [v4(4_999), v6(4_999)];
+    bursts.retain(|target| kept.contains(target));
+    assert_eq!((bursts.len(), bursts.queue.len()), (2, 2));
+    assert!(run(&mut bursts, Duration::MAX).iter().all(|(_, frame)| kept.contains(&frame.target)));
+}
+
+/// G07: the interval is exact, whatever came late, and without one nothing is repeated.
+#[test]
+fn targets_are_announced_again_at_the_interval() {
+    let second = Duration::from_secs(1);
+    for (target, forms, burst_end) in [(v4(1), 2, ms(5000)), (v6(1), 1, ms(2200))] {
+        for started in [true, false] {
+            let mut bursts = Bursts::new(RATE).every(Some(60 * second));
+            bursts.keep(target, ms(0));
+            let first = if started { burst_end + 60 * second } else { 60 * second };
+            if started {
+                bursts.start(target, ms(0));
+            }
+            bursts.keep(target, ms(10));
+            let sent = run(&mut bursts, 600 * second);
+            let again: Vec<_> = sent.iter().filter(|(at, _)| *at > burst_end).collect();
+            let times: Vec<_> =
+                (0..9).flat_map(|n| std::iter::repeat_n(first + n * 60 * second, forms)).collect();
+            assert_eq!(again.iter().map(|(at, _)| *at).collect::<Vec<_>>(), times, "{target} {started}");
+            let all_forms = [Form::ArpRequest, Form::ArpReply];
+            let expected = if forms == 2 { &all_forms[..] } else { &[Form::NeighbourAdvertisement][..] };
+            assert!(again.chunks(forms).all(|c| c.iter().map(|(_, f)| f.form).eq(expected.iter().copied())));
+
+            let at = bursts.next_deadline().unwrap();
+            assert_eq!(bursts.take_due(at + ms(300), 9).len(), forms, "the caller came late");
+            assert_eq!(bursts.next_deadline(), Some(at + 60 * second), "and nothing has moved");
+            let asleep = at + 1000 * second;
+            assert_eq!(bursts.take_due(asleep, 99).len(), forms, "what was slept over is said once");
+            assert_eq!(bursts.next_deadline(), Some(at + 17 * 60 * second));
+            bursts.stop(&target);
+            assert!(bursts.is_empty() && bursts.queue.is_empty());
+        }
+        let mut bursts = Bursts::new(RATE);
+        bursts.keep(target, ms(0));
+        assert_eq!(bursts.next_deadline(), None, "off by default");
+    }
+}
+
+/// What the kernel refused is said again, in order, and a burst is not held up for ever.
+#[test]
+fn refused_frames_are_said_again() {
+    for (target, frames) in [(v4(1), 12), (v6(1), 3)] {
+        let mut bursts = Bursts::new(RATE);
+        bursts.start(target, ms(0));
+        let first = bursts.take_due(ms(0), 9);
+        for refused in &first {
+            bursts.put_back(refused, ms(100));
+        }
+        assert_eq!((bursts.next_deadline(), bursts.queue.len()), (Some(ms(100)), 1));
+        let sent = run(&mut bursts, Duration::MAX);
+        let again = Announcement { refusals: 1, ..first[0] };
+        assert_eq!((sent.len(), sent[0].1), (frames, again), "nothing is left out");
+        let last = sent.last().unwrap().1;
+        bursts.put_back(&last, ms(9000));
+        let again = Announcement { refusals: last.refusals + 1, ..last };
+        assert_eq!(bursts.take_due(ms(9000), 9), [again], "the last one too, when the burst was over");
+
+        bursts.start(target, ms(0));
+        let mut refusals = 0;
+        while let Some(now) = bursts.next_deadline().filter(|_| refusals < 1000) {
+            for refused in bursts.take_due(now, 1) {
+                bursts.put_back(&refused, now + ms(100));
+                refusals += 1;
+            }
+        }
+        assert_eq!(refusals, usize::from(MOST_REFUSALS) + frames, "each is given up in the end");
+
+        let mut bursts = Bursts::new(RATE);
+        bursts.start(target, ms(0));
+        let frame = bursts.take_due(ms(0), 1)[0];
+        bursts.start(target, ms(1));
+        bursts.put_back(&frame, ms(50));
+        assert_eq!(bursts.next_deadline(), Some(ms(1)), "a burst begun anew says it anyway");
+    }
 }
 
 proptest! {

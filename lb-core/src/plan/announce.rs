@@ -92,7 +92,7 @@ fn claims<'a>(snapshot: &'a Snapshot, sets: &mut AdSets<'a>) -> Vec<Claim<'a>> {
     let mut foreign: BTreeSet<IpAddr> = own_addresses(&snapshot.links, &snapshot.allowed);
     foreign.extend(snapshot.nodes.values().flat_map(|node| node.addresses.iter().copied()));
     let mut claims = Vec::with_capacity(snapshot.services.len());
-    for (key, service) in &snapshot.services {
+    for (key, service) in &*snapshot.services {
         for ip in &service.ingress {
             let ads = announced_by(snapshot, sets, &foreign, service, *ip);
             claims.push(Claim { ip: *ip, key, service, ads });

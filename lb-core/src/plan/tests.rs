@@ -87,6 +87,10 @@ fn service(ips: &[&str], policy: TrafficPolicy, endpoints: Endpoints) -> Announc
     }
 }
 
+fn services(snapshot: &mut Snapshot) -> &mut BTreeMap<ServiceKey, AnnouncedService> {
+    Arc::make_mut(&mut snapshot.services)
+}
+
 /// MetalLB's word for what happens to an address: `A` or the reason.
 fn word(snapshot: &Snapshot, name: &str, address: &str) -> &'static str {
     let plan = plan(snapshot);
@@ -113,7 +117,7 @@ fn the_loser_is_on_standby_with_the_same_entries() {
     for (me, state, rank) in [("iris2", EntryState::Answer, 0), ("iris1", EntryState::Standby, 1)] {
         let mut snapshot = cluster(me, &["iris1", "iris2"], &[ad("all", "")]);
         let both = service(&["10.20.30.1", "fd00:1::1"], TrafficPolicy::Cluster, Endpoints::Unknown);
-        snapshot.services.insert(key("web"), both);
+        services(&mut snapshot).insert(key("web"), both);
         let plan = plan(&snapshot);
         let expected =
             [(target(2, "10.20.30.1"), entry(2, state)), (target(2, "fd00:1::1"), entry(2, state))];
@@ -131,9 +135,9 @@ fn all_services_on_one_address_have_one_owner() {
     let locally = |names: &[&str]| Endpoints::on(names.iter().map(|n| node(n)));
     let mut snapshot = cluster("iris1", &["iris1", "iris2"], &[ad("all", "")]);
     // The first addresses differ: the lowest, 10.20.30.1, puts iris2 first.
-    snapshot.services.insert(key("a"), service(&["10.20.30.2"], TrafficPolicy::Local, locally(&["iris1"])));
-    snapshot
-        .services
+    services(&mut snapshot)
+        .insert(key("a"), service(&["10.20.30.2"], TrafficPolicy::Local, locally(&["iris1"])));
+    services(&mut snapshot)
         .insert(key("b"), service(&["10.20.30.1", "10.20.30.2"], TrafficPolicy::Local, locally(&["iris2"])));
     let plan = plan(&snapshot);
     let shared = &plan.owners[&ip("10.20.30.2")];
@@ -143,6 +147,37 @@ fn all_services_on_one_address_have_one_owner() {
         "union of endpoints"
     );
     assert_eq!(shared.services, [key("a"), key("b")]);
+}
+
+#[test]
+fn what_the_data_plane_could_not_do_is_said() {
+    let mut snapshot = cluster("iris1", &["iris1"], &[ad("all", "")]);
+    snapshot.links.push(link(3, "eth1"));
+    let both = ["10.20.30.1", "fd00:1::1"];
+    services(&mut snapshot).insert(key("web"), service(&both, TrafficPolicy::Cluster, Endpoints::Unknown));
+    let planned = plan(&snapshot);
+    let on = |index, address| Target { link: LinkId(index), vlans: Vlans::Untagged, ip: ip(address) };
+    let mut all_well = planned.clone();
+    all_well.shortfall(&BTreeMap::new());
+    assert_eq!(all_well, planned);
+
+    for address in both {
+        let other = if address == both[0] { both[1] } else { both[0] };
+        let (one, two) = (on(2, address), on(3, address));
+        let (no_room, not_attached) = (Silence::NoRoom { target: one }, Silence::NotAttached { target: two });
+        let mut partly = planned.clone();
+        partly.shortfall(&BTreeMap::from([(one, no_room.clone())]));
+        assert_eq!(partly.services, planned.services, "it is answered on the other link");
+        assert_eq!(partly.problems.len(), 1);
+
+        let mut silent = planned.clone();
+        silent.shortfall(&BTreeMap::from([(one, no_room.clone()), (two, not_attached)]));
+        let verdict = |of| &silent.services[&key("web")].iter().find(|v| v.ip == ip(of)).unwrap().verdict;
+        assert_eq!(verdict(address), &Verdict::Silent(no_room.clone()));
+        assert_eq!(verdict(other), &Verdict::Owner, "the other address of the Service is not concerned");
+        assert_eq!(silent.problems, [no_room.of(&key("web"))]);
+        assert_eq!(no_room.reason(), "announceFailed");
+    }
 }
 
 type Edit<'a> = &'a dyn Fn(&mut Snapshot);
@@ -159,10 +194,10 @@ fn silence_has_a_reason_and_reaches_the_problems() {
             .insert(node("x"), Node { alive: false, addresses: vec![ip("10.20.30.1")], ..Node::default() });
     };
     let outside = |snapshot: &mut Snapshot| {
-        snapshot.services.get_mut(&key("web")).unwrap().ingress = vec![ip("9.9.9.9")];
+        services(snapshot).get_mut(&key("web")).unwrap().ingress = vec![ip("9.9.9.9")];
     };
     let no_endpoints = |snapshot: &mut Snapshot| {
-        snapshot.services.get_mut(&key("web")).unwrap().endpoints = Endpoints::from_endpoints([]);
+        services(snapshot).get_mut(&key("web")).unwrap().endpoints = Endpoints::from_endpoints([]);
     };
     let dead = |snapshot: &mut Snapshot| snapshot.nodes.get_mut(&node("iris1")).unwrap().alive = false;
     let cases: [(&[RawAdvertisement], Edit<'_>, Silence, bool); 7] = [
@@ -181,7 +216,7 @@ fn silence_has_a_reason_and_reaches_the_problems() {
     ];
     for (ads, edit, silence, problem) in cases {
         let mut snapshot = cluster("iris1", &["iris1"], ads);
-        snapshot.services.insert(key("web"), web());
+        services(&mut snapshot).insert(key("web"), web());
         edit(&mut snapshot);
         let plan = plan(&snapshot);
         assert_eq!(plan.desired, BTreeMap::new());
@@ -194,8 +229,7 @@ fn silence_has_a_reason_and_reaches_the_problems() {
 #[test]
 fn problems_name_service_field_and_cure() {
     let mut snapshot = cluster("iris1", &["iris1"], &[]);
-    snapshot
-        .services
+    services(&mut snapshot)
         .insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
     snapshot.allowed = ["eth0", "eth7"].map(|n| LinkName::new(n).unwrap()).into();
     let texts: Vec<String> = plan(&snapshot).problems.iter().map(ToString::to_string).collect();
@@ -212,7 +246,7 @@ fn problems_name_service_field_and_cure() {
 #[test]
 fn a_service_without_an_address_is_listed_without_verdicts() {
     let mut snapshot = cluster("iris1", &["iris1"], &[ad("all", "")]);
-    snapshot.services.insert(key("web"), AnnouncedService::default());
+    services(&mut snapshot).insert(key("web"), AnnouncedService::default());
     assert_eq!(plan(&snapshot).services, BTreeMap::from([(key("web"), vec![])]));
 }
 
@@ -306,7 +340,7 @@ proptest! {
                 let policy = if *local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
                 let ips = [format!("10.20.30.{ip}"), format!("fd00:1::{ip}")];
                 let ips: Vec<&str> = ips.iter().map(String::as_str).collect();
-                snapshot.services.insert(key(&format!("s{index}")), service(&ips, policy, Endpoints::on(on)));
+                services(&mut snapshot).insert(key(&format!("s{index}")), service(&ips, policy, Endpoints::on(on)));
             }
             snapshot
         };

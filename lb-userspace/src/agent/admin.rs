@@ -1,10 +1,10 @@
 //! The admin socket: a Unix socket below the state directory, answered by the agent's own task, so that an answer
 //! also proves that the agent is alive.
 
-use std::collections::VecDeque;
 use std::fs;
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::state::{GET_STATE, SOCKET, State, TRACE, Traced};
+use crate::net::memory;
 
 /// Lines a slow tracer may lag behind before lines are lost to it.
 const BACKLOG: usize = 1024;
@@ -34,7 +35,6 @@ pub(super) struct Admin {
     path: PathBuf,
     requests: mpsc::Receiver<Parsed>,
     traces: Vec<(IpAddr, mpsc::Sender<String>)>,
-    waiting: VecDeque<Request>,
 }
 
 enum Parsed {
@@ -48,22 +48,15 @@ impl Admin {
         fs::create_dir_all(state_dir)
             .with_context(|| format!("creating the state directory {}", state_dir.display()))?;
         let path = state_dir.join(SOCKET);
-        drop(fs::remove_file(&path));
-        let listener =
-            UnixListener::bind(&path).with_context(|| format!("listening on {}", path.display()))?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-            .with_context(|| format!("protecting {}", path.display()))?;
+        let listener = listen(&path).with_context(|| format!("listening on {}", path.display()))?;
         let (sender, requests) = mpsc::channel(CLIENTS);
         tokio::spawn(accept(listener, sender));
-        Ok(Self { path, requests, traces: Vec::new(), waiting: VecDeque::new() })
+        Ok(Self { path, requests, traces: Vec::new() })
     }
 
     /// The next request for the state; tracers are taken up on the way.
     pub(super) async fn next(&mut self) -> Request {
         loop {
-            if let Some(request) = self.waiting.pop_front() {
-                return request;
-            }
             match self.requests.recv().await {
                 Some(Parsed::State(request)) => return request,
                 Some(Parsed::Trace(ip, stream)) => self.add_trace(ip, stream),
@@ -72,14 +65,19 @@ impl Admin {
         }
     }
 
-    /// Answers with one line.
-    #[expect(clippy::unused_self, reason = "an answer belongs to the socket it came in by")]
-    pub(super) fn answer(&self, request: Request, state: &State) {
-        let Ok(mut line) = serde_json::to_vec(state) else { return };
-        line.push(b'\n');
+    /// Answers with one line. Made beside the caller's task: with 100,000 addresses it takes a while.
+    pub(super) fn answer(request: Request, state: impl FnOnce() -> State + Send + 'static) {
         tokio::spawn(async move {
+            let line = tokio::task::spawn_blocking(move || {
+                let mut line = serde_json::to_vec(&state()).unwrap_or_default();
+                line.push(b'\n');
+                line
+            });
+            let Ok(line) = line.await else { return };
             let mut stream = request.stream;
             drop(timeout(PATIENCE, stream.write_all(&line)).await);
+            drop(line);
+            memory::give_back();
         });
     }
 
@@ -110,6 +108,20 @@ impl Drop for Admin {
     fn drop(&mut self) {
         drop(fs::remove_file(&self.path));
     }
+}
+
+/// Listens where only the owner gets to, from the first moment on: in a folder of its own, from which the socket moves
+/// to its place once it is protected.
+fn listen(path: &Path) -> io::Result<UnixListener> {
+    let folder = path.with_extension("new");
+    drop(fs::remove_dir_all(&folder));
+    fs::DirBuilder::new().mode(0o700).create(&folder)?;
+    let new = folder.join("socket");
+    let listener = UnixListener::bind(&new)
+        .and_then(|listener| fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).map(|()| listener))
+        .and_then(|listener| fs::rename(&new, path).map(|()| listener));
+    drop(fs::remove_dir_all(&folder));
+    listener
 }
 
 async fn accept(listener: UnixListener, sender: mpsc::Sender<Parsed>) {
@@ -167,5 +179,23 @@ async fn follow(mut stream: UnixStream, mut lines: mpsc::Receiver<String>) {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_owner_gets_to_the_socket_and_nothing_is_left_behind() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(SOCKET);
+        fs::write(&path, "of an agent before").unwrap();
+        let admin = Admin::bind(dir.path()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing beside it");
+        assert!(UnixStream::connect(&path).await.is_ok());
+        drop(admin);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 }

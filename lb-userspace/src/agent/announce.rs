@@ -1,10 +1,55 @@
-//! Announcements become frames, with the tags of their VLAN in band.
+//! Announcements become frames, with the tags of their VLAN in band, and are sent.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use lb_common::packet::{arp, ethernet, ndp};
-use lb_core::burst::{Announcement, Form};
+use lb_core::burst::{Announcement, Bursts, Form};
 use lb_core::ids::{Mac, Vlans};
+use lb_core::plan::{EntryState, Plan};
+
+use crate::net::raw::{RawSender, SendError};
+
+/// Announcement frames per wake-up, so that the deadline is moved in time however many are due.
+const FRAMES_AT_ONCE: usize = 2048;
+/// When a frame that the kernel does not take is tried again.
+const BUSY: Duration = Duration::from_millis(100);
+
+/// The socket, and what became of the frames.
+pub(super) struct Sender {
+    socket: RawSender,
+    pub(super) sent: u64,
+    pub(super) errors: u64,
+}
+
+impl Sender {
+    pub(super) fn new(socket: RawSender) -> Self {
+        Self { socket, sent: 0, errors: 0 }
+    }
+
+    /// Sends what is due, as much as fits before the deadline must be moved again.
+    pub(super) fn send_due(&mut self, bursts: &mut Bursts, plan: &Plan, now: Duration) {
+        let due = bursts.take_due(now, FRAMES_AT_ONCE);
+        let framed = due.into_iter().filter_map(|announcement| {
+            // Nothing is said of what another node answers for.
+            let entry = plan.desired.get(&announcement.target)?;
+            let owned = entry.state == EntryState::Answer;
+            let frame = owned.then(|| frame(&announcement, entry.mac)).flatten()?;
+            Some((announcement, (announcement.target.link.0, frame)))
+        });
+        let (announcements, frames): (Vec<Announcement>, Vec<(u32, Vec<u8>)>) = framed.unzip();
+        for (announcement, result) in announcements.iter().zip(self.socket.send_batch(&frames)) {
+            match result {
+                Ok(()) => self.sent += 1,
+                Err(SendError::Busy) => bursts.put_back(announcement, now + BUSY),
+                Err(error) => {
+                    self.errors += 1;
+                    tracing::debug!(%error, target = %announcement.target, "announcement not sent");
+                }
+            }
+        }
+    }
+}
 
 /// The frame of an announcement from a link with this hardware address.
 pub(super) fn frame(announcement: &Announcement, mac: Mac) -> Option<Vec<u8>> {
@@ -57,7 +102,8 @@ mod tests {
     fn hex(form: Form, ip: &str, vlans: &str) -> String {
         let vlans = if vlans.is_empty() { Vlans::Untagged } else { vlans.parse().unwrap() };
         let target = Target { link: LinkId(1), vlans, ip: ip.parse().unwrap() };
-        let frame = frame(&Announcement { target, round: 0, form }, Mac([2, 0, 0, 0, 0, 0xaa])).unwrap();
+        let frame =
+            frame(&Announcement { target, round: 0, form, refusals: 0 }, Mac([2, 0, 0, 0, 0, 0xaa])).unwrap();
         frame
             .iter()
             .flat_map(|byte| [byte >> 4, byte & 15])

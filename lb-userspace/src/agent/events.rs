@@ -11,6 +11,9 @@ use crate::dataplane::ebpf::{Event, Events, Kind};
 /// At most one event per address and this long; the program limits per CPU, this brings the CPUs together.
 const APART: Duration = Duration::from_secs(1);
 
+/// Events per turn of the agent's task, which has a deadline to move.
+const AT_ONCE: usize = 1024;
+
 /// Conflicts by address.
 #[derive(Debug, Default)]
 pub(super) struct Conflicts {
@@ -18,14 +21,16 @@ pub(super) struct Conflicts {
 }
 
 impl Conflicts {
-    /// Takes every event there is.
-    pub(super) fn drain(&mut self, events: &mut Events, admin: &mut Admin) {
-        while let Some(event) = events.next() {
+    /// Takes the events there are; true when there may be more, which wait for the next turn.
+    pub(super) fn drain(&mut self, events: &mut Events, admin: &mut Admin) -> bool {
+        for _ in 0..AT_ONCE {
+            let Some(event) = events.next() else { return false };
             if event.kind == Kind::Conflict && !self.note(&event) {
                 continue;
             }
             admin.trace(event.target.ip, &traced(&event));
         }
+        true
     }
 
     /// By address.

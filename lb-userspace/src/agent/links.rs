@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use lb_core::ids::{LinkId, LinkName, Mac};
 
+use super::reconcile::Carrier;
 use crate::dataplane::LinkFacts;
 use crate::net::ethtool;
 use crate::net::links::Link;
@@ -25,6 +26,15 @@ pub(super) fn planned(links: &BTreeMap<u32, Link>) -> Vec<lb_core::eligibility::
             })
         })
         .collect()
+}
+
+/// Which links frames leave by, and how often that has changed.
+pub(super) fn carriers(links: &BTreeMap<u32, Link>) -> BTreeMap<LinkId, Carrier> {
+    let carrier = |link: &Link| Carrier {
+        up: link.state.up && link.state.lower_up,
+        changes: link.state.carrier_changes,
+    };
+    links.values().map(|link| (LinkId(link.index), carrier(link))).collect()
 }
 
 /// What the data plane wants to know. `tagged` = links with entries on a VLAN.

@@ -1,15 +1,18 @@
-//! One step of the agent: plan, diff against what is really there, apply, and say what to announce.
+//! One step of the agent: compare the plan with what is really there, apply, and say what to announce.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lb_core::burst::Bursts;
 use lb_core::ids::LinkId;
-use lb_core::plan::{Changes, EntryState, Plan, Snapshot, Target, diff, plan};
+use lb_core::plan::{Changes, EntryState, Plan, Silence, Target, diff};
 
-use crate::dataplane::{Attachment, Dataplane, DataplaneError, LinkFacts, links_of};
+use crate::dataplane::{Attachment, Audit, Dataplane, DataplaneError, LinkFacts, links_of};
+
+#[cfg(test)]
+mod tests;
 
 /// The two clocks of a step.
 #[derive(Clone, Copy, Debug)]
@@ -20,37 +23,56 @@ pub struct Clock {
     pub monotonic: Duration,
 }
 
+/// Whether frames leave a link, and how often that has changed: a carrier that went and came back between two looks
+/// has changed the count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Carrier {
+    /// Frames leave it now.
+    pub up: bool,
+    /// Changes since the interface exists.
+    pub changes: u32,
+}
+
+/// What a step is to reach.
+#[derive(Clone, Debug, Default)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Every link of the node.
+    pub carriers: BTreeMap<LinkId, Carrier>,
+    /// Every link that the plan may name.
+    pub facts: BTreeMap<LinkId, LinkFacts>,
+}
+
 /// What a step did.
 #[derive(Clone, Debug, Default)]
 pub struct Reconciled {
-    /// The decisions.
-    pub plan: Plan,
     /// What had to change.
     pub changes: Changes,
-    /// Targets for which the map has no room (`--max-vips`).
-    pub left_out: Vec<Target>,
     /// What became of each link.
     pub attachments: BTreeMap<LinkId, Attachment>,
+    /// Targets that should be answered and are not, with the reason.
+    pub unanswered: BTreeMap<Target, Silence>,
 }
 
 /// The state between steps: very little, because what is there is read back.
 pub struct Reconciler<D> {
     dataplane: D,
     bursts: Bursts,
-    carriers: BTreeMap<LinkId, bool>,
-    /// Nobody has taken a first step yet.
-    first: bool,
+    carriers: BTreeMap<LinkId, Carrier>,
+    /// Links a program runs on since the last step; `None` before the first.
+    attached: Option<BTreeSet<LinkId>>,
     repairs: u64,
 }
 
 impl<D: Dataplane> Reconciler<D> {
-    /// Announces at this rate at most, frames a second.
-    pub fn new(dataplane: D, announce_rate: NonZeroU32) -> Self {
+    /// Announces at this rate at most, frames a second; again at the interval, if there is one.
+    pub fn new(dataplane: D, announce_rate: NonZeroU32, announce_interval: Option<Duration>) -> Self {
         Self {
             dataplane,
-            bursts: Bursts::new(announce_rate),
+            bursts: Bursts::new(announce_rate).every(announce_interval),
             carriers: BTreeMap::new(),
-            first: true,
+            attached: None,
             repairs: 0,
         }
     }
@@ -70,75 +92,98 @@ impl<D: Dataplane> Reconciler<D> {
         self.repairs
     }
 
-    /// True when the map holds what the last step left; counts when it does not.
-    pub fn is_untouched(&mut self) -> Result<bool, DataplaneError> {
-        let untouched = self.dataplane.is_untouched()?;
-        self.repairs += u64::from(!untouched);
-        Ok(untouched)
+    /// Looks at the next part of the table; counts when it does not hold what the last step left.
+    pub fn audit(&mut self) -> Result<Audit, DataplaneError> {
+        let audit = self.dataplane.audit()?;
+        self.repairs += u64::from(audit == Audit::Changed);
+        Ok(audit)
     }
 
-    /// Makes the data plane hold what the snapshot demands.
+    /// Makes the data plane hold what is planned.
     ///
-    /// `facts` has every link of the snapshot. An error leaves the table partly changed; the caller must not move
-    /// the deadline before a later step has gone well.
-    pub fn step(
-        &mut self,
-        snapshot: &Snapshot,
-        facts: &BTreeMap<LinkId, LinkFacts>,
-        clock: Clock,
-    ) -> Result<Reconciled, DataplaneError> {
-        let plan = plan(snapshot);
-        let actual = self.dataplane.actual()?;
-        let changes = diff(&plan.desired, &actual);
+    /// An error leaves the table partly changed; the caller must not move the deadline before a later step has gone
+    /// well.
+    pub fn step(&mut self, planned: &Planned, clock: Clock) -> Result<Reconciled, DataplaneError> {
+        let plan = &planned.plan;
+        let silent = self.dataplane.valid_until()? <= clock.boot_ns;
+        let changes = diff(&plan.desired, &self.dataplane.actual()?);
         let left_out = self.dataplane.apply(&changes, clock.boot_ns)?;
         let wanted = links_of(&plan.desired);
-        let wanted =
-            facts.iter().filter(|(link, _)| wanted.contains(link)).map(|(id, link)| (*id, link.clone()));
-        let attachments = self.dataplane.attach(&wanted.collect());
-        self.announce(snapshot, &plan, &changes, &left_out, clock)?;
-        self.first = false;
-        Ok(Reconciled { plan, changes, left_out, attachments })
+        let wanted = planned.facts.iter().filter(|(link, _)| wanted.contains(link));
+        let attachments = self.dataplane.attach(&wanted.map(|(id, link)| (*id, link.clone())).collect());
+        let unanswered = unanswered(plan, &left_out, &attachments);
+        self.announce(planned, &changes, &attachments, &unanswered, silent, clock.monotonic);
+        Ok(Reconciled { changes, attachments, unanswered })
     }
 
-    /// Starts and stops bursts: for what was gained, for every address of a link whose carrier came up, and for all
-    /// of them when nothing was answered before this agent came.
+    /// Ends the bursts of what is not answered, and starts those of what newly is: what was gained, every address of
+    /// a link whose carrier came up or that got its program only now, and all of them when the table had fallen silent.
     fn announce(
         &mut self,
-        snapshot: &Snapshot,
-        plan: &Plan,
+        planned: &Planned,
         changes: &Changes,
-        left_out: &[Target],
-        clock: Clock,
-    ) -> Result<(), DataplaneError> {
-        for target in &changes.lost {
-            self.bursts.stop(target);
+        attachments: &BTreeMap<LinkId, Attachment>,
+        unanswered: &BTreeMap<Target, Silence>,
+        silent: bool,
+        now: Duration,
+    ) {
+        let entries = &planned.plan.desired;
+        let answers = |target: &Target| {
+            entries.get(target).is_some_and(|entry| entry.state == EntryState::Answer)
+                && !unanswered.contains_key(target)
+        };
+        self.bursts.retain(answers);
+        let mut fresh = self.risen(&planned.carriers);
+        fresh.extend(self.newly_attached(attachments));
+        let everywhere = entries.keys().filter(|target| silent || fresh.contains(&target.link));
+        let everywhere = everywhere.take_while(|_| silent || !fresh.is_empty());
+        let gained: BTreeSet<Target> = changes.gained.iter().chain(everywhere).copied().collect();
+        for target in gained.into_iter().filter(answers) {
+            self.bursts.start(target, now);
         }
-        let silent_before = self.first && self.dataplane.valid_until()? <= clock.boot_ns;
-        let risen = self.risen(snapshot);
-        let answering = plan.desired.iter().filter(|(_, entry)| entry.state == EntryState::Answer);
-        let mut gained: BTreeSet<Target> = changes.gained.iter().copied().collect();
-        gained.extend(answering.map(|(t, _)| *t).filter(|t| silent_before || risen.contains(&t.link)));
-        for target in gained.difference(&left_out.iter().copied().collect()) {
-            self.bursts.start(*target, clock.monotonic);
+        if self.bursts.repeats() {
+            for target in entries.keys().copied().filter(answers) {
+                self.bursts.keep(target, now);
+            }
         }
-        Ok(())
     }
 
-    /// Links whose carrier came up since the last step.
-    fn risen(&mut self, snapshot: &Snapshot) -> BTreeSet<LinkId> {
-        let now: BTreeMap<LinkId, bool> =
-            snapshot.links.iter().map(|link| (link.id, link.up && link.carrier)).collect();
-        let risen = now.iter().filter(|(id, up)| **up && self.carriers.get(id) == Some(&false));
-        let risen = risen.map(|(id, _)| *id).collect();
-        self.carriers = now;
-        risen
+    /// Links whose carrier came up since the last step, be it that it is gone and back.
+    fn risen(&mut self, carriers: &BTreeMap<LinkId, Carrier>) -> BTreeSet<LinkId> {
+        let before = std::mem::replace(&mut self.carriers, carriers.clone());
+        let rose = |(link, now): &(&LinkId, &Carrier)| {
+            now.up && before.get(link).is_some_and(|before| !before.up || before.changes != now.changes)
+        };
+        carriers.iter().filter(rose).map(|(link, _)| *link).collect()
+    }
+
+    /// Links that a program runs on now and not after the step before. In the first step there are none: a program that
+    /// an agent before has left went on answering.
+    fn newly_attached(&mut self, attachments: &BTreeMap<LinkId, Attachment>) -> BTreeSet<LinkId> {
+        let now: BTreeSet<LinkId> = attachments
+            .iter()
+            .filter(|(_, attachment)| attachment.mode.is_some())
+            .map(|(link, _)| *link)
+            .collect();
+        let before = self.attached.replace(now.clone());
+        before.map(|before| now.difference(&before).copied().collect()).unwrap_or_default()
     }
 }
 
-/// The IPv6 addresses whose solicited-node groups this node must hear, standby ones too.
-pub(super) fn solicited(plan: &Plan) -> impl Iterator<Item = (u32, Ipv6Addr)> {
-    plan.desired.keys().filter_map(|target| match target.ip {
-        IpAddr::V6(ip) => Some((target.link.0, ip)),
-        IpAddr::V4(_) => None,
-    })
+fn unanswered(
+    plan: &Plan,
+    left_out: &[Target],
+    attachments: &BTreeMap<LinkId, Attachment>,
+) -> BTreeMap<Target, Silence> {
+    let owned = |target: &Target| plan.desired.get(target).is_some_and(|e| e.state == EntryState::Answer);
+    let no_room = left_out.iter().filter(|target| owned(target));
+    let mut unanswered: BTreeMap<Target, Silence> =
+        no_room.map(|target| (*target, Silence::NoRoom { target: *target })).collect();
+    let attached = |link: &LinkId| attachments.get(link).is_some_and(|attachment| attachment.mode.is_some());
+    let bare: BTreeSet<LinkId> = links_of(&plan.desired).into_iter().filter(|link| !attached(link)).collect();
+    if !bare.is_empty() {
+        let silent = plan.desired.keys().filter(|target| bare.contains(&target.link) && owned(target));
+        unanswered.extend(silent.map(|target| (*target, Silence::NotAttached { target: *target })));
+    }
+    unanswered
 }

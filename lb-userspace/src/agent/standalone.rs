@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use lb_core::ids::{NodeName, ServiceKey};
@@ -41,7 +42,7 @@ pub struct Standalone {
     settings: StandaloneSettings,
     /// Taken while a blocking thread reads.
     reader: Option<Reader>,
-    decided: Option<Decided>,
+    decided: Option<Arc<Decided>>,
     /// Why nothing could be read yet.
     unread: Option<Problem>,
     plan_problems: Vec<Problem>,
@@ -78,14 +79,9 @@ impl Standalone {
         &self.settings.directory
     }
 
-    /// Everything was read at least once.
-    pub(super) fn has_read(&self) -> bool {
-        self.decided.is_some()
-    }
-
-    /// What was decided last.
-    pub(super) fn objects(&self) -> Option<&Decided> {
-        self.decided.as_ref()
+    /// What was decided last; nothing before everything was read once.
+    pub(super) fn decided(&self) -> Option<Arc<Decided>> {
+        self.decided.clone()
     }
 
     /// Reads what has changed and decides anew.
@@ -105,7 +101,7 @@ impl Standalone {
                 self.reader = Some(reader);
                 match decided {
                     Ok(decided) => {
-                        self.decided = Some(decided);
+                        self.decided = Some(Arc::new(decided));
                         self.unread = None;
                     }
                     Err(problem) => {
@@ -118,22 +114,18 @@ impl Standalone {
         }
     }
 
-    /// Writes the statuses that follow from a plan, and logs what is newly wrong.
-    pub(super) fn write_status(&mut self, plan: &Plan, left_out: &BTreeSet<IpAddr>) {
-        let Some(decided) = &self.decided else { return };
+    /// Writes the statuses that follow from a plan, and logs what is newly wrong. False: it has to be tried again.
+    pub(super) fn write_status(&mut self, plan: &Plan) -> bool {
+        let Some(decided) = &self.decided else { return false };
         self.plan_problems = plan.problems.iter().map(|problem| decided.located(problem.clone())).collect();
         let all: Vec<Problem> = decided.problems.iter().chain(&self.plan_problems).cloned().collect();
-        // An address without room in the map is not announced, whatever the plan says.
-        let mut verdicts = plan.services.clone();
-        for verdicts in verdicts.values_mut() {
-            verdicts.retain(|verdict| !left_out.contains(&verdict.ip));
-        }
         if let Some(reader) = &mut self.reader {
             let now = rfc3339(SystemTime::now());
-            let statuses = statuses(decided, &verdicts);
+            let statuses = statuses(decided, &plan.services);
             self.status_problems = reader.status.write(&statuses, &all, &decided.uncertain, &now);
         }
         self.log(self.problems().collect());
+        self.status_problems.is_empty()
     }
 
     /// Logs what is newly wrong, and what no longer is.

@@ -47,6 +47,9 @@ pub struct Agent {
     /// Announcement frames a second at most.
     #[arg(long, env = "LB_ANNOUNCE_RATE", value_name = "FRAMES", default_value_t = lb_core::burst::DEFAULT_RATE)]
     announce_rate: NonZeroU32,
+    /// Announce every address again this often, for example 5m [default: only when something has changed].
+    #[arg(long, env = "LB_ANNOUNCE_INTERVAL", value_name = "DURATION", value_parser = duration)]
+    announce_interval: Option<Duration>,
     /// Namespace of MetalLB's objects.
     #[arg(long, env = "LB_NAMESPACE", value_name = "NS", default_value = "metallb-system")]
     namespace: String,
@@ -89,8 +92,10 @@ impl Agent {
             .enable_all()
             .build()
             .context("starting the asynchronous runtime")?;
-        runtime.block_on(run(settings, source))?;
-        Ok(ExitCode::SUCCESS)
+        let result = runtime.block_on(run(settings, source));
+        // A thread that still waits for a disk does not hold up the end.
+        runtime.shutdown_background();
+        result.map(|()| ExitCode::SUCCESS)
     }
 
     fn settings(&self) -> Result<Settings> {
@@ -112,6 +117,7 @@ impl Agent {
             on_exit: self.on_exit,
             max_vips: self.max_vips,
             announce_rate: self.announce_rate,
+            announce_interval: self.announce_interval,
             frame_log: self.frame_log,
         })
     }

@@ -9,12 +9,13 @@ use lb_common::abi;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, Entry, Target};
 
-use super::{Attachment, Dataplane, DataplaneError, LinkFacts, ModeChoice};
+use super::{Attachment, Audit, Dataplane, DataplaneError, LinkFacts, ModeChoice};
 
 mod attach;
 mod attached;
 mod batch;
 mod counts;
+mod digest;
 mod events;
 #[cfg(feature = "frame-log")]
 mod frame_log;
@@ -29,9 +30,11 @@ pub use counts::{CounterMaps, Counts, Requester, counters_bytes};
 pub use events::{Event, Events, Kind};
 pub use object::{TCX, XDP_FRAGS, XDP_PLAIN, is_embedded, kernel_has_tcx};
 pub use pins::{Pins, check_bpffs};
+pub use slots::REST_NS;
 pub use table::{Row, Rows, Table};
 pub use view::View;
 
+use digest::{Digest, Scan};
 use slots::Slots;
 
 /// Rows with a slot, and targets for which there was none.
@@ -58,7 +61,8 @@ pub struct KernelDataplane {
     slots: Slots,
     /// What the table held when it was last read or written.
     rows: BTreeMap<Target, Row>,
-    digest: u64,
+    digest: Digest,
+    scan: Scan,
     /// The maps are new and no link runs programs over them yet.
     staged: bool,
     /// Nothing has been attached by this process yet.
@@ -94,7 +98,8 @@ impl KernelDataplane {
             flags: 0,
             slots: Slots::new(0, &BTreeSet::new()),
             rows: BTreeMap::new(),
-            digest: 0,
+            digest: Digest::default(),
+            scan: Scan::default(),
             staged,
             fresh: true,
             attached: BTreeMap::new(),
@@ -163,7 +168,7 @@ impl KernelDataplane {
         self.set_valid_until(valid_until)
     }
 
-    fn reread(&mut self) -> Result<Rows, DataplaneError> {
+    fn reread(&mut self) -> Result<(), DataplaneError> {
         let mut read = self.table.read()?;
         if !read.odd_v4.is_empty() || !read.odd_v6.is_empty() {
             tracing::warn!(
@@ -174,11 +179,12 @@ impl KernelDataplane {
             self.table.remove_keys(&read.odd_v4, &read.odd_v6)?;
             read = self.table.read()?;
         }
-        self.rows.clone_from(&read.rows);
-        self.digest = read.digest;
         let used = read.rows.values().map(|row| row.slot).collect();
+        self.rows = read.rows;
+        self.digest = read.digest;
+        self.scan.restart();
         self.slots = Slots::new(self.settings.max_vips, &used);
-        Ok(read)
+        Ok(())
     }
 
     /// Gives each new target a slot, zeroed; targets without one are returned.
@@ -260,6 +266,10 @@ impl Dataplane for KernelDataplane {
         Ok(self.table.digest()? == self.digest)
     }
 
+    fn audit(&mut self) -> Result<Audit, DataplaneError> {
+        self.table.audit(&mut self.scan, &self.digest)
+    }
+
     fn apply(&mut self, changes: &Changes, now_ns: u64) -> Result<Vec<Target>, DataplaneError> {
         self.table.remove(&changes.remove)?;
         for target in &changes.remove {
@@ -270,7 +280,10 @@ impl Dataplane for KernelDataplane {
         let (rows, left_out) = self.place(changes, now_ns)?;
         self.table.write(&rows)?;
         self.rows.extend(rows);
-        self.digest = self.table.digest()?;
+        if !changes.is_empty() {
+            self.digest = self.table.digest()?;
+            self.scan.restart();
+        }
         Ok(left_out)
     }
 

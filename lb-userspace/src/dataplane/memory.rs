@@ -1,12 +1,13 @@
-//! A data plane in memory, with the semantics of the real one: limited slots, a deadline, a table that somebody
-//! else may change. For tests of the agent, and for the contract test both must pass.
+//! A data plane in memory, with the semantics of the real one: limited slots that rest when they are given back, a
+//! deadline, a table that somebody else may change, links that can't be attached to. For tests of the agent, and for the contract test both must pass.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lb_core::ids::LinkId;
 use lb_core::plan::{self, Changes, Entry, EntryState, Target};
 
-use super::{Attachment, Dataplane, DataplaneError, LinkFacts, Mode};
+use super::ebpf::REST_NS;
+use super::{Attachment, Dataplane, DataplaneError, LinkFacts, Mode, Refusal};
 
 /// The table, open to inspection and to interference.
 #[derive(Debug, Default)]
@@ -17,6 +18,10 @@ pub struct Memory {
     pub capacity: usize,
     /// Links attached to.
     pub attached: BTreeMap<LinkId, String>,
+    /// Links that refuse every program.
+    pub refusing: BTreeSet<LinkId>,
+    /// Until when slots that were given back rest.
+    resting: Vec<u64>,
     valid_until: u64,
     seen: BTreeMap<Target, Entry>,
 }
@@ -45,10 +50,13 @@ impl Dataplane for Memory {
         Ok(self.seen == self.table)
     }
 
-    fn apply(&mut self, changes: &Changes, _now_ns: u64) -> Result<Vec<Target>, DataplaneError> {
+    fn apply(&mut self, changes: &Changes, now_ns: u64) -> Result<Vec<Target>, DataplaneError> {
         let mut fitting = changes.clone();
         let removed = changes.remove.iter().filter(|target| self.table.contains_key(target)).count();
-        let mut room = self.capacity.saturating_sub(self.table.len() - removed);
+        self.resting.retain(|until| *until > now_ns);
+        self.resting.extend(std::iter::repeat_n(now_ns.saturating_add(REST_NS), removed));
+        let used = self.table.len() - removed + self.resting.len();
+        let mut room = self.capacity.saturating_sub(used);
         let mut left_out = Vec::new();
         fitting.upsert.retain(|(target, _)| {
             if self.table.contains_key(target) {
@@ -76,12 +84,13 @@ impl Dataplane for Memory {
     }
 
     fn attach(&mut self, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeMap<LinkId, Attachment> {
-        self.attached = links.iter().map(|(id, link)| (*id, link.name.clone())).collect();
-        let attachment = |link: &LinkFacts| Attachment {
-            name: link.name.clone(),
-            mode: Some(Mode::Native),
-            refused: Vec::new(),
+        let willing = links.iter().filter(|(id, _)| !self.refusing.contains(id));
+        self.attached = willing.map(|(id, link)| (*id, link.name.clone())).collect();
+        let refusal = || Refusal { mode: Mode::Native, reason: "it refuses".to_owned() };
+        let attachment = |id: &LinkId, link: &LinkFacts| match self.attached.get(id) {
+            Some(name) => Attachment { name: name.clone(), mode: Some(Mode::Native), refused: Vec::new() },
+            None => Attachment { name: link.name.clone(), mode: None, refused: vec![refusal()] },
         };
-        links.iter().map(|(id, link)| (*id, attachment(link))).collect()
+        links.iter().map(|(id, link)| (*id, attachment(id, link))).collect()
     }
 }

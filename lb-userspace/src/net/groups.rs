@@ -264,7 +264,7 @@ impl Groups {
     ///
     /// The work runs on a blocking thread, so the caller's other tasks go on; thousands of joins take tens of milliseconds or,
     /// where a driver writes its filter anew for each, more. When the returned future is dropped the work still ends.
-    pub async fn apply(&self, wanted: Wanted) -> Result<GroupReport, GroupsError> {
+    pub async fn apply(&self, wanted: Arc<Wanted>) -> Result<GroupReport, GroupsError> {
         let groups = self.clone();
         tokio::task::spawn_blocking(move || groups.apply_blocking(&wanted))
             .await

@@ -66,6 +66,8 @@ pub struct LinkState {
     pub noarp: bool,
     /// The loopback interface.
     pub loopback: bool,
+    /// How often the carrier came or went since the interface exists (`IFLA_CARRIER_CHANGES`).
+    pub carrier_changes: u32,
     /// Receives frames for any unicast address, for whatever reason (`IFLA_PROMISCUITY` above zero).
     pub promisc: bool,
     /// Receives frames for any multicast address, for whatever reason (`IFLA_ALLMULTI` above zero, or the flag on kernels before 6.1).

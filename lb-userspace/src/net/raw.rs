@@ -83,8 +83,11 @@ impl RawSender {
     pub fn open() -> Result<Self, RawError> {
         // Protocol 0: nothing is delivered to the socket, so its receive buffer stays empty.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None).map_err(RawError)?;
-        // Bounded by net.core.wmem_max; a smaller buffer only means that large bursts report Busy earlier.
-        if let Err(error) = socket.set_send_buffer_size(SEND_BUFFER) {
+        // Beyond net.core.wmem_max with CAP_NET_ADMIN, up to it without; a smaller buffer only means that large bursts
+        // report Busy earlier.
+        if force_send_buffer(&socket).is_err()
+            && let Err(error) = socket.set_send_buffer_size(SEND_BUFFER)
+        {
             tracing::debug!(%error, "the packet socket keeps its default send buffer");
         }
         Ok(Self { socket })
@@ -144,6 +147,18 @@ impl RawSender {
             _ => Err(Errno::last()),
         }
     }
+}
+
+/// `SO_SNDBUFFORCE`: the size is not cut to `net.core.wmem_max`.
+fn force_send_buffer(socket: &Socket) -> io::Result<()> {
+    let size = libc::c_int::try_from(SEND_BUFFER).unwrap_or(libc::c_int::MAX);
+    let length = libc::socklen_t::try_from(size_of_val(&size)).unwrap_or_default();
+    let value = std::ptr::from_ref(&size).cast();
+    // SAFETY: the descriptor is open, and `value` points to `length` readable bytes for the whole call.
+    let result = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_SNDBUFFORCE, value, length)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 /// Where a frame goes: the interface, and protocol and destination as the frame itself says.

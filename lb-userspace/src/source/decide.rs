@@ -52,7 +52,7 @@ pub struct Decided {
     /// A decision for each Service of our class that is of type `LoadBalancer`.
     pub decisions: BTreeMap<ServiceKey, Decision>,
     /// Services that hold addresses.
-    pub services: BTreeMap<ServiceKey, AnnouncedService>,
+    pub services: Arc<BTreeMap<ServiceKey, AnnouncedService>>,
     /// All nodes; without Node objects just this one.
     pub nodes: BTreeMap<NodeName, Node>,
     /// Everything that is wrong, in order of file name and document.
@@ -230,7 +230,14 @@ impl Decider {
             }
         }
         let (config, in_force) = (Arc::clone(&self.config), self.in_force.clone());
-        Decided { config, decisions, services, uncertain, in_force, ..Decided::default() }
+        Decided {
+            config,
+            decisions,
+            services: Arc::new(services),
+            uncertain,
+            in_force,
+            ..Decided::default()
+        }
     }
 }
 

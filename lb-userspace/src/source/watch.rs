@@ -23,7 +23,7 @@ use notify::{
 };
 use tokio::{
     sync::mpsc,
-    time::{Instant, Interval, MissedTickBehavior, interval, timeout},
+    time::{Instant, Interval, MissedTickBehavior, interval, sleep_until},
 };
 
 use super::files::{Fingerprint, is_manifest};
@@ -47,6 +47,14 @@ pub struct DirectoryWatch {
     watcher: Option<RecommendedWatcher>,
     tick: Interval,
     seen: Seen,
+    noticed: Option<Noticed>,
+}
+
+/// Changes that were not told yet.
+#[derive(Debug)]
+struct Noticed {
+    first: Instant,
+    last: Instant,
 }
 
 /// What the tick compares: the directory itself, and what inotify does not tell about.
@@ -63,8 +71,15 @@ impl DirectoryWatch {
         let (sender, receiver) = mpsc::channel(1);
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut watch =
-            Self { dir: dir.into(), sender, receiver, watcher: None, tick, seen: Seen::default() };
+        let mut watch = Self {
+            dir: dir.into(),
+            sender,
+            receiver,
+            watcher: None,
+            tick,
+            seen: Seen::default(),
+            noticed: None,
+        };
         watch.arm();
         watch
     }
@@ -74,28 +89,42 @@ impl DirectoryWatch {
         self.watcher.is_some()
     }
 
-    /// Returns after something has changed. May return without a change. Cancelling it loses nothing.
+    /// Returns after something has changed. May return without a change.
+    ///
+    /// Cancelling it loses nothing, however often: what was noticed and when is kept, so that a caller that is woken
+    /// by other things all the time is told no later than one that does nothing else.
     pub async fn changed(&mut self) {
-        loop {
+        while let Some(due) = self.told_at().await {
+            tokio::select! {
+                biased;
+                _event = self.receiver.recv() => self.notice(),
+                () = sleep_until(due) => break,
+            }
+        }
+        self.arm();
+        self.noticed = None;
+    }
+
+    /// When the change that was noticed is told, after waiting for one; `None`: now.
+    async fn told_at(&mut self) -> Option<Instant> {
+        while self.noticed.is_none() {
             let told = tokio::select! {
                 event = self.receiver.recv() => event.is_some(),
                 _ = self.tick.tick() => false,
             };
             if told || self.looks_different() {
-                break;
+                self.notice();
             }
         }
-        // From here on a cancelled call must be made up for.
-        let again = Again { sender: self.sender.clone(), armed: true };
-        let end = Instant::now() + LONGEST_WAIT;
-        while Instant::now() < end {
-            match timeout(QUIET, self.receiver.recv()).await {
-                Ok(_event) => {}
-                Err(_quiet) => break,
-            }
-        }
-        self.arm();
-        again.disarm();
+        let due =
+            self.noticed.as_ref().map(|noticed| (noticed.last + QUIET).min(noticed.first + LONGEST_WAIT));
+        due.filter(|due| *due > Instant::now())
+    }
+
+    fn notice(&mut self) {
+        let now = Instant::now();
+        let first = self.noticed.as_ref().map_or(now, |noticed| noticed.first);
+        self.noticed = Some(Noticed { first, last: now });
     }
 
     /// Watches the directory that now has the name, if it is another one than before.
@@ -135,27 +164,6 @@ impl DirectoryWatch {
             }
         }
         Seen { dir: identity(&self.dir), files }
-    }
-}
-
-/// Tells of a change again unless it was told completely.
-struct Again {
-    sender: mpsc::Sender<()>,
-    armed: bool,
-}
-
-impl Again {
-    fn disarm(mut self) {
-        self.armed = false;
-    }
-}
-
-impl Drop for Again {
-    fn drop(&mut self) {
-        if self.armed {
-            // Full means that a change is waiting already.
-            let _waiting = self.sender.try_send(());
-        }
     }
 }
 

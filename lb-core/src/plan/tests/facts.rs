@@ -12,7 +12,7 @@ fn slice(endpoints: &[(&str, bool)]) -> Endpoints {
 }
 
 fn local(snapshot: &mut Snapshot, name: &str, address: &str, endpoints: &[(&str, bool)]) {
-    snapshot.services.insert(key(name), service(&[address], TrafficPolicy::Local, slice(endpoints)));
+    services(snapshot).insert(key(name), service(&[address], TrafficPolicy::Local, slice(endpoints)));
 }
 
 /// `TestShouldAnnounceEPSlices`: traffic policy Local, address 10.20.30.1.
@@ -83,7 +83,7 @@ fn f4_advertisements_limit_the_nodes() {
             }
             snapshot.ignore_exclude_label = ignore;
             let on = Endpoints::on(serving.iter().map(|n| node(n)));
-            snapshot.services.insert(key("test1"), service(&["10.20.30.1"], policy, on));
+            services(&mut snapshot).insert(key("test1"), service(&["10.20.30.1"], policy, on));
             let found = word(&snapshot, "test1", "10.20.30.1");
             assert_eq!(found, expected, "{me}: {policy:?} {serving:?} excluded {excluded:?}");
         }
@@ -113,7 +113,7 @@ fn owner(nodes: &[&str], alive: &[&str], ads: &[RawAdvertisement], serving: &[&s
     let policy = if serving.is_empty() { TrafficPolicy::Cluster } else { TrafficPolicy::Local };
     let endpoints =
         if serving.is_empty() { Endpoints::Unknown } else { Endpoints::on(serving.iter().map(|n| node(n))) };
-    snapshot.services.insert(key("test1"), service(&["10.20.30.1"], policy, endpoints));
+    services(&mut snapshot).insert(key("test1"), service(&["10.20.30.1"], policy, endpoints));
     plan(&snapshot).owners.get(&ip("10.20.30.1")).map(|o| o.owner.to_string()).unwrap_or_default()
 }
 
@@ -186,7 +186,7 @@ fn f4_service_selectors_choose_the_advertisement() {
             let mut snapshot = cluster(me, &["iris1", "iris2"], ads);
             let mut web = service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown);
             web.labels.insert("app".to_owned(), app.to_owned());
-            snapshot.services.insert(key("web"), web);
+            services(&mut snapshot).insert(key("web"), web);
             assert_eq!(word(&snapshot, "web", "10.20.30.1"), expected, "{me}: {app}");
         }
     }
@@ -207,7 +207,7 @@ fn f4_shared_addresses_and_service_selectors_exclude_each_other() {
         let mut web = service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown);
         web.labels.insert("app".to_owned(), "web".to_owned());
         web.shared = shared;
-        snapshot.services.insert(key("web"), web);
+        services(&mut snapshot).insert(key("web"), web);
         assert_eq!(word(&snapshot, "web", "10.20.30.1"), expected);
     }
 }
@@ -215,8 +215,7 @@ fn f4_shared_addresses_and_service_selectors_exclude_each_other() {
 #[test]
 fn f4_reachability_counts_and_readiness_does_not() {
     let mut snapshot = cluster("iris1", &["iris1", "iris2"], &[ad("all", "")]);
-    snapshot
-        .services
+    services(&mut snapshot)
         .insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
     assert_eq!(word(&snapshot, "web", "10.20.30.1"), "notOwner");
     snapshot.nodes.get_mut(&node("iris2")).unwrap().network_unavailable = true;

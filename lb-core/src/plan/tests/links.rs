@@ -15,7 +15,7 @@ fn on_vlan(mut ad: RawAdvertisement, vlan: &str) -> RawAdvertisement {
 /// Where 10.20.30.1 is announced, as text.
 fn places(snapshot: &Snapshot) -> String {
     let mut snapshot = snapshot.clone();
-    snapshot.services.insert(
+    services(&mut snapshot).insert(
         key("web"),
         service(&["10.20.30.1", "fd00:1::1"], TrafficPolicy::Cluster, Endpoints::Unknown),
     );
@@ -60,8 +60,7 @@ fn two_advertisements_on_two_nodes_give_one_winner_on_its_own_interface() {
     for (me, state, index) in [("iris1", EntryState::Standby, 2), ("iris2", EntryState::Answer, 3)] {
         let mut snapshot = cluster(me, &["iris1", "iris2"], &ads);
         snapshot.links.push(link(3, "eth1"));
-        snapshot
-            .services
+        services(&mut snapshot)
             .insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
         assert_eq!(
             plan(&snapshot).desired,
@@ -94,8 +93,7 @@ fn a_link_that_is_down_loses_its_entries_and_one_without_carrier_keeps_them() {
 fn an_owner_without_a_link_says_which_links_failed_and_why() {
     let mut snapshot = cluster("iris1", &["iris1"], &[on_interfaces(ad("a", ""), &["eth0", "eth5"])]);
     snapshot.links[0].up = false;
-    snapshot
-        .services
+    services(&mut snapshot)
         .insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
     assert_eq!(word(&snapshot, "web", "10.20.30.1"), "announceFailed");
     let plan = plan(&snapshot);
@@ -109,8 +107,7 @@ fn an_owner_without_a_link_says_which_links_failed_and_why() {
 #[test]
 fn a_node_that_reports_no_fit_link_leaves_the_election() {
     let mut snapshot = cluster("iris1", &["iris1", "iris2"], &[on_interfaces(ad("all", ""), &["eth0"])]);
-    snapshot
-        .services
+    services(&mut snapshot)
         .insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
     assert_eq!(word(&snapshot, "web", "10.20.30.1"), "notOwner");
     let eth0 = LinkName::new("eth0").unwrap();

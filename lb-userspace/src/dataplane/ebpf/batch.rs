@@ -28,44 +28,54 @@ struct Batch {
     flags: u64,
 }
 
-/// Calls `each` with every entry. `width` = bytes of one value (for a per-CPU map: of all CPUs together).
-pub(super) fn read(
-    map: BorrowedFd<'_>,
-    key_size: usize,
-    width: usize,
-    mut each: impl FnMut(&[u8], &[u8]),
-) -> io::Result<()> {
-    let mut keys = vec![0_u8; CHUNK * key_size];
-    let mut values = vec![0_u8; CHUNK * width];
-    // Hash maps continue at a bucket number, arrays at a key of 4 bytes.
-    let mut position = 0_u32;
-    let mut started = false;
-    loop {
+/// A walk over a map, one system call at a time. Without changes of the map every walk has the same parts.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// Hash maps continue at a bucket number, arrays at a key of 4 bytes.
+    position: Option<u32>,
+    keys: Vec<u8>,
+    values: Vec<u8>,
+}
+
+impl Walk {
+    /// Calls `each` with every entry of the next part; false after the last one, from where it begins anew. `width` =
+    /// bytes of one value (for a per-CPU map: of all CPUs together).
+    pub(super) fn part(
+        &mut self,
+        map: BorrowedFd<'_>,
+        (key_size, width): (usize, usize),
+        mut each: impl FnMut(&[u8], &[u8]),
+    ) -> io::Result<bool> {
+        self.keys.resize(CHUNK * key_size, 0);
+        self.values.resize(CHUNK * width, 0);
         let mut next = 0_u32;
         let mut batch = Batch {
-            in_batch: if started { std::ptr::from_ref(&position) as u64 } else { 0 },
+            in_batch: self.position.as_ref().map_or(0, |position| std::ptr::from_ref(position) as u64),
             out_batch: std::ptr::from_mut(&mut next) as u64,
-            keys: keys.as_mut_ptr() as u64,
-            values: values.as_mut_ptr() as u64,
+            keys: self.keys.as_mut_ptr() as u64,
+            values: self.values.as_mut_ptr() as u64,
             count: u32::try_from(CHUNK).unwrap_or(u32::MAX),
             map_fd: descriptor(map),
             ..Batch::default()
         };
         let result = call(BPF_MAP_LOOKUP_BATCH, &mut batch);
-        let last = match result {
-            Ok(()) => false,
-            // The end of the map; the count still says how many entries came with it.
-            Err(error) if error.raw_os_error() == Some(libc::ENOENT) => true,
-            Err(error) => return Err(error),
-        };
+        // The end of the map; the count still says how many entries came with it.
+        let last = matches!(&result, Err(error) if error.raw_os_error() == Some(libc::ENOENT));
+        self.position = result.is_ok().then_some(next);
+        if !last {
+            result?;
+        }
         let count = (batch.count as usize).min(CHUNK);
-        for (key, value) in keys.chunks_exact(key_size).zip(values.chunks_exact(width)).take(count) {
+        for (key, value) in self.keys.chunks_exact(key_size).zip(self.values.chunks_exact(width)).take(count)
+        {
             each(key, value);
         }
-        if last {
-            return Ok(());
-        }
-        (position, started) = (next, true);
+        Ok(!last)
+    }
+
+    /// The next part is the first one.
+    pub(super) fn restart(&mut self) {
+        self.position = None;
     }
 }
 

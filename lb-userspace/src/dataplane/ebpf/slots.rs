@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, VecDeque};
 
 /// How long a slot rests. A program runs for microseconds; anything beyond is margin.
-pub(super) const REST_NS: u64 = 1_000_000_000;
+pub const REST_NS: u64 = 1_000_000_000;
 
 /// The free and the resting slots below a capacity.
 #[derive(Debug)]

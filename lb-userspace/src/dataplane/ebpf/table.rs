@@ -1,7 +1,6 @@
 //! The two hash maps as one table of lb-core's targets and entries.
 
 use std::collections::BTreeMap;
-use std::hash::{DefaultHasher, Hasher};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -11,8 +10,9 @@ use lb_common::abi::{self, KeyV4, KeyV6, State};
 use lb_core::ids::{LinkId, Mac, Vlans};
 use lb_core::plan::{Entry, EntryState, Target};
 
-use super::super::DataplaneError;
-use super::batch;
+use super::super::{Audit, DataplaneError};
+use super::batch::{self, Walk};
+use super::digest::{Digest, Scan, mix};
 
 /// The maps `VIPS_V4` and `VIPS_V6`.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct Rows {
     /// As `odd_v4`, IPv6.
     pub odd_v6: Vec<KeyV6>,
     /// Digest of the raw contents.
-    pub digest: u64,
+    pub(super) digest: Digest,
 }
 
 impl Table {
@@ -51,31 +51,48 @@ impl Table {
     /// Reads everything.
     pub fn read(&self) -> Result<Rows, DataplaneError> {
         let mut rows = Rows::default();
-        let mut digest = 0_u64;
-        self.each::<KeyV4>(|key, entry, raw| {
-            digest = digest.wrapping_add(raw);
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        let mut digest = Digest::default();
+        self.each::<KeyV4>(&mut digest, |key, entry| {
             match row(key.ifindex(), key.vlans(), Ipv4Addr::from(key.addr()).into(), entry) {
-                Some((target, row)) => drop(rows.rows.insert(target, row)),
+                Some(row) => v4.push(row),
                 None => rows.odd_v4.push(*key),
             }
         })?;
-        self.each::<KeyV6>(|key, entry, raw| {
-            digest = digest.wrapping_add(raw);
+        self.each::<KeyV6>(&mut digest, |key, entry| {
             match row(key.ifindex(), key.vlans(), Ipv6Addr::from(key.addr()).into(), entry) {
-                Some((target, row)) => drop(rows.rows.insert(target, row)),
+                Some(row) => v6.push(row),
                 None => rows.odd_v6.push(*key),
             }
         })?;
+        // Collected at once, a map is built without gaps.
+        rows.rows = v4.into_iter().chain(v6).collect();
         rows.digest = digest;
         Ok(rows)
     }
 
-    /// A number that changes when any entry does, without building anything: read once a second.
-    pub fn digest(&self) -> Result<u64, DataplaneError> {
-        let mut digest = 0_u64;
-        self.each::<KeyV4>(|_, _, raw| digest = digest.wrapping_add(raw))?;
-        self.each::<KeyV6>(|_, _, raw| digest = digest.wrapping_add(raw))?;
+    /// What changes when any entry does, without building anything.
+    pub(super) fn digest(&self) -> Result<Digest, DataplaneError> {
+        let mut digest = Digest::default();
+        self.each::<KeyV4>(&mut digest, |_, _| {})?;
+        self.each::<KeyV6>(&mut digest, |_, _| {})?;
         Ok(digest)
+    }
+
+    /// Looks at the next part of the table.
+    pub(super) fn audit(&self, scan: &mut Scan, digest: &Digest) -> Result<Audit, DataplaneError> {
+        let mut part = 0_u64;
+        let more = match scan.map {
+            0 => self.part::<KeyV4>(&mut scan.walk, |key, entry| part = part.wrapping_add(mix(key, entry))),
+            _ => self.part::<KeyV6>(&mut scan.walk, |key, entry| part = part.wrapping_add(mix(key, entry))),
+        }?;
+        let last = !more && scan.map > 0;
+        scan.map += usize::from(!more);
+        Ok(match (scan.compare(digest, part, last), last) {
+            (false, _) => Audit::Changed,
+            (true, true) => Audit::Whole,
+            (true, false) => Audit::Part,
+        })
     }
 
     /// Inserts or replaces.
@@ -101,14 +118,31 @@ impl Table {
         batch::delete(self.v6.fd().as_fd(), v6).map_err(failed("remove from", abi::VIPS_V6))
     }
 
-    fn each<K: Key>(&self, mut each: impl FnMut(&K, &abi::Entry, u64)) -> Result<(), DataplaneError> {
-        let (map, name) = K::map(self);
-        batch::read(map, size_of::<K>(), size_of::<abi::Entry>(), |key, entry| {
-            if let (Some(k), Some(e)) = (read_pod::<K>(key), read_pod::<abi::Entry>(entry)) {
-                each(&k, &e, mix(key, entry));
+    /// Calls `each` with every entry, and adds the digest of each part.
+    fn each<K: Key>(
+        &self,
+        digest: &mut Digest,
+        mut each: impl FnMut(&K, &abi::Entry),
+    ) -> Result<(), DataplaneError> {
+        let mut walk = Walk::default();
+        loop {
+            let mut part = 0_u64;
+            let more = self.part::<K>(&mut walk, |key, entry| {
+                part = part.wrapping_add(mix(key, entry));
+                if let (Some(k), Some(e)) = (read_pod::<K>(key), read_pod::<abi::Entry>(entry)) {
+                    each(&k, &e);
+                }
+            })?;
+            digest.push(part);
+            if !more {
+                return Ok(());
             }
-        })
-        .map_err(failed("read", name))
+        }
+    }
+
+    fn part<K: Key>(&self, walk: &mut Walk, each: impl FnMut(&[u8], &[u8])) -> Result<bool, DataplaneError> {
+        let (map, name) = K::map(self);
+        walk.part(map, (size_of::<K>(), size_of::<abi::Entry>()), each).map_err(failed("read", name))
     }
 }
 
@@ -127,14 +161,6 @@ impl Key for KeyV6 {
     fn map(table: &Table) -> (BorrowedFd<'_>, &'static str) {
         (table.v6.fd().as_fd(), abi::VIPS_V6)
     }
-}
-
-/// Order-independent contribution of one entry to the digest.
-fn mix(key: &[u8], entry: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(key);
-    hasher.write(entry);
-    hasher.finish()
 }
 
 /// The value whose bytes these are, if the length fits.

@@ -37,6 +37,7 @@ pub(super) fn link(message: &LinkMessage) -> Option<Link> {
             LinkAttribute::Link(index) => link.parent = Some(*index),
             LinkAttribute::LinkNetNsId(_) => other_namespace = true,
             LinkAttribute::Promiscuity(count) => link.state.promisc |= *count > 0,
+            LinkAttribute::CarrierChanges(count) => link.state.carrier_changes = *count,
             LinkAttribute::AllMulticast(count) => link.state.allmulti |= *count > 0,
             LinkAttribute::LinkInfo(infos) => (link.kind, vlan_id) = info(infos),
             LinkAttribute::Xdp(attributes) => link.xdp = xdp(attributes),
@@ -83,6 +84,7 @@ fn state(flags: LinkFlags) -> LinkState {
         loopback: flags.contains(LinkFlags::Loopback),
         promisc: flags.contains(LinkFlags::Promisc),
         allmulti: flags.contains(LinkFlags::Allmulti),
+        carrier_changes: 0,
     }
 }
 

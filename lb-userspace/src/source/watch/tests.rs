@@ -1,5 +1,7 @@
 use std::fs;
 
+use tokio::time::timeout;
+
 use super::*;
 
 const SOON: Duration = Duration::from_secs(10);
@@ -58,4 +60,38 @@ async fn targets_of_symlinks_are_looked_at() {
     let mut watch = DirectoryWatch::new(&dir);
     fs::write(&target, "longer").unwrap();
     told(&mut watch, "the target of a symlink").await;
+}
+
+/// The agent's loop drops the future whenever anything else wakes it.
+#[tokio::test]
+async fn a_caller_that_is_interrupted_all_the_time_is_told_as_well() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut watch = DirectoryWatch::new(dir.path());
+    quiet(&mut watch, "nothing has happened").await;
+    fs::write(dir.path().join("a.yaml"), "a: 1").unwrap();
+    let start = Instant::now();
+    while timeout(Duration::from_millis(10), watch.changed()).await.is_err() {
+        assert!(start.elapsed() < SOON, "never told");
+    }
+    assert!(start.elapsed() >= QUIET, "told before the file was complete");
+    quiet(&mut watch, "told once").await;
+}
+
+/// Somebody who writes without a pause holds nothing up.
+#[tokio::test]
+async fn changes_without_a_pause_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut watch = DirectoryWatch::new(dir.path());
+    let path = dir.path().join("a.yaml");
+    let writer = tokio::spawn(async move {
+        for n in 0_u32.. {
+            fs::write(&path, n.to_string()).unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    });
+    let start = Instant::now();
+    while timeout(Duration::from_millis(10), watch.changed()).await.is_err() {
+        assert!(start.elapsed() < SOON, "never told");
+    }
+    writer.abort();
 }

@@ -1,0 +1,3 @@
+//! The benchmark.
+
+pub mod agent;

@@ -1,0 +1,116 @@
+//! From a survey to the table: steps, and what follows from them.
+
+use std::sync::Arc;
+
+use super::survey::{Prospect, Survey};
+use super::task::Agent;
+use super::worker::Done;
+use crate::net::memory;
+use crate::net::netlink::NetlinkError;
+
+/// Entries that change at once and leave memory behind that is worth giving back.
+const MANY: usize = 1000;
+
+impl Agent {
+    /// The links may have changed, or can't be watched any more.
+    pub(super) fn links_changed(&mut self, result: Result<(), NetlinkError>) {
+        if let Err(error) = result {
+            tracing::warn!(%error, "can't watch the interfaces; reading them again");
+            self.auditor.is_blind_for_now();
+        }
+        self.look_again();
+    }
+
+    /// The worker is back.
+    pub(super) fn worked(&mut self, done: Done) {
+        if done == Done::Read {
+            self.look_again();
+        }
+        memory::give_back();
+    }
+
+    /// Makes the table follow what was found.
+    pub(super) fn surveyed(&mut self, survey: Survey) {
+        self.auditor.survey_ended();
+        match survey.links {
+            Ok(links) => self.present = links,
+            Err(error) => {
+                tracing::warn!(%error, "can't list the interfaces; keeping what was known");
+                if self.present.is_empty() {
+                    self.healthy = false;
+                    self.worker.not_stepped();
+                    return;
+                }
+            }
+        }
+        // Which addresses may be given out depends on those the node has itself.
+        if self.own.as_ref() != Some(&survey.own) {
+            self.own = Some(survey.own);
+            self.read();
+        }
+        match survey.prospect {
+            Some(prospect) => self.follow(prospect),
+            None => self.worker.not_stepped(),
+        }
+    }
+
+    fn follow(&mut self, prospect: Prospect) {
+        let Prospect { decided, planned, memberships, verdicts } = prospect;
+        self.planned = planned;
+        if !self.step() {
+            self.worker.not_stepped();
+            return;
+        }
+        self.keeper.want(&memberships.wanted);
+        if self.gaps != memberships.gaps {
+            for gap in &memberships.gaps {
+                tracing::warn!(gap, "solicited-node group");
+            }
+            self.gaps = memberships.gaps;
+        }
+        let fingerprint = if self.last.unanswered.is_empty() { Some(verdicts) } else { None };
+        self.worker.stepped(&decided, &self.told, fingerprint);
+        if self.last.changes.remove.len() + self.last.changes.upsert.len() >= MANY {
+            memory::give_back();
+        }
+    }
+
+    /// Applies what is planned; false when that failed.
+    pub(super) fn step(&mut self) -> bool {
+        match self.reconciler.step(&self.planned, self.clock()) {
+            Ok(done) => self.last = done,
+            Err(error) => {
+                self.healthy = false;
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    error,
+                    "can't bring the table up to date; it falls silent unless a later try succeeds"
+                );
+                return false;
+            }
+        }
+        let changes = &self.last.changes;
+        if !changes.is_empty() {
+            tracing::info!(
+                removed = changes.remove.len(),
+                written = changes.upsert.len(),
+                gained = changes.gained.len(),
+                "table updated"
+            );
+        }
+        if !self.healthy {
+            tracing::info!(entries = self.planned.plan.desired.len(), "in step: the table is as planned");
+        }
+        self.told = if self.last.unanswered.is_empty() {
+            Arc::clone(&self.planned.plan)
+        } else {
+            let mut plan = self.planned.plan.as_ref().clone();
+            plan.shortfall(&self.last.unanswered);
+            Arc::new(plan)
+        };
+        self.auditor.stepped(&self.last);
+        self.recovered();
+        self.send_due();
+        true
+    }
+}

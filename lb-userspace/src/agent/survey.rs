@@ -1,0 +1,103 @@
+//! What the agent finds out beside its own task: the links, what the plan makes of them and of the objects, and the
+//! facts the data plane wants to know.
+//!
+//! All of it may take long, the kernel's lists because somebody holds its lock, the plan because there are 100,000
+//! addresses. It only looks; what follows from it is done by the agent's task.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lb_core::eligibility::own_addresses;
+use lb_core::ids::{LinkId, LinkName, NodeName, Vlans};
+use lb_core::plan::{Plan, Snapshot, Target, plan};
+
+use super::links;
+use super::membership::{self, Memberships};
+use super::reconcile::Planned;
+use crate::net::links::{Link, Links};
+use crate::net::netlink::NetlinkError;
+use crate::source::decide::Decided;
+
+/// What a survey starts from.
+pub(super) struct Question {
+    pub(super) links: Arc<Links>,
+    /// The links as they were, for when they can't be listed.
+    pub(super) known: Arc<BTreeMap<u32, Link>>,
+    pub(super) decided: Option<Arc<Decided>>,
+    pub(super) me: NodeName,
+    pub(super) allowed: BTreeSet<LinkName>,
+    pub(super) losing: BTreeSet<LinkId>,
+}
+
+/// What it found.
+pub(super) struct Survey {
+    /// The links now; those known before where they can't be listed.
+    pub(super) links: Result<Arc<BTreeMap<u32, Link>>, NetlinkError>,
+    /// Addresses by which this machine is reached.
+    pub(super) own: BTreeSet<IpAddr>,
+    /// What follows from objects and links. `None` before the objects were read, and while no link is known.
+    pub(super) prospect: Option<Prospect>,
+}
+
+/// What is to be done, and what it was decided from.
+pub(super) struct Prospect {
+    pub(super) decided: Arc<Decided>,
+    pub(super) planned: Planned,
+    pub(super) memberships: Memberships,
+    /// Hash of what the plan says about each Service: equal when its statuses need not be written again.
+    pub(super) verdicts: u64,
+}
+
+/// Looks at everything.
+pub(super) async fn survey(question: Question) -> Survey {
+    let listed = question.links.snapshot().await.map(Arc::new);
+    let present = listed.as_ref().map_or_else(|_| Arc::clone(&question.known), Arc::clone);
+    let answer = tokio::task::spawn_blocking(move || {
+        let own = own_addresses(&links::planned(&present), &question.allowed);
+        let prospect = if present.is_empty() { None } else { look_ahead(&question, &present) };
+        (own, prospect)
+    });
+    match answer.await {
+        Ok((own, prospect)) => Survey { links: listed, own, prospect },
+        Err(error) => Survey { links: Err(error.into()), own: BTreeSet::new(), prospect: None },
+    }
+}
+
+fn look_ahead(question: &Question, present: &BTreeMap<u32, Link>) -> Option<Prospect> {
+    let decided = Arc::clone(question.decided.as_ref()?);
+    let snapshot = Snapshot {
+        me: question.me.clone(),
+        nodes: decided.nodes.clone(),
+        services: Arc::clone(&decided.services),
+        config: Arc::clone(&decided.config),
+        links: links::planned(present),
+        allowed: question.allowed.clone(),
+        ignore_exclude_label: false,
+    };
+    let mut plan = plan(&snapshot);
+    // Nobody asks for them here, and they are many.
+    plan.owners.clear();
+    let tagged = plan.desired.keys().filter(|target| is_tagged(target)).map(|target| target.link).collect();
+    let facts = links::facts(present, &tagged, &question.losing);
+    let memberships = membership::wanted(&plan, present);
+    let verdicts = fingerprint(&plan);
+    let carriers = links::carriers(present);
+    Some(Prospect {
+        decided,
+        planned: Planned { plan: Arc::new(plan), carriers, facts },
+        memberships,
+        verdicts,
+    })
+}
+
+fn is_tagged(target: &Target) -> bool {
+    target.vlans != Vlans::Untagged
+}
+
+fn fingerprint(plan: &Plan) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    plan.services.hash(&mut hasher);
+    hasher.finish()
+}

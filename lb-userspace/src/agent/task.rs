@@ -1,0 +1,299 @@
+//! The agent's one task: it waits, and for whatever happens it starts what has to be done.
+//!
+//! ```text
+//!              ┌─ files ──> worker: read, decide ─┐                 worker: write the statuses
+//! this task ───┤                                  ├─> survey: plan ─> this task: step ─> announce
+//!              └─ links, audit ───────────────────┘
+//! ```
+//!
+//! Nothing here waits for a disk, a lock of the kernel or a long computation, but for the changes of the table
+//! themselves: those are made here, between two moves of the deadline.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use lb_core::ids::LinkId;
+use lb_core::plan::Plan;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use super::admin::{Admin, Request};
+use super::announce::Sender;
+use super::audit::Auditor;
+use super::deadline::{Deadline, REFRESH};
+use super::driver::Drivers;
+use super::events::Conflicts;
+use super::membership::Keeper;
+use super::reconcile::{Clock, Planned, Reconciled, Reconciler};
+use super::report;
+use super::run::{OnExit, Settings};
+use super::standalone::Standalone;
+use super::survey::{Question, Survey, survey};
+use super::worker::Worker;
+use crate::dataplane::Dataplane;
+use crate::dataplane::ebpf::{self, Events, KernelDataplane};
+use crate::net::capabilities::{self, Capability};
+use crate::net::clock::boot_time_ns;
+use crate::net::groups::{Groups, Limits};
+use crate::net::links::{Link, Links};
+use crate::net::raw::RawSender;
+use crate::source::watch::DirectoryWatch;
+
+/// Everything the agent's task holds.
+pub(super) struct Agent {
+    pub(super) settings: Settings,
+    pub(super) reconciler: Reconciler<KernelDataplane>,
+    events: AsyncFd<Events>,
+    conflicts: Conflicts,
+    pub(super) worker: Worker,
+    changes: mpsc::Receiver<()>,
+    links: Arc<Links>,
+    pub(super) present: Arc<BTreeMap<u32, Link>>,
+    /// Own addresses at the time the objects were read last: they decide what may be given out.
+    pub(super) own: Option<BTreeSet<IpAddr>>,
+    survey: Option<JoinHandle<Survey>>,
+    /// Something happened that the survey under way may not have seen.
+    wanted: bool,
+    pub(super) sender: Sender,
+    pub(super) keeper: Keeper,
+    pub(super) gaps: Vec<String>,
+    admin: Admin,
+    origin: Instant,
+    pub(super) planned: Planned,
+    /// The plan, and what the data plane could not do of it.
+    pub(super) told: Arc<Plan>,
+    pub(super) last: Reconciled,
+    pub(super) drivers: Drivers,
+    pub(super) counting: Option<JoinHandle<BTreeMap<LinkId, u64>>>,
+    pub(super) auditor: Auditor,
+    /// The last step went well: the deadline may be moved.
+    pub(super) healthy: bool,
+    /// When the table falls silent, as written last.
+    valid_until: u64,
+}
+
+impl Agent {
+    /// Opens everything that needs capabilities, and drops those that nothing needs later.
+    pub(super) fn start(settings: Settings, source: Standalone) -> Result<Self> {
+        let limits = ebpf::Settings { max_vips: settings.max_vips, mode: settings.mode };
+        let mut dataplane = KernelDataplane::open(&settings.bpffs, limits)?;
+        if settings.frame_log {
+            dataplane.start_frame_log()?;
+        }
+        let events = dataplane.take_events()?;
+        let socket = RawSender::open().context("opening the socket for announcements")?;
+        // Programs are loaded and the raw socket is open: nothing later needs these two.
+        capabilities::drop_from_all_threads(&[Capability::Perfmon, Capability::NetRaw])
+            .context("dropping capabilities")?;
+        let groups = Groups::open(Limits::default()).context("opening the socket for group memberships")?;
+        Ok(Self {
+            reconciler: Reconciler::new(dataplane, settings.announce_rate, settings.announce_interval),
+            events: events.readable().context("watching the event ring")?,
+            conflicts: Conflicts::default(),
+            changes: follow(DirectoryWatch::new(source.directory())),
+            worker: Worker::new(source),
+            links: Arc::new(Links::open().context("watching the interfaces")?),
+            present: Arc::default(),
+            own: None,
+            survey: None,
+            wanted: true,
+            sender: Sender::new(socket),
+            keeper: Keeper::start(groups),
+            gaps: Vec::new(),
+            admin: Admin::bind(&settings.state_dir)?,
+            origin: Instant::now(),
+            planned: Planned::default(),
+            told: Arc::default(),
+            last: Reconciled::default(),
+            drivers: Drivers::default(),
+            counting: None,
+            auditor: Auditor::default(),
+            healthy: false,
+            valid_until: 0,
+            settings,
+        })
+    }
+
+    /// Works until it is told to end.
+    pub(super) async fn serve(&mut self) -> Result<()> {
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        let mut refresh = interval(REFRESH);
+        refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.start_survey();
+            let due = self.reconciler.bursts().next_deadline().map(|at| (self.origin + at).into());
+            let blind = self.auditor.is_blind();
+            // In order of what must not wait for what. Announcements may be due all the time.
+            tokio::select! {
+                biased;
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = refresh.tick() => self.refresh(),
+                survey = ended(&mut self.survey) => self.surveyed(survey.context("surveying")?),
+                done = self.worker.done() => self.worked(done.context("reading or writing objects")?),
+                result = self.links.changed(), if !blind => self.links_changed(result),
+                change = self.changes.recv() => {
+                    change.context("the folder of manifests is not watched any more")?;
+                    self.read();
+                }
+                () = sleep_until(self.auditor.due().into()) => self.audit(),
+                counted = ended(&mut self.counting) => self.counted(&counted.context("reading driver counters")?),
+                request = self.admin.next() => self.answer(request),
+                () = wait_until(due) => self.send_due(),
+                ready = self.events.readable_mut() => {
+                    if let Ok(mut guard) = ready
+                        && !self.conflicts.drain(guard.get_inner_mut(), &mut self.admin)
+                    {
+                        guard.clear_ready();
+                    }
+                }
+            }
+        }
+        tracing::info!(on_exit = ?self.settings.on_exit, "ending");
+        Ok(())
+    }
+
+    /// Leaves behind what the settings say.
+    pub(super) async fn end(self) -> Result<()> {
+        let Self { mut reconciler, keeper, admin, settings, .. } = self;
+        drop(admin);
+        if settings.on_exit == OnExit::Withdraw {
+            reconciler.dataplane().withdraw().context("withdrawing the addresses")?;
+            keeper.leave().await.context("leaving the solicited-node groups")?;
+            tracing::info!("withdrew all addresses and left their groups");
+        }
+        Ok(())
+    }
+
+    pub(super) fn clock(&self) -> Clock {
+        Clock { boot_ns: boot_time_ns(), monotonic: self.origin.elapsed() }
+    }
+
+    /// Something may have changed: looks at everything again.
+    pub(super) fn look_again(&mut self) {
+        self.wanted = true;
+    }
+
+    /// Reads the objects again; a survey follows.
+    pub(super) fn read(&mut self) {
+        if let Some(own) = &self.own {
+            self.worker.read(own.clone());
+        }
+    }
+
+    fn start_survey(&mut self) {
+        if self.survey.is_some() || !std::mem::take(&mut self.wanted) {
+            return;
+        }
+        self.auditor.survey_started();
+        self.survey = Some(tokio::spawn(survey(Question {
+            links: Arc::clone(&self.links),
+            known: Arc::clone(&self.present),
+            decided: self.worker.decided().cloned(),
+            me: self.settings.node.clone(),
+            allowed: self.settings.interfaces.clone(),
+            losing: self.drivers.losing().clone(),
+        })));
+    }
+
+    /// Moves the deadline, if the table is known to be right.
+    pub(super) fn refresh(&mut self) {
+        if self.auditor.is_stuck() {
+            return;
+        }
+        if self.healthy && self.valid_until <= boot_time_ns() {
+            // The machine or this process was stopped for longer than the grace. Others may own the addresses by now.
+            tracing::warn!(
+                "the table has fallen silent meanwhile: looking at everything before it answers again"
+            );
+            self.healthy = false;
+            self.read();
+            self.look_again();
+        }
+        if !self.healthy {
+            return;
+        }
+        self.reconciler.dataplane().set_trace(self.admin.has_traces());
+        let until = Deadline::new(self.settings.grace).after(boot_time_ns());
+        match self.reconciler.dataplane().set_valid_until(until) {
+            Ok(()) => self.valid_until = until,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "can't move the deadline of the table"
+                );
+            }
+        }
+    }
+
+    /// Moves the deadline after a step that went well.
+    pub(super) fn recovered(&mut self) {
+        self.healthy = true;
+        self.valid_until = u64::MAX;
+        self.refresh();
+    }
+
+    pub(super) fn send_due(&mut self) {
+        let now = self.origin.elapsed();
+        self.sender.send_due(self.reconciler.bursts(), &self.planned.plan, now);
+    }
+
+    fn answer(&mut self, request: Request) {
+        let facts = report::Facts {
+            node: self.settings.node.to_string(),
+            synced: self.healthy,
+            grace_ms: u64::try_from(self.settings.grace.as_millis()).unwrap_or(u64::MAX),
+            plan: Arc::clone(&self.told),
+            attachments: self.last.attachments.clone(),
+            told: Arc::clone(self.worker.told()),
+            repairs: self.reconciler.repairs(),
+            conflicts: self.conflicts.seen().clone(),
+            groups: self.keeper.report(),
+            gaps: self.gaps.clone(),
+            announced: self.sender.sent,
+            announce_errors: self.sender.errors,
+        };
+        Admin::answer(request, move || report::state(facts));
+    }
+}
+
+/// Tells about changes of the folder from a thread of its own: looking at a folder may take as long as its file system
+/// likes.
+fn follow(mut watch: DirectoryWatch) -> mpsc::Receiver<()> {
+    let (sender, changes) = mpsc::channel(1);
+    let runtime = tokio::runtime::Handle::current();
+    tokio::task::spawn_blocking(move || {
+        runtime.block_on(async move {
+            loop {
+                tokio::select! {
+                    () = watch.changed() => if sender.send(()).await.is_err() { return },
+                    () = sender.closed() => return,
+                }
+            }
+        });
+    });
+    changes
+}
+
+async fn wait_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
+/// Waits for a job, if there is one. Cancelling loses nothing.
+async fn ended<T>(job: &mut Option<JoinHandle<T>>) -> Result<T, tokio::task::JoinError> {
+    let Some(running) = job.as_mut() else { return pending().await };
+    let result = running.await;
+    *job = None;
+    result
+}
