@@ -31,8 +31,8 @@ pub(super) struct Facts {
 
 /// Everything in one value.
 pub(super) fn state(facts: Facts) -> State {
-    let plan_problems = facts.plan.problems.iter().map(ToString::to_string);
-    let problems: BTreeSet<String> = facts.told.problems.iter().cloned().chain(plan_problems).collect();
+    // Those of the plan are among them, with their places.
+    let problems: BTreeSet<String> = facts.told.problems.iter().cloned().collect();
     State {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
