@@ -366,7 +366,7 @@ impl Agent {
             return;
         }
         match self.reconciler.is_untouched() {
-            Ok(true) if self.pins_are_there() => {}
+            Ok(true) if self.reconciler.dataplane().is_attached() => {}
             Ok(untouched) => {
                 tracing::warn!(
                     map_changed = !untouched,
@@ -382,17 +382,9 @@ impl Agent {
         }
     }
 
-    fn pins_are_there(&mut self) -> bool {
-        let pins = self.reconciler.dataplane().pins().clone();
-        self.last
-            .attachments
-            .iter()
-            .all(|(link, attachment)| attachment.mode.is_none() || pins.link(*link).exists())
-    }
-
     /// A driver that counts transmit errors for what XDP sends is left for the next mode.
     fn watch_driver(&mut self) {
-        for link in report::losing(&self.last.attachments, &self.present) {
+        for link in self.reconciler.dataplane().losing() {
             if self.losing.insert(link) {
                 tracing::warn!(link = link.0, "the driver loses what XDP sends: trying the next mode");
             }

@@ -1,7 +1,7 @@
 //! The data plane in the kernel: pinned maps, pinned links, and the programs between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, RingBuf};
@@ -9,14 +9,17 @@ use lb_common::abi;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, Entry, Target};
 
-use super::{Attachment, Dataplane, DataplaneError, LinkFacts, ModeChoice};
+use super::{Attachment, Dataplane, DataplaneError, LinkFacts, Mode, ModeChoice};
+use crate::net::ethtool;
 
 mod attach;
 mod batch;
 mod counts;
+mod earlier;
 mod events;
 #[cfg(feature = "frame-log")]
 mod frame_log;
+mod link_info;
 mod object;
 mod pins;
 mod slots;
@@ -61,7 +64,17 @@ pub struct KernelDataplane {
     staged: bool,
     /// Nothing has been attached by this process yet.
     fresh: bool,
-    attached: BTreeMap<LinkId, (LinkFacts, Attachment)>,
+    attached: BTreeMap<LinkId, Attached>,
+    /// Ids of our programs in the kernel.
+    programs: BTreeSet<u32>,
+}
+
+/// A link as this process attached to it, or failed to.
+struct Attached {
+    facts: LinkFacts,
+    attachment: Attachment,
+    /// Answers the driver had lost before ([`ethtool::xdp_losses`]).
+    losses: u64,
 }
 
 impl KernelDataplane {
@@ -70,10 +83,11 @@ impl KernelDataplane {
         let pins = Pins::new(bpffs);
         pins.create()?;
         pins.recover()?;
-        let adopt = pins::is_complete(&pins.maps(), settings.max_vips);
-        // Maps of another size, or none: made beside what is there, which goes on answering.
-        let staged = !adopt;
-        let dir = if adopt { pins.maps() } else { pins.staging() };
+        let live = pins.live();
+        // Maps of another size or version, or none: made beside what is there, which goes on answering.
+        let staged = !pins::is_complete(&pins.maps(), settings.max_vips)
+            || live.as_ref().is_some_and(|set| *set != pins.maps());
+        let dir = if staged { pins.staging() } else { pins.maps() };
         if staged {
             pins::remove_set(&dir)?;
         }
@@ -82,6 +96,7 @@ impl KernelDataplane {
         let table = Table::new(hash_map(&mut ebpf, abi::VIPS_V4)?, hash_map(&mut ebpf, abi::VIPS_V6)?);
         let counters = CounterMaps::new(typed(&mut ebpf, abi::COUNTERS)?, typed(&mut ebpf, abi::OUTCOMES)?);
         let agent: Array<MapData, abi::Agent> = typed(&mut ebpf, abi::AGENT)?;
+        let programs = object::program_ids(&mut ebpf)?;
         let mut dataplane = Self {
             ebpf,
             pins,
@@ -90,15 +105,16 @@ impl KernelDataplane {
             counters,
             agent,
             flags: 0,
-            slots: Slots::new(0, &BTreeSet::new()),
+            slots: Slots::new(settings.max_vips, &BTreeSet::new()),
             rows: BTreeMap::new(),
             digest: 0,
             staged,
             fresh: true,
             attached: BTreeMap::new(),
+            programs,
         };
         if staged {
-            dataplane.carry_over()?;
+            dataplane.carry_over(live)?;
         }
         dataplane.reread()?;
         Ok(dataplane)
@@ -142,26 +158,59 @@ impl KernelDataplane {
         self.pins.remove_all()
     }
 
-    /// Fills new maps from those of another size: they answer the same when the links are switched to them.
-    fn carry_over(&mut self) -> Result<(), DataplaneError> {
-        let Ok(old) = View::open(self.pins.root()) else { return Ok(()) };
-        let rows: Vec<(Target, Row)> = old.table.read()?.rows.into_iter().collect();
-        let kept = rows.into_iter().take(self.settings.max_vips as usize);
-        let mut slots = BTreeMap::new();
-        let rows: Vec<(Target, Row)> = (0..self.settings.max_vips)
-            .zip(kept)
-            .map(|(slot, (target, row))| {
-                slots.insert(row.slot, slot);
-                (target, Row { slot, ..row })
-            })
-            .collect();
-        old.counters.copy_to(&mut self.counters, &slots)?;
-        self.table.write(&rows)?;
-        let valid_until = old.agent()?.valid_until_ns;
-        self.set_valid_until(valid_until)
+    /// Every link is attached to as it was said to be: its pin is there, it has not been detached by force, and it
+    /// runs our program. If not, the next [`Dataplane::attach`] repairs it.
+    pub fn is_attached(&self) -> bool {
+        let mut said = self.attached.iter().filter(|(_, link)| link.attachment.mode.is_some());
+        said.all(|(link, _)| self.runs_ours(*link))
     }
 
-    fn reread(&mut self) -> Result<Rows, DataplaneError> {
+    fn runs_ours(&self, link: LinkId) -> bool {
+        let info = self.pins.link_info(link);
+        info.is_some_and(|info| info.ifindex == link.0 && self.programs.contains(&info.program))
+    }
+
+    /// Links in native mode whose driver lost answers since they were attached to.
+    pub fn losing(&self) -> BTreeSet<LinkId> {
+        let native = self.attached.iter().filter(|(_, link)| link.attachment.mode == Some(Mode::Native));
+        native
+            .filter(|(_, link)| ethtool::xdp_losses(&link.facts.name) > link.losses)
+            .map(|(id, _)| *id)
+            .collect()
+    }
+
+    /// Fills new maps from those that answer now, of another size or version: they answer the same when the links are
+    /// switched to them.
+    fn carry_over(&mut self, live: Option<PathBuf>) -> Result<(), DataplaneError> {
+        let newest = || {
+            let mut sets = self.pins.sets().into_iter().filter(|set| *set != self.pins.staging()).rev();
+            Some(self.pins.maps()).filter(|maps| maps.exists()).or_else(|| sets.next())
+        };
+        let Some(set) = live.or_else(newest) else { return Ok(()) };
+        let earlier = match earlier::read(&set) {
+            Ok(earlier) => earlier,
+            Err(error) => {
+                tracing::warn!(%error, path = %set.display(), "can't read the maps before; starting with empty ones");
+                return Ok(());
+            }
+        };
+        let slots = 0..self.settings.max_vips;
+        let mut moved = BTreeMap::new();
+        let mut rows = Vec::new();
+        for (slot, (target, row)) in slots.zip(&earlier.rows) {
+            moved.insert(row.slot, slot);
+            rows.push((*target, Row { slot, ..*row }));
+        }
+        if let Some(counters) = &earlier.counters {
+            self.counters.copy_from(counters, &moved);
+        }
+        tracing::info!(path = %set.display(), entries = rows.len(), of = earlier.rows.len(), "taking over from other maps");
+        self.table.write(&rows)?;
+        self.set_valid_until(earlier.valid_until)
+    }
+
+    /// Reads the table, and repairs what can't be left as it is.
+    fn reread(&mut self) -> Result<(), DataplaneError> {
         let mut read = self.table.read()?;
         if !read.odd_v4.is_empty() || !read.odd_v6.is_empty() {
             tracing::warn!(
@@ -172,11 +221,21 @@ impl KernelDataplane {
             self.table.remove_keys(&read.odd_v4, &read.odd_v6)?;
             read = self.table.read()?;
         }
-        self.rows.clone_from(&read.rows);
+        let settled = self.slots.settle(&mut read.rows, &self.rows);
+        if settled != slots::Settled::default() {
+            tracing::warn!(
+                changed = settled.changed.len(),
+                removed = settled.homeless.len(),
+                "giving map entries slots of their own"
+            );
+            self.counters.clear(&settled.fresh)?;
+            self.table.write(&settled.changed)?;
+            self.table.remove(&settled.homeless)?;
+            read.digest = self.table.digest()?;
+        }
+        self.rows = read.rows;
         self.digest = read.digest;
-        let used = read.rows.values().map(|row| row.slot).collect();
-        self.slots = Slots::new(self.settings.max_vips, &used);
-        Ok(read)
+        Ok(())
     }
 
     /// Gives each new target a slot, zeroed; targets without one are returned.
@@ -207,7 +266,7 @@ impl KernelDataplane {
                 "prog_tcx" => object::tcx(&mut self.ebpf)?.pin(&path),
                 _ => object::xdp(&mut self.ebpf)?.pin(&path),
             };
-            result.map_err(|error| pins::failed("pin a program to", &path)(std::io::Error::other(error)))?;
+            result.map_err(|error| pins::failed("pin a program to", &path)(pins::refusal(error)))?;
         }
         Ok(())
     }
@@ -222,21 +281,22 @@ impl KernelDataplane {
     }
 
     fn attach_one(&mut self, link: LinkId, facts: &LinkFacts) -> Attachment {
-        if let Some((known, attachment)) = self.attached.get(&link)
-            && attachment.mode.is_some()
-            && same_but_programs(known, facts)
-            && self.pins.link(link).exists()
+        if let Some(known) = self.attached.get(&link)
+            && known.attachment.mode.is_some()
+            && same_but_programs(&known.facts, facts)
+            && self.runs_ours(link)
         {
-            return attachment.clone();
+            return known.attachment.clone();
         }
         let (ebpf, pins, choice) = (&mut self.ebpf, &self.pins, self.settings.mode);
         let attachment = attach::Attach { ebpf, pins, choice, link, facts }.run();
         if attachment.mode.is_some() {
             tracing::info!(%attachment, "attached");
-        } else if self.attached.get(&link).is_none_or(|(_, before)| *before != attachment) {
+        } else if self.attached.get(&link).is_none_or(|before| before.attachment != attachment) {
             tracing::error!(%attachment, "can't attach");
         }
-        self.attached.insert(link, (facts.clone(), attachment.clone()));
+        let losses = ethtool::xdp_losses(&facts.name);
+        self.attached.insert(link, Attached { facts: facts.clone(), attachment: attachment.clone(), losses });
         attachment
     }
 }
