@@ -172,15 +172,13 @@ pub enum DataplaneError {
 
 /// What to do about a refusal of the BPF file system.
 fn advice(refusal: &std::io::Error) -> &'static str {
-    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    match refusal.kind() {
-        ReadOnlyFilesystem => {
-            ": the BPF file system is read-only; run `mount -o remount,rw` on its mount point"
-        }
-        PermissionDenied => {
-            ": run as the user who owns the BPF file system, or mount it with `-o mode=0777`; CAP_BPF is needed too"
-        }
-        _ => "",
+    let kind = refusal.kind();
+    if kind == std::io::ErrorKind::ReadOnlyFilesystem {
+        ": the BPF file system is read-only; run `mount -o remount,rw` on its mount point"
+    } else if kind == std::io::ErrorKind::PermissionDenied {
+        ": run as the user who owns the BPF file system, or mount it with `-o mode=0777`; CAP_BPF is needed too"
+    } else {
+        ""
     }
 }
 

@@ -10,8 +10,10 @@ use super::reconcile::Reconciled;
 use super::run::Settings;
 use super::standalone::Standalone;
 use super::state::{GroupState, LinkState, ServiceState, State};
-use crate::dataplane::Attachment;
+use crate::dataplane::{Attachment, Mode};
+use crate::net::ethtool;
 use crate::net::groups::{GroupReport, Membership};
+use crate::net::links::Link;
 
 /// Where the state comes from.
 pub(super) struct Facts<'a> {
@@ -103,5 +105,44 @@ fn groups(report: &GroupReport) -> GroupState {
             .iter()
             .flat_map(|(link, errors)| errors.iter().map(move |e| format!("link {link}: {e}")))
             .collect(),
+    }
+}
+
+/// Links in native mode whose driver says that it lost frames XDP sent: any statistic that names XDP, transmit and an
+/// error, and is not zero. Drivers name them as they like (`rx_queue_0_xdp_tx_errors`, `xdp_tx_err`, `tx_xdp_drops`).
+pub(super) fn losing(attachments: &BTreeMap<LinkId, Attachment>, links: &BTreeMap<u32, Link>) -> Vec<LinkId> {
+    let native = attachments.iter().filter(|(_, attachment)| attachment.mode == Some(Mode::Native));
+    let lost = |link: &Link| {
+        ethtool::stats(&link.name)
+            .is_ok_and(|stats| stats.iter().any(|(name, value)| *value > 0 && is_loss(name)))
+    };
+    native.filter(|(id, _)| links.get(&id.0).is_some_and(lost)).map(|(id, _)| *id).collect()
+}
+
+fn is_loss(statistic: &str) -> bool {
+    let name = statistic.to_ascii_lowercase();
+    name.contains("xdp")
+        && name.contains("tx")
+        && !name.contains("xmit")
+        && (name.contains("err") || name.contains("drop"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_loss() {
+        for (name, expected) in [
+            ("rx_queue_0_xdp_tx_errors", true),
+            ("rx_xdp_tx_err", true),
+            ("tx_xdp_drops", true),
+            ("rx_queue_0_xdp_tx", false),
+            ("rx_queue_0_xdp_drops", false),
+            ("tx_queue_0_xdp_xmit_errors", false),
+            ("tx_errors", false),
+        ] {
+            assert_eq!(is_loss(name), expected, "{name}");
+        }
     }
 }

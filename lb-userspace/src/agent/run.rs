@@ -106,9 +106,10 @@ fn check_capabilities() -> Result<()> {
 async fn stand_by(settings: &Settings) -> Result<DirLock> {
     let pins = Pins::new(&settings.bpffs);
     ebpf::check_bpffs(&settings.bpffs)?;
-    pins.create()?;
     let mut told = false;
     loop {
+        // Again each time: `barelb detach --all` removes them.
+        pins.create()?;
         if let Some(lock) = DirLock::try_acquire(pins.root()).context("locking the BPF file system")? {
             return Ok(lock);
         }
@@ -366,7 +367,7 @@ impl Agent {
             return;
         }
         match self.reconciler.is_untouched() {
-            Ok(true) if self.reconciler.dataplane().is_attached() => {}
+            Ok(true) if self.pins_are_there() => {}
             Ok(untouched) => {
                 tracing::warn!(
                     map_changed = !untouched,
@@ -382,9 +383,13 @@ impl Agent {
         }
     }
 
+    fn pins_are_there(&mut self) -> bool {
+        self.reconciler.dataplane().is_attached()
+    }
+
     /// A driver that counts transmit errors for what XDP sends is left for the next mode.
     fn watch_driver(&mut self) {
-        for link in self.reconciler.dataplane().losing() {
+        for link in report::losing(&self.last.attachments, &self.present) {
             if self.losing.insert(link) {
                 tracing::warn!(link = link.0, "the driver loses what XDP sends: trying the next mode");
             }

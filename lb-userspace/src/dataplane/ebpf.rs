@@ -9,8 +9,7 @@ use lb_common::abi;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, Entry, Target};
 
-use super::{Attachment, Dataplane, DataplaneError, LinkFacts, Mode, ModeChoice};
-use crate::net::ethtool;
+use super::{Attachment, Dataplane, DataplaneError, LinkFacts, ModeChoice};
 
 mod attach;
 mod batch;
@@ -64,17 +63,9 @@ pub struct KernelDataplane {
     staged: bool,
     /// Nothing has been attached by this process yet.
     fresh: bool,
-    attached: BTreeMap<LinkId, Attached>,
+    attached: BTreeMap<LinkId, (LinkFacts, Attachment)>,
     /// Ids of our programs in the kernel.
     programs: BTreeSet<u32>,
-}
-
-/// A link as this process attached to it, or failed to.
-struct Attached {
-    facts: LinkFacts,
-    attachment: Attachment,
-    /// Answers the driver had lost before ([`ethtool::xdp_losses`]).
-    losses: u64,
 }
 
 impl KernelDataplane {
@@ -161,22 +152,13 @@ impl KernelDataplane {
     /// Every link is attached to as it was said to be: its pin is there, it has not been detached by force, and it
     /// runs our program. If not, the next [`Dataplane::attach`] repairs it.
     pub fn is_attached(&self) -> bool {
-        let mut said = self.attached.iter().filter(|(_, link)| link.attachment.mode.is_some());
+        let mut said = self.attached.iter().filter(|(_, (_, said))| said.mode.is_some());
         said.all(|(link, _)| self.runs_ours(*link))
     }
 
     fn runs_ours(&self, link: LinkId) -> bool {
         let info = self.pins.link_info(link);
         info.is_some_and(|info| info.ifindex == link.0 && self.programs.contains(&info.program))
-    }
-
-    /// Links in native mode whose driver lost answers since they were attached to.
-    pub fn losing(&self) -> BTreeSet<LinkId> {
-        let native = self.attached.iter().filter(|(_, link)| link.attachment.mode == Some(Mode::Native));
-        native
-            .filter(|(_, link)| ethtool::xdp_losses(&link.facts.name) > link.losses)
-            .map(|(id, _)| *id)
-            .collect()
     }
 
     /// Fills new maps from those that answer now, of another size or version: they answer the same when the links are
@@ -281,22 +263,21 @@ impl KernelDataplane {
     }
 
     fn attach_one(&mut self, link: LinkId, facts: &LinkFacts) -> Attachment {
-        if let Some(known) = self.attached.get(&link)
-            && known.attachment.mode.is_some()
-            && same_but_programs(&known.facts, facts)
+        if let Some((known, attachment)) = self.attached.get(&link)
+            && attachment.mode.is_some()
+            && same_but_programs(known, facts)
             && self.runs_ours(link)
         {
-            return known.attachment.clone();
+            return attachment.clone();
         }
         let (ebpf, pins, choice) = (&mut self.ebpf, &self.pins, self.settings.mode);
         let attachment = attach::Attach { ebpf, pins, choice, link, facts }.run();
         if attachment.mode.is_some() {
             tracing::info!(%attachment, "attached");
-        } else if self.attached.get(&link).is_none_or(|before| before.attachment != attachment) {
+        } else if self.attached.get(&link).is_none_or(|(_, before)| *before != attachment) {
             tracing::error!(%attachment, "can't attach");
         }
-        let losses = ethtool::xdp_losses(&facts.name);
-        self.attached.insert(link, Attached { facts: facts.clone(), attachment: attachment.clone(), losses });
+        self.attached.insert(link, (facts.clone(), attachment.clone()));
         attachment
     }
 }

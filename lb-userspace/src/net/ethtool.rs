@@ -112,23 +112,6 @@ pub fn stats(name: &str) -> Result<BTreeMap<String, u64>, EthtoolError> {
     Ok(wire::stats(names, &request))
 }
 
-/// How many frames that XDP sent the driver says it lost: the sum of all statistics that name XDP, transmit and an error.
-/// Drivers name them as they like (`rx_queue_0_xdp_tx_errors`, `xdp_tx_err`, `tx_xdp_drops`); 0 where none does.
-///
-/// Only growth says something: the counters began when the driver did.
-pub fn xdp_losses(name: &str) -> u64 {
-    let stats = stats(name).unwrap_or_default();
-    stats.iter().filter(|(name, _)| is_loss(name)).fold(0, |sum, (_, value)| sum.saturating_add(*value))
-}
-
-fn is_loss(statistic: &str) -> bool {
-    let name = statistic.to_ascii_lowercase();
-    name.contains("xdp")
-        && name.contains("tx")
-        && !name.contains("xmit")
-        && (name.contains("err") || name.contains("drop"))
-}
-
 /// A socket and the interface asked.
 struct Ask<'a> {
     socket: Socket,
@@ -175,22 +158,6 @@ mod tests {
         assert!(features.active.contains("loopback"), "{features:?}");
         assert!(!features.rx_vlan_offload);
         assert_eq!(stats("lo").unwrap(), BTreeMap::new());
-    }
-
-    #[test]
-    fn names_of_loss() {
-        for (name, expected) in [
-            ("rx_queue_0_xdp_tx_errors", true),
-            ("rx_xdp_tx_err", true),
-            ("tx_xdp_drops", true),
-            ("rx_queue_0_xdp_tx", false),
-            ("rx_queue_0_xdp_drops", false),
-            ("tx_queue_0_xdp_xmit_errors", false),
-            ("tx_errors", false),
-        ] {
-            assert_eq!(is_loss(name), expected, "{name}");
-        }
-        assert_eq!(xdp_losses("no-such-link0"), 0);
     }
 
     #[test]

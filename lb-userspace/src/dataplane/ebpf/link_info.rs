@@ -43,10 +43,10 @@ struct Get {
 
 /// `union bpf_attr` for `BPF_OBJ_GET_INFO_BY_FD`.
 #[repr(C)]
-struct Info {
+struct Ask {
     fd: u32,
     length: u32,
-    info: u64,
+    buffer: u64,
 }
 
 /// Of the link pinned at `pin`.
@@ -57,12 +57,12 @@ pub(super) fn read(pin: &Path) -> io::Result<LinkInfo> {
     // SAFETY: the kernel has just made this descriptor for us.
     let link = unsafe { OwnedFd::from_raw_fd(fd) };
     let mut raw = RawInfo::default();
-    let mut info = Info {
+    let mut ask = Ask {
         fd: link.as_raw_fd().cast_unsigned(),
         length: u32::try_from(size_of::<RawInfo>()).unwrap_or(0),
-        info: std::ptr::from_mut(&mut raw) as u64,
+        buffer: std::ptr::from_mut(&mut raw) as u64,
     };
-    call(BPF_OBJ_GET_INFO_BY_FD, &mut info)?;
+    call(BPF_OBJ_GET_INFO_BY_FD, &mut ask)?;
     Ok(LinkInfo { program: raw.program, ifindex: raw.ifindex })
 }
 

@@ -91,13 +91,11 @@ pub(super) fn program_ids(ebpf: &mut Ebpf) -> Result<BTreeSet<u32>, DataplaneErr
 
 /// A pin that can't be made is no lack of a capability.
 fn not_loaded(error: EbpfError, dir: &Path) -> DataplaneError {
-    match error {
-        EbpfError::MapError(MapError::PinError { name, error }) => {
-            let path = dir.join(name.unwrap_or_default());
-            pins::failed("pin a map to", &path)(pins::refusal(error))
-        }
-        other => DataplaneError::Load(Box::new(other)),
+    if let EbpfError::MapError(MapError::PinError { name, error }) = error {
+        let path = dir.join(name.unwrap_or_default());
+        return pins::failed("pin a map to", &path)(pins::refusal(error));
     }
+    DataplaneError::Load(Box::new(error))
 }
 
 fn refused(program: &'static str) -> impl Fn(aya::programs::ProgramError) -> DataplaneError {

@@ -70,17 +70,14 @@ impl Slots {
         }
         *self = Self::with_resting(self.capacity, &used, std::mem::take(&mut self.resting));
         for target in lost {
-            // At no time has any slot rested long enough: which one does is not known here.
-            match (self.take(0), rows.get_mut(&target)) {
-                (Some(slot), Some(row)) => {
-                    row.slot = slot;
-                    settled.fresh.push(slot);
-                    settled.changed.push((target, *row));
-                }
-                _ => {
-                    rows.remove(&target);
-                    settled.homeless.push(target);
-                }
+            // Without a clock no slot is known to have rested long enough.
+            if let (Some(slot), Some(row)) = (self.take(0), rows.get_mut(&target)) {
+                row.slot = slot;
+                settled.fresh.push(slot);
+                settled.changed.push((target, *row));
+            } else {
+                rows.remove(&target);
+                settled.homeless.push(target);
             }
         }
         settled
