@@ -11,7 +11,9 @@
 pub mod agent;
 pub mod client;
 pub mod conformance;
+pub mod kernel;
 pub mod lab;
+pub mod later;
 pub mod link;
 pub mod namespace;
 pub mod process;
