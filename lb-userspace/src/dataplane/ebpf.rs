@@ -18,9 +18,9 @@ mod earlier;
 mod events;
 #[cfg(feature = "frame-log")]
 mod frame_log;
-mod link_info;
 mod object;
 mod pins;
+mod raw_link;
 mod slots;
 mod table;
 mod view;

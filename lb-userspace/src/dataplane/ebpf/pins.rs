@@ -23,8 +23,8 @@ use lb_common::abi;
 use lb_core::ids::LinkId;
 
 use super::super::DataplaneError;
-use super::link_info::{self, LinkInfo};
 use super::object::{self, MAPS};
+use super::raw_link::{self, LinkInfo};
 
 /// Programs pinned beside the maps.
 pub(super) const PROGRAMS: [&str; 2] = ["prog_xdp", "prog_tcx"];
@@ -97,12 +97,18 @@ impl Pins {
 
     /// What the kernel says about the pinned link of this interface.
     pub(super) fn link_info(&self, link: LinkId) -> Option<LinkInfo> {
-        link_info::read(&self.link(link)).ok()
+        raw_link::info(&self.link(link)).ok()
     }
 
-    /// Removes the pin of a link, and with it the link.
+    /// Detaches a link and removes its pin: nothing is answered there when this returns.
     pub fn remove_link(&self, link: LinkId) -> Result<(), DataplaneError> {
         let path = self.link(link);
+        if let Err(error) = raw_link::detach(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            // Its pin goes all the same, and the link with it.
+            tracing::debug!(%error, path = %path.display(), "can't detach");
+        }
         ignore_missing(fs::remove_file(&path)).map_err(failed("remove", &path))
     }
 
