@@ -26,15 +26,24 @@ impl PassProgram {
         Self::attach_from(&rig_object(), interface)
     }
 
+    /// Attaches `rig_pass` of [`rig_object`] in another mode.
+    pub fn attach_in(interface: &Interface, mode: XdpMode) -> Result<Self> {
+        Self::attach_object(&rig_object(), interface, mode)
+    }
+
     /// Attaches `rig_pass` of the object file `object`.
     pub fn attach_from(object: &Path, interface: &Interface) -> Result<Self> {
+        Self::attach_object(object, interface, XdpMode::Driver)
+    }
+
+    fn attach_object(object: &Path, interface: &Interface, mode: XdpMode) -> Result<Self> {
         let mut object = load(&mut EbpfLoader::new(), object)?;
         let program: &mut Xdp =
             object.program_mut("rig_pass").context("no program rig_pass in the object")?.try_into()?;
         program.load().context("the kernel refused rig_pass")?;
-        let attached = interface.namespace().enter(|| {
-            program.attach_to_if_index(interface.index(), XdpMode::Driver).map_err(anyhow::Error::new)
-        });
+        let attached = interface
+            .namespace()
+            .enter(|| program.attach_to_if_index(interface.index(), mode).map_err(anyhow::Error::new));
         attached.with_context(|| format!("cannot attach rig_pass to {}", interface.name()))?;
         Ok(Self { _object: object })
     }

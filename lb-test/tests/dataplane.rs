@@ -1,37 +1,18 @@
-//! The contract of the data plane, for the double in memory and for the kernel; and what only the kernel has: pins,
-//! adoption, maps of another size, links whose device is gone, foreign programs.
+//! The contract of the data plane, for the double in memory and for the kernel; and what somebody else does to the
+//! kernel's maps. Its links are in `dataplane_links.rs`, exchanges of maps in `dataplane_exchange.rs`.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
+use std::process::Command;
 
-use lb_core::ids::{LinkId, Mac, Vlans};
 use lb_core::plan::{Changes, Entry, EntryState, Target, apply, diff};
-use lb_test::link::{Interface, Veth, mac};
-use lb_test::namespace::Namespace;
+use lb_test::kernel::{entry, sample, target};
 use lb_test::scratch::Bpffs;
 use lb_userspace::dataplane::ebpf::{KernelDataplane, Pins, Settings, View};
 use lb_userspace::dataplane::memory::Memory;
-use lb_userspace::dataplane::{Attachment, Dataplane, LinkFacts, Mode, ModeChoice};
-
-fn target(link: u32, ip: &str) -> Target {
-    Target { link: LinkId(link), vlans: Vlans::Untagged, ip: ip.parse().unwrap() }
-}
-
-fn entry(last: u8, state: EntryState) -> Entry {
-    Entry { mac: Mac([2, 0, 0, 0, 0, last]), state }
-}
-
-/// Both families and a VLAN, on `link`.
-fn sample(link: u32) -> BTreeMap<Target, Entry> {
-    let tagged = Target { vlans: "100.42".parse().unwrap(), ..target(link, "192.0.2.7") };
-    BTreeMap::from([
-        (target(link, "192.0.2.100"), entry(1, EntryState::Answer)),
-        (target(link, "2001:db8::64"), entry(1, EntryState::Standby)),
-        (tagged, entry(2, EntryState::Answer)),
-    ])
-}
+use lb_userspace::dataplane::{Dataplane, ModeChoice};
 
 /// What every data plane does.
 fn contract(dataplane: &mut impl Dataplane, capacity: usize) {
@@ -88,203 +69,55 @@ fn contract_in_the_kernel() {
     contract(&mut KernelDataplane::open(bpffs.path(), SETTINGS).unwrap(), 64);
 }
 
-fn veth() -> (Namespace, Namespace, Veth) {
-    let (node, client) = (Namespace::new("node").unwrap(), Namespace::new("client").unwrap());
-    let veth = Veth::new((&client, "v0", mac(1)), (&node, "v1", mac(0xaa))).unwrap();
-    (node, client, veth)
+fn bpftool(args: &[&str]) -> String {
+    let output = Command::new("bpftool").args(args).output().unwrap();
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
 }
 
-/// Facts as the agent would gather them.
-fn facts(interface: &Interface, xdp: (Option<u32>, Option<u32>)) -> BTreeMap<LinkId, LinkFacts> {
-    let facts = LinkFacts {
-        name: interface.name().to_owned(),
-        driver: "veth".to_owned(),
-        strips_tags: false,
-        loses_native: false,
-        xdp,
-    };
-    BTreeMap::from([(LinkId(interface.index()), facts)])
-}
-
-fn open(node: &Namespace, bpffs: &Path, settings: Settings) -> KernelDataplane {
-    node.enter(|| Ok(KernelDataplane::open(bpffs, settings)?)).unwrap()
-}
-
-fn attach(
-    node: &Namespace,
-    agent: &mut KernelDataplane,
-    links: &BTreeMap<LinkId, LinkFacts>,
-) -> BTreeMap<LinkId, Attachment> {
-    node.enter(|| Ok(agent.attach(links))).unwrap()
-}
-
-/// The XDP program of the interface, by mode, as netlink tells.
-fn attached(interface: &Interface) -> (Option<u32>, Option<u32>) {
-    let links = interface.namespace().enter(|| Ok(lb_userspace::net::links::list()?)).unwrap();
-    let xdp = links[&interface.index()].xdp;
-    (xdp.native, xdp.generic)
-}
-
-/// Everything the maps say through the pins.
-fn pinned(bpffs: &Path) -> BTreeMap<Target, Entry> {
-    let view = View::open(Pins::new(bpffs).root()).unwrap();
-    view.table.read().unwrap().rows.into_iter().map(|(target, row)| (target, row.entry)).collect()
-}
-
-#[test]
-#[ignore = "needs root"]
-fn a_new_agent_adopts_entries_deadline_and_link() {
-    let (node, _client, veth) = veth();
-    let bpffs = Bpffs::new("adopt").unwrap();
-    let link = LinkId(veth.b.index());
-    let entries = sample(link.0);
-    let first_program = {
-        let mut agent = open(&node, bpffs.path(), SETTINGS);
-        agent.apply(&diff(&entries, &BTreeMap::new()), 1).unwrap();
-        agent.set_valid_until(77).unwrap();
-        let result = attach(&node, &mut agent, &facts(&veth.b, (None, None)));
-        assert_eq!(result[&link].mode, Some(Mode::Native), "{:?}", result[&link]);
-        attached(&veth.b).0.unwrap()
-    };
-    assert_eq!(attached(&veth.b).0, Some(first_program), "the program outlives its agent");
-    assert_eq!(pinned(bpffs.path()), entries);
-
-    let mut agent = open(&node, bpffs.path(), SETTINGS);
-    assert_eq!(agent.valid_until().unwrap(), 77, "adopting does not move the deadline");
-    assert_eq!(agent.actual().unwrap(), entries);
-    let result = attach(&node, &mut agent, &facts(&veth.b, attached(&veth.b)));
-    assert_eq!(result[&link].mode, Some(Mode::Native));
-    assert_ne!(attached(&veth.b).0.unwrap(), first_program, "the program was replaced");
-}
-
-#[test]
-#[ignore = "needs root"]
-fn maps_of_another_size_take_over_with_their_contents() {
-    let (node, _client, veth) = veth();
-    let bpffs = Bpffs::new("resize").unwrap();
-    let entries = sample(veth.b.index());
-    {
-        let mut agent = open(&node, bpffs.path(), SETTINGS);
-        agent.apply(&diff(&entries, &BTreeMap::new()), 1).unwrap();
-        agent.set_valid_until(88).unwrap();
-        attach(&node, &mut agent, &facts(&veth.b, (None, None)));
-    }
-    for max_vips in [128, 32] {
-        let mut agent = open(&node, bpffs.path(), Settings { max_vips, ..SETTINGS });
-        assert_eq!(agent.actual().unwrap(), entries);
-        assert_eq!(agent.valid_until().unwrap(), 88);
-        attach(&node, &mut agent, &facts(&veth.b, attached(&veth.b)));
-        drop(agent);
-        let view = View::open(Pins::new(bpffs.path()).root()).unwrap();
-        assert_eq!(view.max_vips, max_vips);
-        assert_eq!(pinned(bpffs.path()), entries);
-        assert_eq!(Pins::new(bpffs.path()).sets().len(), 1, "the maps before are unpinned");
-    }
-}
-
-#[test]
-#[ignore = "needs root"]
-fn a_crash_between_the_steps_of_an_exchange_is_recovered() {
-    let (node, _client, veth) = veth();
-    let bpffs = Bpffs::new("crash").unwrap();
-    let entries = sample(veth.b.index());
-    let mut agent = open(&node, bpffs.path(), SETTINGS);
+/// A data plane that holds [`sample`] on link 1.
+fn filled(bpffs: &Path) -> (KernelDataplane, BTreeMap<Target, Entry>) {
+    let mut agent = KernelDataplane::open(bpffs, SETTINGS).unwrap();
+    let entries = sample(1);
     agent.apply(&diff(&entries, &BTreeMap::new()), 1).unwrap();
-    attach(&node, &mut agent, &facts(&veth.b, (None, None)));
-    drop(agent);
-    // It filled maps of another size and was killed before any link ran over them.
-    drop(open(&node, bpffs.path(), Settings { max_vips: 128, ..SETTINGS }));
-    assert_eq!(Pins::new(bpffs.path()).sets().len(), 2);
-    let mut agent = open(&node, bpffs.path(), SETTINGS);
-    assert_eq!(agent.actual().unwrap(), entries);
-    assert_eq!(Pins::new(bpffs.path()).sets().len(), 1);
+    agent.attach(&BTreeMap::new());
+    assert!(agent.is_untouched().unwrap());
+    (agent, entries)
 }
 
-#[test]
-#[ignore = "needs root"]
-fn a_link_whose_device_is_gone_is_attached_anew() {
-    let (node, client, veth) = veth();
-    let bpffs = Bpffs::new("gone").unwrap();
-    let mut agent = open(&node, bpffs.path(), SETTINGS);
-    let index = veth.b.index();
-    attach(&node, &mut agent, &facts(&veth.b, (None, None)));
-    client.ip(&["link", "del", "v0"]).unwrap();
-    // The same index again: the pin of the old link is a corpse under the name of the new one.
-    let index_text = index.to_string();
-    node.ip(&[
-        "link",
-        "add",
-        "v1",
-        "index",
-        &index_text,
-        "type",
-        "veth",
-        "peer",
-        "name",
-        "v0",
-        "netns",
-        client.name(),
-    ])
-    .unwrap();
-    client.ip(&["link", "set", "v0", "up"]).unwrap();
-    node.ip(&["link", "set", "v1", "up"]).unwrap();
-    drop(agent);
-    let mut agent = open(&node, bpffs.path(), SETTINGS);
-    let facts = BTreeMap::from([(
-        LinkId(index),
-        LinkFacts {
-            name: "v1".into(),
-            driver: "veth".into(),
-            strips_tags: false,
-            loses_native: false,
-            xdp: (None, None),
-        },
-    )]);
-    let result = attach(&node, &mut agent, &facts);
-    assert_eq!(result[&LinkId(index)].mode, Some(Mode::Native), "{:?}", result[&LinkId(index)]);
+/// Untagged 192.0.2.`last` on link 1, as bpftool wants it.
+fn key(last: u8) -> Vec<String> {
+    [1, 0, 0, 0, 0, 0, 0, 0, 192, 0, 2, last].iter().map(|byte: &u8| format!("{byte:#04x}")).collect()
 }
 
-#[test]
-#[ignore = "needs root"]
-fn a_foreign_program_is_named_and_never_displaced() {
-    let (node, _client, veth) = veth();
-    let _foreign = lb_test::rig::PassProgram::attach(&veth.b).unwrap();
-    let foreign = attached(&veth.b).0.unwrap();
-    let link = LinkId(veth.b.index());
-    for (mode, expected) in
-        [(ModeChoice::Native, None), (ModeChoice::Generic, None), (ModeChoice::Tcx, Some(Mode::Tcx))]
-    {
-        let bpffs = Bpffs::new("foreign").unwrap();
-        let mut agent = open(&node, bpffs.path(), Settings { mode, ..SETTINGS });
-        let result = attach(&node, &mut agent, &facts(&veth.b, attached(&veth.b)));
-        assert_eq!(result[&link].mode, expected, "{:?}", result[&link]);
-        if expected.is_none() {
-            let text = result[&link].to_string();
-            assert!(text.contains(&format!("bpftool prog show id {foreign}")), "{text}");
-        }
-        assert_eq!(attached(&veth.b).0, Some(foreign), "still there");
-    }
+/// Writes the entry of 192.0.2.`last` from outside: 02:00:00:00:00:01, answer, this slot, and a last byte.
+fn write(bpffs: &Path, last: u8, slot: u32, last_byte: u8) {
+    let map = Pins::new(bpffs).maps().join("VIPS_V4");
+    let mut value = vec![2, 0, 0, 0, 0, 1, 1, 0];
+    value.extend(slot.to_ne_bytes());
+    value.resize(23, 0);
+    value.push(last_byte);
+    let value = value.iter().map(|byte| format!("{byte:#04x}"));
+    let words: Vec<String> = key(last).into_iter().chain(["value".to_owned()]).chain(value).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    bpftool(&[&["map", "update", "pinned", map.to_str().unwrap(), "key"], &words[..]].concat());
+}
+
+fn slots(bpffs: &Path) -> BTreeMap<IpAddr, u32> {
+    let view = View::open(Pins::new(bpffs).root()).unwrap();
+    view.table.read().unwrap().rows.iter().map(|(target, row)| (target.ip, row.slot)).collect()
 }
 
 #[test]
 #[ignore = "needs root"]
 fn entries_from_outside_are_seen_and_removed() {
     let bpffs = Bpffs::new("outside").unwrap();
-    let mut agent = KernelDataplane::open(bpffs.path(), SETTINGS).unwrap();
-    let entries = sample(1);
-    agent.apply(&diff(&entries, &BTreeMap::new()), 1).unwrap();
-    agent.attach(&BTreeMap::new());
-    assert!(agent.is_untouched().unwrap());
+    let (mut agent, entries) = filled(bpffs.path());
     let map = Pins::new(bpffs.path()).maps().join("VIPS_V4");
     let map = map.to_str().unwrap();
-    // ifindex 1, untagged, 192.0.2.100: emptied from outside.
-    let run = |args: &[&str]| {
-        let output = std::process::Command::new("bpftool").args(args).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let key = ["key", "hex", "01", "00", "00", "00", "00", "00", "00", "00", "c0", "00", "02", "64"];
-    run(&[&["map", "delete", "pinned", map][..], &key].concat());
+    let key = key(100);
+    let key: Vec<&str> = key.iter().map(String::as_str).collect();
+    bpftool(&[&["map", "delete", "pinned", map, "key"], &key[..]].concat());
     assert!(!agent.is_untouched().unwrap());
     let gone: IpAddr = "192.0.2.100".parse().unwrap();
     assert!(agent.actual().unwrap().keys().all(|target| target.ip != gone));
@@ -292,8 +125,74 @@ fn entries_from_outside_are_seen_and_removed() {
     agent.apply(&changes, 2).unwrap();
     assert_eq!(agent.actual().unwrap(), entries, "repaired");
 
-    let dump = run(&["map", "dump", "pinned", map]);
+    let dump = bpftool(&["map", "dump", "pinned", map]);
     for field in ["\"ifindex\"", "\"addr\"", "\"mac\"", "\"state\"", "\"slot\""] {
         assert!(dump.contains(field), "bpftool names {field}: {dump}");
     }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn slots_from_outside_are_put_back() {
+    let bpffs = Bpffs::new("slots").unwrap();
+    let (mut agent, entries) = filled(bpffs.path());
+    let before = slots(bpffs.path());
+    for slot in [1, 63, 64, u32::MAX] {
+        write(bpffs.path(), 100, slot, 0);
+        if slots(bpffs.path()) == before {
+            continue;
+        }
+        assert!(!agent.is_untouched().unwrap(), "slot {slot}");
+        assert_eq!(agent.actual().unwrap(), entries, "nothing else has changed");
+        assert_eq!(slots(bpffs.path()), before, "slot {slot} was put back");
+        assert!(agent.is_untouched().unwrap());
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn no_two_addresses_count_in_one_slot_and_garbage_goes() {
+    let bpffs = Bpffs::new("garbage").unwrap();
+    let (agent, entries) = filled(bpffs.path());
+    drop(agent);
+    // Somebody else's entries, met by an agent that starts: a slot in use, one out of range, and no entry of ours at all.
+    write(bpffs.path(), 101, slots(bpffs.path())[&"192.0.2.100".parse::<IpAddr>().unwrap()], 0);
+    write(bpffs.path(), 102, u32::MAX, 0);
+    write(bpffs.path(), 103, 5, 9);
+    let mut agent = KernelDataplane::open(bpffs.path(), SETTINGS).unwrap();
+    let mut expected = entries;
+    for last in ["192.0.2.101", "192.0.2.102"] {
+        expected.insert(target(1, last), entry(1, EntryState::Answer));
+    }
+    assert_eq!(agent.actual().unwrap(), expected);
+    assert!(agent.is_untouched().unwrap());
+    let slots: Vec<u32> = slots(bpffs.path()).into_values().collect();
+    assert_eq!(slots.iter().collect::<BTreeSet<_>>().len(), expected.len(), "{slots:?}");
+    assert!(slots.iter().all(|slot| *slot < SETTINGS.max_vips), "{slots:?}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn maps_of_another_layout_are_not_read() {
+    let bpffs = Bpffs::new("layout").unwrap();
+    drop(filled(bpffs.path()));
+    let pins = Pins::new(bpffs.path());
+    for (name, kind, key, value) in [
+        ("VIPS_V6", "hash", "24", "32"),
+        ("VIPS_V4", "hash", "16", "24"),
+        ("AGENT", "array", "4", "32"),
+        ("COUNTERS", "percpu_array", "4", "8"),
+        ("OUTCOMES", "array", "4", "8"),
+    ] {
+        let pin = pins.maps().join(name);
+        let aside = pins.root().join("aside");
+        std::fs::rename(&pin, &aside).unwrap();
+        let create = ["map", "create", pin.to_str().unwrap(), "type", kind, "name", name];
+        bpftool(&[&create[..], &["key", key, "value", value, "entries", "64"]].concat());
+        let error = View::open(pins.root()).err().unwrap().to_string();
+        assert!(error.contains(name) && error.contains("another layout"), "{name}: {error}");
+        std::fs::remove_file(&pin).unwrap();
+        std::fs::rename(&aside, &pin).unwrap();
+    }
+    assert!(View::open(pins.root()).is_ok());
 }

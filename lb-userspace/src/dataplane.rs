@@ -118,8 +118,14 @@ pub enum DataplaneError {
         /// The folder.
         path: String,
     },
+    /// The BPF file system can't be written to.
+    #[error("{path} is mounted read-only: run `mount -o remount,rw {path}` on the node")]
+    ReadOnly {
+        /// Where it is mounted.
+        path: String,
+    },
     /// A pin can't be made, renamed or removed.
-    #[error("can't {action} {path}; is the BPF file system mounted read-only?")]
+    #[error("can't {action} {path}{}", advice(.source))]
     Pin {
         /// What was tried.
         action: &'static str,
@@ -144,6 +150,14 @@ pub enum DataplaneError {
         /// The refusal, with the verifier's log.
         #[source]
         source: Box<aya::programs::ProgramError>,
+    },
+    /// Pinned maps that this version can't read.
+    #[error(
+        "the map pinned as {path} has another layout than this version's: use the `barelb` that made it, or start this version's agent, which replaces it"
+    )]
+    Layout {
+        /// The pin.
+        path: String,
     },
     /// A map or program is missing from the object: another build's.
     #[error("the BPF object has no {name}: it is not of this version")]
@@ -171,6 +185,18 @@ pub enum DataplaneError {
         #[source]
         source: std::io::Error,
     },
+}
+
+/// What to do about a refusal of the BPF file system.
+fn advice(refusal: &std::io::Error) -> &'static str {
+    let kind = refusal.kind();
+    if kind == std::io::ErrorKind::ReadOnlyFilesystem {
+        ": the BPF file system is read-only; run `mount -o remount,rw` on its mount point"
+    } else if kind == std::io::ErrorKind::PermissionDenied {
+        ": run as the user who owns the BPF file system, or mount it with `-o mode=0777`; CAP_BPF is needed too"
+    } else {
+        ""
+    }
 }
 
 /// Links that have an entry; nothing else is attached to.

@@ -169,18 +169,12 @@ impl Agent {
                 self.read();
             }
             self.look_again();
-        } else if !self.pins_are_there() {
-            tracing::warn!("a pin is gone: attaching again");
+        } else if !self.reconciler.dataplane().is_attached() {
+            tracing::warn!("a link is not attached to as it was left: attaching again");
             self.repair();
         } else if retry {
             self.look_again();
         }
-    }
-
-    fn pins_are_there(&mut self) -> bool {
-        let pins = self.reconciler.dataplane().pins();
-        let mut attached = self.last.attachments.iter().filter(|(_, attachment)| attachment.mode.is_some());
-        attached.all(|(link, _)| pins.link(*link).exists())
     }
 
     /// A driver that counts transmit errors for what XDP sends is left for the next mode.

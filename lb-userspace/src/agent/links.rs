@@ -51,7 +51,7 @@ pub(super) fn facts(
             let facts = LinkFacts {
                 name: link.name.clone(),
                 driver: ethtool::driver(&link.name).map(|driver| driver.name).unwrap_or_default(),
-                strips_tags: strips_tags(link, links, tagged.contains(&id)),
+                strips_tags: strips_tags(link, tagged.contains(&id)),
                 loses_native: losing.contains(&id),
                 xdp: (link.xdp.native, link.xdp.generic),
             };
@@ -60,12 +60,11 @@ pub(super) fn facts(
         .collect()
 }
 
-/// The hardware may take a VLAN tag off a frame that then reaches XDP: tags are taken off at all, and either VLANs
-/// are in use on the link or nothing keeps frames of other VLANs away.
-fn strips_tags(link: &Link, links: &BTreeMap<u32, Link>, tagged: bool) -> bool {
-    let Ok(features) = ethtool::features(&link.name) else { return tagged };
-    let used = tagged
-        || links.values().any(|other| other.vlan.as_ref().is_some_and(|vlan| vlan.parent == link.index));
-    let filtered = features.rx_vlan_filter && !link.state.promisc;
-    (features.rx_vlan_offload || features.rx_svlan_offload) && (used || !filtered)
+/// The hardware may take a VLAN tag off a frame that then reaches XDP.
+///
+/// A filter for VLANs in the NIC is no proof that it does not: it lets through every VLAN that has a device, and a
+/// device can have been moved into another network namespace, where nothing here shows it.
+fn strips_tags(link: &Link, tagged: bool) -> bool {
+    ethtool::features(&link.name)
+        .map_or(tagged, |features| features.rx_vlan_offload || features.rx_svlan_offload)
 }

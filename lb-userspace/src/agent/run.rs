@@ -82,9 +82,10 @@ fn check_capabilities() -> Result<()> {
 async fn stand_by(settings: &Settings) -> Result<DirLock> {
     let pins = Pins::new(&settings.bpffs);
     ebpf::check_bpffs(&settings.bpffs)?;
-    pins.create()?;
     let mut told = false;
     loop {
+        // Again each time: `barelb detach --all` removes them.
+        pins.create()?;
         if let Some(lock) = DirLock::try_acquire(pins.root()).context("locking the BPF file system")? {
             return Ok(lock);
         }

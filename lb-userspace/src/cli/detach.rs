@@ -7,13 +7,14 @@ use clap::Args;
 
 use super::Places;
 use crate::dataplane::ebpf::{Pins, check_bpffs};
-use crate::net::groups::{Groups, Limits, Wanted};
+use crate::net::groups::{GroupReport, Groups, Limits, Wanted};
+use crate::net::links;
 use crate::net::lock::DirLock;
 
 /// Arguments of `barelb detach`.
 #[derive(Debug, Args)]
 pub struct Detach {
-    /// Remove the maps and the group memberships too: nothing of BareLB is left on the node.
+    /// Remove the maps too: nothing of BareLB is left on the node.
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -26,25 +27,49 @@ impl Detach {
     pub fn run(self) -> Result<ExitCode> {
         check_bpffs(&self.places.bpffs)?;
         let pins = Pins::new(&self.places.bpffs);
-        if !pins.root().exists() {
-            println!("nothing to detach: {} does not exist", pins.root().display());
-            return Ok(ExitCode::SUCCESS);
+        // Without the folder there is nothing to lock; groups may still be there from before.
+        let lock = if pins.root().exists() { Some(self.lock(&pins)?) } else { None };
+        let names = links::list().unwrap_or_default();
+        let detached = pins.remove_links()?;
+        for link in &detached {
+            let name = names.get(&link.0).map_or("gone meanwhile", |link| link.name.as_str());
+            println!("detached from interface {} ({name})", link.0);
         }
-        let Some(_lock) = DirLock::try_acquire(pins.root()).context("locking the BPF file system")? else {
-            bail!("an agent is running with this BPF file system: stop it first, it would attach again");
-        };
-        let links = pins.links();
-        for link in &links {
-            pins.remove_link(*link)?;
-            println!("detached from interface {}", link.0);
+        if detached.is_empty() {
+            println!("nothing was attached");
         }
+        let left = leave_groups()?;
+        println!("left {} solicited-node groups", left.left_now);
         if self.all {
             pins.remove_all()?;
-            Groups::open(Limits::default())?.apply_blocking(&Wanted::default())?;
-            println!("removed the maps and the solicited-node groups");
-        } else if links.is_empty() {
-            println!("nothing was attached; the maps are left, remove them with --all");
+            pins.remove_folders()?;
+            println!("removed {}", pins.root().display());
+        } else if !pins.sets().is_empty() {
+            println!("the maps are left in {}; remove them with --all", pins.root().display());
         }
+        drop(lock);
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn lock(&self, pins: &Pins) -> Result<DirLock> {
+        match DirLock::try_acquire(pins.root()).context("locking the BPF file system")? {
+            Some(lock) => Ok(lock),
+            None => bail!(
+                "an agent is running with the BPF file system {}: stop it first, it would attach again",
+                self.places.bpffs.display()
+            ),
+        }
+    }
+}
+
+/// Ends the memberships, and the reception of all multicast if it is ours: nothing answers for them any more.
+fn leave_groups() -> Result<GroupReport> {
+    let report = Groups::open(Limits::default())?.apply_blocking(&Wanted::default())?;
+    match report.errors.iter().next() {
+        Some((link, errors)) => {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            bail!("leaving the solicited-node groups of interface {link}: {}", errors.join("; "))
+        }
+        None => Ok(report),
     }
 }

@@ -1,7 +1,7 @@
 //! The data plane in the kernel: pinned maps, pinned links, and the programs between them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
 use aya::maps::{Array, Map, MapData, RingBuf};
@@ -16,11 +16,13 @@ mod attached;
 mod batch;
 mod counts;
 mod digest;
+mod earlier;
 mod events;
 #[cfg(feature = "frame-log")]
 mod frame_log;
 mod object;
 mod pins;
+mod raw_link;
 mod slots;
 mod table;
 mod view;
@@ -68,6 +70,8 @@ pub struct KernelDataplane {
     /// Nothing has been attached by this process yet.
     fresh: bool,
     attached: BTreeMap<LinkId, (LinkFacts, Attachment)>,
+    /// Ids of our programs in the kernel.
+    programs: BTreeSet<u32>,
 }
 
 impl KernelDataplane {
@@ -76,10 +80,11 @@ impl KernelDataplane {
         let pins = Pins::new(bpffs);
         pins.create()?;
         pins.recover()?;
-        let adopt = pins::is_complete(&pins.maps(), settings.max_vips);
-        // Maps of another size, or none: made beside what is there, which goes on answering.
-        let staged = !adopt;
-        let dir = if adopt { pins.maps() } else { pins.staging() };
+        let live = pins.live();
+        // Maps of another size or version, or none: made beside what is there, which goes on answering.
+        let staged = !pins::is_complete(&pins.maps(), settings.max_vips)
+            || live.as_ref().is_some_and(|set| *set != pins.maps());
+        let dir = if staged { pins.staging() } else { pins.maps() };
         if staged {
             pins::remove_set(&dir)?;
         }
@@ -88,6 +93,7 @@ impl KernelDataplane {
         let table = Table::new(hash_map(&mut ebpf, abi::VIPS_V4)?, hash_map(&mut ebpf, abi::VIPS_V6)?);
         let counters = CounterMaps::new(typed(&mut ebpf, abi::COUNTERS)?, typed(&mut ebpf, abi::OUTCOMES)?);
         let agent: Array<MapData, abi::Agent> = typed(&mut ebpf, abi::AGENT)?;
+        let programs = object::program_ids(&mut ebpf)?;
         let mut dataplane = Self {
             ebpf,
             pins,
@@ -96,16 +102,17 @@ impl KernelDataplane {
             counters,
             agent,
             flags: 0,
-            slots: Slots::new(0, &BTreeSet::new()),
+            slots: Slots::new(settings.max_vips, &BTreeSet::new()),
             rows: BTreeMap::new(),
             digest: Digest::default(),
             scan: Scan::default(),
             staged,
             fresh: true,
             attached: BTreeMap::new(),
+            programs,
         };
         if staged {
-            dataplane.carry_over()?;
+            dataplane.carry_over(live)?;
         }
         dataplane.reread()?;
         Ok(dataplane)
@@ -149,25 +156,49 @@ impl KernelDataplane {
         self.pins.remove_all()
     }
 
-    /// Fills new maps from those of another size: they answer the same when the links are switched to them.
-    fn carry_over(&mut self) -> Result<(), DataplaneError> {
-        let Ok(old) = View::open(self.pins.root()) else { return Ok(()) };
-        let rows: Vec<(Target, Row)> = old.table.read()?.rows.into_iter().collect();
-        let kept = rows.into_iter().take(self.settings.max_vips as usize);
-        let mut slots = BTreeMap::new();
-        let rows: Vec<(Target, Row)> = (0..self.settings.max_vips)
-            .zip(kept)
-            .map(|(slot, (target, row))| {
-                slots.insert(row.slot, slot);
-                (target, Row { slot, ..row })
-            })
-            .collect();
-        old.counters.copy_to(&mut self.counters, &slots)?;
-        self.table.write(&rows)?;
-        let valid_until = old.agent()?.valid_until_ns;
-        self.set_valid_until(valid_until)
+    /// Every link is attached to as it was said to be: its pin is there, it has not been detached by force, and it
+    /// runs our program. If not, the next [`Dataplane::attach`] repairs it.
+    pub fn is_attached(&self) -> bool {
+        let mut said = self.attached.iter().filter(|(_, (_, said))| said.mode.is_some());
+        said.all(|(link, _)| self.runs_ours(*link))
     }
 
+    fn runs_ours(&self, link: LinkId) -> bool {
+        let info = self.pins.link_info(link);
+        info.is_some_and(|info| info.ifindex == link.0 && self.programs.contains(&info.program))
+    }
+
+    /// Fills new maps from those that answer now, of another size or version: they answer the same when the links are
+    /// switched to them.
+    fn carry_over(&mut self, live: Option<PathBuf>) -> Result<(), DataplaneError> {
+        let newest = || {
+            let mut sets = self.pins.sets().into_iter().filter(|set| *set != self.pins.staging()).rev();
+            Some(self.pins.maps()).filter(|maps| maps.exists()).or_else(|| sets.next())
+        };
+        let Some(set) = live.or_else(newest) else { return Ok(()) };
+        let earlier = match earlier::read(&set) {
+            Ok(earlier) => earlier,
+            Err(error) => {
+                tracing::warn!(%error, path = %set.display(), "can't read the maps before; starting with empty ones");
+                return Ok(());
+            }
+        };
+        let slots = 0..self.settings.max_vips;
+        let mut moved = BTreeMap::new();
+        let mut rows = Vec::new();
+        for (slot, (target, row)) in slots.zip(&earlier.rows) {
+            moved.insert(row.slot, slot);
+            rows.push((*target, Row { slot, ..*row }));
+        }
+        if let Some(counters) = &earlier.counters {
+            self.counters.copy_from(counters, &moved);
+        }
+        tracing::info!(path = %set.display(), entries = rows.len(), of = earlier.rows.len(), "taking over from other maps");
+        self.table.write(&rows)?;
+        self.set_valid_until(earlier.valid_until)
+    }
+
+    /// Reads the table, and repairs what can't be left as it is.
     fn reread(&mut self) -> Result<(), DataplaneError> {
         let mut read = self.table.read()?;
         if !read.odd_v4.is_empty() || !read.odd_v6.is_empty() {
@@ -179,11 +210,21 @@ impl KernelDataplane {
             self.table.remove_keys(&read.odd_v4, &read.odd_v6)?;
             read = self.table.read()?;
         }
-        let used = read.rows.values().map(|row| row.slot).collect();
+        let settled = self.slots.settle(&mut read.rows, &self.rows);
+        if settled != slots::Settled::default() {
+            tracing::warn!(
+                changed = settled.changed.len(),
+                removed = settled.homeless.len(),
+                "giving map entries slots of their own"
+            );
+            self.counters.clear(&settled.fresh)?;
+            self.table.write(&settled.changed)?;
+            self.table.remove(&settled.homeless)?;
+            read.digest = self.table.digest()?;
+        }
         self.rows = read.rows;
         self.digest = read.digest;
         self.scan.restart();
-        self.slots = Slots::new(self.settings.max_vips, &used);
         Ok(())
     }
 
@@ -215,7 +256,7 @@ impl KernelDataplane {
                 "prog_tcx" => object::tcx(&mut self.ebpf)?.pin(&path),
                 _ => object::xdp(&mut self.ebpf)?.pin(&path),
             };
-            result.map_err(|error| pins::failed("pin a program to", &path)(std::io::Error::other(error)))?;
+            result.map_err(|error| pins::failed("pin a program to", &path)(pins::refusal(error)))?;
         }
         Ok(())
     }
@@ -233,7 +274,7 @@ impl KernelDataplane {
         if let Some((known, attachment)) = self.attached.get(&link)
             && attachment.mode.is_some()
             && same_but_programs(known, facts)
-            && self.pins.link(link).exists()
+            && self.runs_ours(link)
         {
             return attachment.clone();
         }

@@ -42,6 +42,9 @@ pub enum ModeChoice {
     Tcx,
 }
 
+/// Driver name of a bond.
+const BOND: &str = "bonding";
+
 /// Modes to try in order, and those ruled out beforehand with the reason.
 ///
 /// A link whose hardware may take VLAN tags off is seen by tcx only, whatever was asked for: XDP would take a frame
@@ -71,6 +74,12 @@ fn ruled_out(mode: Mode, choice: ModeChoice, link: &LinkFacts, kernel_has_tcx: b
     let name = &link.name;
     if mode == Mode::Tcx {
         return (!kernel_has_tcx).then(|| "needs kernel 6.6".to_owned());
+    }
+    // The program runs in the members' drivers and sees their indexes; entries have the bond's.
+    if mode == Mode::Native && link.driver == BOND {
+        return Some(format!(
+            "{name} is a bond, whose native XDP runs on its members and would find no entry (use --xdp-mode auto or tcx)"
+        ));
     }
     if link.strips_tags {
         return Some(format!(
@@ -116,11 +125,24 @@ mod tests {
             (ModeChoice::Generic, "veth", true, true, vec![Tcx]),
             (ModeChoice::Generic, "veth", false, true, vec![Generic]),
             (ModeChoice::Tcx, "veth", true, true, vec![Tcx]),
+            (ModeChoice::Auto, "bonding", false, true, vec![Tcx, Generic]),
+            (ModeChoice::Auto, "bonding", false, false, vec![Generic]),
+            (ModeChoice::Auto, "bonding", true, true, vec![Tcx]),
+            (ModeChoice::Native, "bonding", false, true, vec![]),
+            (ModeChoice::Native, "bonding", true, true, vec![Tcx]),
+            (ModeChoice::Generic, "bonding", false, true, vec![Generic]),
         ] {
             let (modes, refused) = ladder(choice, &link(driver, strips), tcx);
             assert_eq!(modes, expected, "{choice:?} {driver} strips={strips} tcx={tcx}");
             assert!(refused.iter().all(|r| !modes.contains(&r.mode) && !r.reason.is_empty()));
         }
+    }
+
+    #[test]
+    fn a_bond_says_why_it_is_not_native() {
+        let (_, refused) = ladder(ModeChoice::Auto, &link("bonding", false), true);
+        assert_eq!(refused.len(), 1);
+        assert!(refused[0].reason.contains("eth0 is a bond"), "{}", refused[0].reason);
     }
 
     #[test]

@@ -21,8 +21,8 @@ use super::pins::{self, Pins};
 /// Why a link could not be attached to in one mode.
 #[derive(Debug, thiserror::Error)]
 enum AttachError {
-    #[error("XDP program {0} of somebody else is attached; `bpftool prog show id {0}` names it")]
-    Foreign(u32),
+    #[error("XDP program {0} of somebody else is attached in {1} mode; `bpftool prog show id {0}` names it")]
+    Foreign(u32, Mode),
     #[error("another XDP program is attached; `bpftool net show` names it")]
     ForeignUnknown,
     #[error("the driver has no native XDP")]
@@ -127,7 +127,7 @@ impl Attach<'_> {
         let path = self.pins.link(self.link);
         let new = self.pins.new_link(self.link);
         drop(fs::remove_file(&new));
-        link.pin(&new).map_err(|error| pins::failed("pin a link to", &new)(io::Error::other(error)))?;
+        link.pin(&new).map_err(|error| pins::failed("pin a link to", &new)(pins::refusal(error)))?;
         fs::rename(&new, &path).map_err(pins::failed("rename", &new))?;
         Ok(())
     }
@@ -136,9 +136,10 @@ impl Attach<'_> {
         let present = self.facts.xdp;
         let program = object::xdp(self.ebpf)?;
         let id = program.attach_to_if_index(self.link.0, mode).map_err(|error| match errno(&error) {
-            Some(libc::EBUSY | libc::EEXIST) => match present.0.or(present.1) {
-                Some(id) => AttachError::Foreign(id),
-                None => AttachError::ForeignUnknown,
+            Some(libc::EBUSY | libc::EEXIST) => match present {
+                (Some(id), _) => AttachError::Foreign(id, Mode::Native),
+                (None, Some(id)) => AttachError::Foreign(id, Mode::Generic),
+                (None, None) => AttachError::ForeignUnknown,
             },
             Some(libc::EOPNOTSUPP) => AttachError::Unsupported,
             Some(code) => AttachError::Refused(io::Error::from_raw_os_error(code)),

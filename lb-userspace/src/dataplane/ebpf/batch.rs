@@ -28,6 +28,18 @@ struct Batch {
     flags: u64,
 }
 
+/// Calls `each` with every entry of a map; `width` as in [`Walk::part`].
+pub(super) fn read(
+    map: BorrowedFd<'_>,
+    key_size: usize,
+    width: usize,
+    mut each: impl FnMut(&[u8], &[u8]),
+) -> io::Result<()> {
+    let mut walk = Walk::default();
+    while walk.part(map, (key_size, width), &mut each)? {}
+    Ok(())
+}
+
 /// A walk over a map, one system call at a time. Without changes of the map every walk has the same parts.
 #[derive(Debug, Default)]
 pub(super) struct Walk {

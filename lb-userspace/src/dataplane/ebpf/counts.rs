@@ -111,13 +111,13 @@ impl CounterMaps {
         Ok(())
     }
 
-    /// Slot by slot, the values of all CPUs as they are: to carry them over into maps of another size.
-    pub(super) fn copy_to(&self, other: &mut Self, slots: &BTreeMap<u32, u32>) -> Result<(), DataplaneError> {
+    /// Slot by slot, the values of all CPUs as they are, from maps of another size. One that can't be read stays zero.
+    pub(super) fn copy_from(&mut self, other: &PerCpuArray<MapData, Counters>, slots: &BTreeMap<u32, u32>) {
         for (from, to) in slots {
-            let values = self.counters.get(from, 0).map_err(failed(abi::COUNTERS))?;
-            other.counters.set(*to, values, 0).map_err(failed(abi::COUNTERS))?;
+            if let Ok(values) = other.get(from, 0) {
+                drop(self.counters.set(*to, values, 0));
+            }
         }
-        Ok(())
     }
 }
 

@@ -1,13 +1,16 @@
 //! The embedded BPF object: loading it over pinned or new maps, and its programs.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use aya::maps::{MapError, MapInfo, MapType};
 use aya::programs::{SchedClassifier, Xdp};
 use aya::util::KernelVersion;
-use aya::{Ebpf, EbpfLoader};
+use aya::{Ebpf, EbpfError, EbpfLoader};
 use lb_common::abi;
 
 use super::super::DataplaneError;
+use super::pins;
 
 /// Built by `cargo xtask build`; empty in a build without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/barelb.o"));
@@ -56,7 +59,7 @@ pub(super) fn load(dir: &Path, max_vips: u32) -> Result<Ebpf, DataplaneError> {
     for map in MAPS {
         loader.map_pin_path(map, dir.join(map));
     }
-    let mut ebpf = loader.load(OBJECT).map_err(|error| DataplaneError::Load(Box::new(error)))?;
+    let mut ebpf = loader.load(OBJECT).map_err(|error| not_loaded(error, dir))?;
     xdp(&mut ebpf)?.load().map_err(refused(xdp_name()))?;
     if kernel_has_tcx() {
         tcx(&mut ebpf)?.load().map_err(refused(TCX))?;
@@ -77,27 +80,59 @@ pub(super) fn tcx(ebpf: &mut Ebpf) -> Result<&mut SchedClassifier, DataplaneErro
     ebpf.program_mut(TCX).ok_or_else(missing)?.try_into().map_err(refused(TCX))
 }
 
+/// Ids of the loaded programs.
+pub(super) fn program_ids(ebpf: &mut Ebpf) -> Result<BTreeSet<u32>, DataplaneError> {
+    let mut ids = BTreeSet::from([xdp(ebpf)?.info().map_err(refused(xdp_name()))?.id()]);
+    if kernel_has_tcx() {
+        ids.insert(tcx(ebpf)?.info().map_err(refused(TCX))?.id());
+    }
+    Ok(ids)
+}
+
+/// A pin that can't be made is no lack of a capability.
+fn not_loaded(error: EbpfError, dir: &Path) -> DataplaneError {
+    if let EbpfError::MapError(MapError::PinError { name, error }) = error {
+        let path = dir.join(name.unwrap_or_default());
+        return pins::failed("pin a map to", &path)(pins::refusal(error));
+    }
+    DataplaneError::Load(Box::new(error))
+}
+
 fn refused(program: &'static str) -> impl Fn(aya::programs::ProgramError) -> DataplaneError {
     move |source| DataplaneError::Program { program, source: Box::new(source) }
 }
 
 /// What a map must look like to be used by this version.
 pub(super) struct Layout {
-    pub(super) key: u32,
-    pub(super) value: u32,
+    kind: MapType,
+    key: u32,
+    value: u32,
     pub(super) entries: u32,
+}
+
+impl Layout {
+    /// The map has this layout, whatever its size: what is read from it means what this version takes it for.
+    pub(super) fn fits(&self, info: &MapInfo) -> bool {
+        info.map_type().is_ok_and(|kind| kind == self.kind)
+            && (info.key_size(), info.value_size()) == (self.key, self.value)
+    }
 }
 
 /// The layout of `map` for `--max-vips`.
 pub(super) fn layout(map: &str, max_vips: u32) -> Layout {
     let size = |bytes: usize| u32::try_from(bytes).unwrap_or(u32::MAX);
-    let layout = |key: usize, value: usize, entries| Layout { key: size(key), value: size(value), entries };
+    let layout = |kind, key: usize, value: usize, entries| Layout {
+        kind,
+        key: size(key),
+        value: size(value),
+        entries,
+    };
     match map {
-        abi::VIPS_V4 => layout(size_of::<abi::KeyV4>(), size_of::<abi::Entry>(), max_vips),
-        abi::VIPS_V6 => layout(size_of::<abi::KeyV6>(), size_of::<abi::Entry>(), max_vips),
-        abi::COUNTERS => layout(4, size_of::<abi::Counters>(), max_vips),
-        abi::OUTCOMES => layout(4, 8, lb_common::outcome::COUNT),
-        abi::AGENT => layout(4, size_of::<abi::Agent>(), 1),
-        _ => layout(0, 0, abi::EVENTS_BYTES),
+        abi::VIPS_V4 => layout(MapType::Hash, size_of::<abi::KeyV4>(), size_of::<abi::Entry>(), max_vips),
+        abi::VIPS_V6 => layout(MapType::Hash, size_of::<abi::KeyV6>(), size_of::<abi::Entry>(), max_vips),
+        abi::COUNTERS => layout(MapType::PerCpuArray, 4, size_of::<abi::Counters>(), max_vips),
+        abi::OUTCOMES => layout(MapType::PerCpuArray, 4, 8, lb_common::outcome::COUNT),
+        abi::AGENT => layout(MapType::Array, 4, size_of::<abi::Agent>(), 1),
+        _ => layout(MapType::RingBuf, 0, 0, abi::EVENTS_BYTES),
     }
 }

@@ -173,7 +173,8 @@ pub(super) fn read_pod<T: Pod>(bytes: &[u8]) -> Option<T> {
     Some(unsafe { std::ptr::read_unaligned(bytes.as_ptr().cast::<T>()) })
 }
 
-fn row(ifindex: u32, vlans: abi::Vlans, ip: IpAddr, entry: &abi::Entry) -> Option<(Target, Row)> {
+/// The row of an entry, unless no version of ours would have written it.
+pub(super) fn row(ifindex: u32, vlans: abi::Vlans, ip: IpAddr, entry: &abi::Entry) -> Option<(Target, Row)> {
     let vlans = Vlans::from_ids(vlans.outer(), vlans.inner()).ok()?;
     if !entry.is_canonical() {
         return None;

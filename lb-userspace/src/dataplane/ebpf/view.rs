@@ -28,13 +28,15 @@ impl View {
     pub fn open(root: &Path) -> Result<Self, DataplaneError> {
         let dir = root.join(format!("v{}", abi::VERSION));
         let pinned = |name| pinned(&dir, name);
+        // The kernel writes as much as its maps hold: another layout would be misread, or written past the end.
+        for name in object::MAPS {
+            let info = pinned(name)?.info().map_err(failed(name))?;
+            if !object::layout(name, 0).fits(&info) {
+                return Err(DataplaneError::Layout { path: dir.join(name).display().to_string() });
+            }
+        }
         let (v4, v6) = (pinned(abi::VIPS_V4)?, pinned(abi::VIPS_V6)?);
         let info = v4.info().map_err(failed(abi::VIPS_V4))?;
-        // Another layout under our version would be misread.
-        let expected = size_of::<abi::Entry>();
-        if info.value_size() as usize != expected {
-            return Err(DataplaneError::Missing { name: abi::VIPS_V4 });
-        }
         let memory = object::MAPS.iter().filter_map(|name| pinned(name).ok()).map(|map| memlock(&map)).sum();
         let counters =
             PerCpuArray::try_from(Map::PerCpuArray(pinned(abi::COUNTERS)?)).map_err(failed(abi::COUNTERS))?;
