@@ -9,6 +9,7 @@
 //! All of it needs root and `iproute2`; tests that use it are `#[ignore]`d (see README.md).
 
 pub mod agent;
+pub mod bench;
 pub mod client;
 pub mod conformance;
 pub mod lab;
