@@ -37,7 +37,7 @@ pub(crate) const LAB: &[Package] = &[
 pub(crate) const TEST: &[Package] = &[
     package("ethtool", Some("ethtool"), "driver statistics and offloads"),
     package("tcpdump", Some("tcpdump"), "a second opinion on frames"),
-    package("ebtables", Some("ebtables"), "a contender of the benchmark (arpreply)"),
+    package("iptables", Some("ebtables-nft"), "a contender of the benchmark (ebtables arpreply)"),
     package("farpd", Some("farpd"), "a contender of the benchmark"),
 ];
 

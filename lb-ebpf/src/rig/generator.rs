@@ -9,7 +9,7 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
-use crate::layout::{ARP_LEN, Generator, LATENCY, NEIGHBOUR, NS_LEN, Plan, UNICAST};
+use crate::layout::{ARP_LEN, Generator, LATENCY, NEIGHBOUR, NS_LEN, Plan, SKEWED, UNICAST};
 use crate::maps;
 use crate::packet::Packet;
 
@@ -81,7 +81,12 @@ fn turn(plan: &Plan, state: &mut Generator) -> (bool, u32) {
 #[inline(always)]
 fn write(packet: Packet, plan: &Plan, state: &mut Generator, requester: u32, good: bool) -> bool {
     let (range, base) = if good { (plan.vips, plan.vip_base) } else { (1 << 22, plan.stranger_base) };
-    let random = (next(state) >> 32) * u64::from(range) >> 32;
+    let mut random = next(state) >> 32;
+    if good && plan.flags & SKEWED != 0 {
+        // Halved as often as a second die says; 17 sides reach from 100,000 down to one.
+        random >>= (next(state) >> 32) * 17 >> 32;
+    }
+    let random = random * u64::from(range) >> 32;
     let target = base.wrapping_add(random as u32).to_be();
     let requester = plan.requester_base.wrapping_add(requester).to_be();
     if plan.flags & NEIGHBOUR == 0 {

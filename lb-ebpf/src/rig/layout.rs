@@ -20,6 +20,12 @@ pub(crate) const BITMAP: u32 = 4;
 /// [`Plan::flags`]: measure the time from request to answer.
 pub(crate) const LATENCY: u32 = 8;
 
+/// [`Plan::flags`]: what comes back is the request itself, as from responders that only send frames back.
+pub(crate) const ECHO: u32 = 16;
+/// [`Plan::flags`]: some addresses are asked for far more often than others, about as in Zipf's law: each power of
+/// two of them gets the same share.
+pub(crate) const SKEWED: u32 = 32;
+
 /// Bits of the map of answered requesters.
 pub(crate) const BITMAP_BITS: u32 = 1 << 20;
 /// Requesters whose time of asking is remembered.
@@ -99,7 +105,7 @@ pub(crate) const fn bucket(ns: u64) -> u32 {
     if ns < 64 {
         return ns as u32;
     }
-    let mut exponent = 6;
+    let mut exponent = 6_u32;
     let mut rest = ns >> 7;
     // Not leading_zeros, which BPF has no instruction for.
     let mut step = 32;
@@ -110,6 +116,6 @@ pub(crate) const fn bucket(ns: u64) -> u32 {
         }
         step /= 2;
     }
-    let index = ((exponent - 4) << 5) as u32 + ((ns >> (exponent - 5)) & 31) as u32;
+    let index = ((exponent - 4) << 5) + ((ns >> (exponent - 5)) & 31) as u32;
     if index < BUCKETS { index } else { BUCKETS - 1 }
 }

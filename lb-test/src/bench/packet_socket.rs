@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, bail, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::cpu::{self, Priority};
@@ -44,6 +44,7 @@ struct Request {
 
 /// The start of `struct tpacket2_hdr`.
 #[repr(C)]
+#[derive(Clone, Copy)]
 struct Header {
     status: u32,
     len: u32,
@@ -62,7 +63,8 @@ pub(super) struct Responder {
 impl Responder {
     /// Answers on `interface` for the first `vips` addresses of each family with `mac`.
     pub(super) fn start(interface: &Interface, vips: u32, mac: [u8; 6]) -> Result<Self> {
-        let (interface, stop, id) = (interface.clone(), Arc::new(AtomicBool::new(false)), Arc::new(AtomicI32::new(0)));
+        let (interface, stop, id) =
+            (interface.clone(), Arc::new(AtomicBool::new(false)), Arc::new(AtomicI32::new(0)));
         let (stopped, identity) = (Arc::clone(&stop), Arc::clone(&id));
         let handle = thread::spawn(move || {
             interface.namespace().enter(|| {
@@ -84,8 +86,8 @@ impl Responder {
         }
         let thread = id.load(Ordering::Acquire);
         if thread == 0 && handle.is_finished() {
-            handle.join().map_err(|_| anyhow::anyhow!("the responder panicked"))??;
-            anyhow::bail!("the responder ended at once");
+            handle.join().unwrap_or_else(|panicked| std::panic::resume_unwind(panicked))?;
+            bail!("the responder ended at once");
         }
         ensure!(thread != 0, "the responder did not start");
         Ok(Self { stop, thread, handle: Some(handle) })
@@ -183,7 +185,8 @@ impl Ring {
         set(fd, libc::SOL_PACKET, PACKET_VERSION, &TPACKET_V2)?;
         set(fd, libc::SOL_PACKET, PACKET_QDISC_BYPASS, &1_i32)?;
         let filter = filter();
-        let program = libc::sock_fprog { len: u16::try_from(filter.len())?, filter: filter.as_ptr().cast_mut() };
+        let program =
+            libc::sock_fprog { len: u16::try_from(filter.len())?, filter: filter.as_ptr().cast_mut() };
         set(fd, libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, &program)?;
         let request = Request {
             block_size: u32::try_from(BLOCK)?,
@@ -203,7 +206,8 @@ impl Ring {
         address.sll_ifindex = i32::try_from(ifindex)?;
         let length = libc::socklen_t::try_from(size_of::<libc::sockaddr_ll>())?;
         // SAFETY: a live address of that length.
-        ensure!(unsafe { libc::bind(fd, (&raw const address).cast(), length) } == 0, io::Error::last_os_error());
+        let bound = unsafe { libc::bind(fd, (&raw const address).cast(), length) };
+        ensure!(bound == 0, io::Error::last_os_error());
         Ok(Self { socket, frames: frames.cast(), next: 0, answers: [[0; 86]; BATCH] })
     }
 
@@ -213,16 +217,18 @@ impl Ring {
         while count < BATCH {
             // SAFETY: the ring has FRAMES frames of FRAME bytes; `next` is below FRAMES.
             let frame = unsafe { self.frames.add(self.next * FRAME) };
-            let header = frame.cast::<Header>();
-            // SAFETY: the status is an aligned word that the kernel writes too.
-            let status = unsafe { AtomicU32::from_ptr(&raw mut (*header).status) };
+            // The status is the first word of the header; the ring and its frames are aligned to more than that.
+            // SAFETY: a live, aligned word that kernel and process hand to and fro.
+            let status = unsafe { AtomicU32::from_ptr(frame.cast()) };
             if status.load(Ordering::Acquire) & TP_STATUS_USER == 0 {
                 break;
             }
-            // SAFETY: the kernel has handed the frame over; its lengths keep within it.
-            let (mac, len) = unsafe { (usize::from((*header).mac), (*header).snaplen as usize) };
-            // SAFETY: as above.
-            let request = unsafe { std::slice::from_raw_parts(frame.add(mac), len) };
+            // SAFETY: the kernel has handed the frame over, with its header at the start; any bytes are a header.
+            let header = unsafe { frame.cast::<Header>().read_unaligned() };
+            // SAFETY: the message lies within the frame: the kernel cuts what is longer.
+            let message = unsafe { frame.add(usize::from(header.mac)) };
+            // SAFETY: as above, and nobody writes there until the status is handed back.
+            let request = unsafe { std::slice::from_raw_parts(message, header.snaplen as usize) };
             if let Some(length) = table.answer(request, &mut self.answers[count]) {
                 lengths[count] = length;
                 count += 1;
@@ -248,7 +254,8 @@ impl Ring {
         // SAFETY: all zeroes is a valid message.
         let mut messages: [libc::mmsghdr; BATCH] = unsafe { zeroed() };
         for (index, &length) in lengths.iter().enumerate() {
-            vectors[index] = libc::iovec { iov_base: self.answers[index].as_mut_ptr().cast(), iov_len: length };
+            vectors[index] =
+                libc::iovec { iov_base: self.answers[index].as_mut_ptr().cast(), iov_len: length };
             messages[index].msg_hdr.msg_iov = &raw mut vectors[index];
             messages[index].msg_hdr.msg_iovlen = 1;
         }
@@ -256,7 +263,8 @@ impl Ring {
         while done < lengths.len() {
             let left = u32::try_from(lengths.len() - done)?;
             // SAFETY: the messages from `done` on are live and point to live buffers.
-            let sent = unsafe { libc::sendmmsg(self.socket.as_raw_fd(), messages[done..].as_mut_ptr(), left, 0) };
+            let sent =
+                unsafe { libc::sendmmsg(self.socket.as_raw_fd(), messages[done..].as_mut_ptr(), left, 0) };
             done += usize::try_from(sent).unwrap_or(1).max(1);
         }
         Ok(())
@@ -273,7 +281,8 @@ impl Drop for Ring {
 /// ARP requests and neighbour solicitations of others, in the classic packet filter language.
 fn filter() -> [libc::sock_filter; 10] {
     let i = |code: u32, jt, jf, k| libc::sock_filter { code: code as u16, jt, jf, k };
-    let (load, load_byte) = (libc::BPF_LD | libc::BPF_ABS | libc::BPF_H, libc::BPF_LD | libc::BPF_ABS | libc::BPF_B);
+    let (load, load_byte) =
+        (libc::BPF_LD | libc::BPF_ABS | libc::BPF_H, libc::BPF_LD | libc::BPF_ABS | libc::BPF_B);
     let (equal, give) = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, libc::BPF_RET | libc::BPF_K);
     // SKF_AD_OFF + SKF_AD_PKTTYPE (linux/filter.h): the socket's own frames are of type PACKET_OUTGOING, 4.
     let packet_type = 0xffff_f004;

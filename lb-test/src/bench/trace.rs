@@ -16,6 +16,10 @@ const INFO: usize = 256;
 const PACKET: u64 = 0x10_0000;
 const CONTEXT: u64 = 0x20_0000;
 const STACK: u64 = 0x30_0000;
+const QUEUE: u64 = 0x40_0000;
+/// The kernel's `net_device`. Of it a program reads the index only, wherever that lies.
+const DEVICE: std::ops::Range<u64> = 0x50_0000..0x51_0000;
+const IFINDEX: u64 = 1;
 const LIMIT: usize = 1000;
 
 /// One instruction: code, registers, offset, constant.
@@ -53,9 +57,11 @@ fn query(program: &ProgramFd, info: &mut [u8; INFO]) -> Result<()> {
 /// result means that no helper and no map was reached.
 pub(super) fn executed(program: &[Instruction], frame: &[u8]) -> Result<(usize, u64)> {
     let mut memory = BTreeMap::new();
-    // struct xdp_buff: data, data_end.
+    // struct xdp_buff: data, data_end, data_meta, data_hard_start, rxq; struct xdp_rxq_info: dev.
     write(&mut memory, CONTEXT, 8, PACKET);
     write(&mut memory, CONTEXT + 8, 8, PACKET + frame.len() as u64);
+    write(&mut memory, CONTEXT + 32, 8, QUEUE);
+    write(&mut memory, QUEUE, 8, DEVICE.start);
     for (at, &byte) in frame.iter().enumerate() {
         memory.insert(PACKET + at as u64, byte);
     }
@@ -94,11 +100,14 @@ impl Machine {
         };
         let place = |register: u64| register.wrapping_add_signed(offset);
         match code & 7 {
-            1 if code & 0xe0 == 0x60 => self.registers[to] = read(&self.memory, place(self.registers[from]), size)?,
+            1 if code & 0xe0 == 0x60 => {
+                self.registers[to] = read(&self.memory, place(self.registers[from]), size)?;
+            }
             2 if code & 0xe0 == 0x60 => write(&mut self.memory, place(self.registers[to]), size, constant),
             3 if code & 0xe0 == 0x60 => {
                 write(&mut self.memory, place(self.registers[to]), size, self.registers[from]);
             }
+            4 if code & 0xf0 == 0xd0 => self.registers[to] = swapped(code, self.registers[to], constant)?,
             4 | 7 => {
                 let operand = if code & 8 == 0 { constant } else { self.registers[from] };
                 self.registers[to] = arithmetic(code, self.registers[to], operand)?;
@@ -114,7 +123,8 @@ impl Machine {
                 self.registers[10] -= 512;
                 self.at += offset;
             }
-            5 if code == 0x85 => bail!("calls the kernel at instruction {}", self.at - 1),
+            5 if code == 0x85 => bail!("calls the kernel (a helper or a map) at instruction {}", self.at - 1),
+            0 => bail!("loads the address of a map (or a 64-bit constant) at instruction {}", self.at - 1),
             5 | 6 => {
                 let operand = if code & 8 == 0 { constant } else { self.registers[from] };
                 if jumps(code, self.registers[to], operand)? {
@@ -129,11 +139,12 @@ impl Machine {
 
 fn arithmetic(code: u8, a: u64, b: u64) -> Result<u64> {
     let wide = code & 7 == 7;
-    let (a, b) = if wide || code & 0xf0 == 0xd0 { (a, b) } else { (u64::from(a as u32), u64::from(b as u32)) };
+    let (a, b) = if wide { (a, b) } else { (u64::from(a as u32), u64::from(b as u32)) };
     let shift = (b & if wide { 63 } else { 31 }) as u32;
     let result = match code & 0xf0 {
         0x00 => a.wrapping_add(b),
         0x10 => a.wrapping_sub(b),
+        0x20 => a.wrapping_mul(b),
         0x40 => a | b,
         0x50 => a & b,
         0x60 => a << shift,
@@ -141,9 +152,19 @@ fn arithmetic(code: u8, a: u64, b: u64) -> Result<u64> {
         0x80 => a.wrapping_neg(),
         0xa0 => a ^ b,
         0xb0 => b,
+        0xc0 if wide => (a.cast_signed() >> shift).cast_unsigned(),
+        0xc0 => u64::from(((a as u32).cast_signed() >> shift).cast_unsigned()),
         _ => bail!("arithmetic {code:#x} is not interpreted"),
     };
     Ok(if wide { result } else { u64::from(result as u32) })
+}
+
+/// The lowest 16, 32 or 64 bits, on a little-endian machine; their bytes reversed on the way to big-endian.
+fn swapped(code: u8, value: u64, bits: u64) -> Result<u64> {
+    ensure!(cfg!(target_endian = "little"), "byte order is only interpreted for little-endian machines");
+    let bits = u32::try_from(bits)?;
+    let value = if code & 8 == 0 { value } else { value.swap_bytes() >> (64 - bits) };
+    Ok(if bits == 64 { value } else { value & ((1 << bits) - 1) })
 }
 
 fn jumps(code: u8, a: u64, b: u64) -> Result<bool> {
@@ -157,11 +178,27 @@ fn jumps(code: u8, a: u64, b: u64) -> Result<bool> {
         0x50 => a != b,
         0xa0 => a < b,
         0xb0 => a <= b,
+        0x60 | 0x70 | 0xc0 | 0xd0 => signed(code, a, b),
         _ => bail!("jump {code:#x} is not interpreted"),
     })
 }
 
+fn signed(code: u8, a: u64, b: u64) -> bool {
+    let signed =
+        |value: u64| if code & 7 == 5 { value.cast_signed() } else { (value as u32).cast_signed().into() };
+    let (a, b) = (signed(a), signed(b));
+    match code & 0xf0 {
+        0x60 => a > b,
+        0x70 => a >= b,
+        0xc0 => a < b,
+        _ => a <= b,
+    }
+}
+
 fn read(memory: &BTreeMap<u64, u8>, at: u64, size: u64) -> Result<u64> {
+    if DEVICE.contains(&at) {
+        return Ok(IFINDEX);
+    }
     let bytes = (0..size).map(|i| memory.get(&(at + i)).map(|&byte| u64::from(byte) << (8 * i)));
     bytes.sum::<Option<u64>>().context("reads memory that nobody has written: a map, or the kernel's")
 }
@@ -169,5 +206,61 @@ fn read(memory: &BTreeMap<u64, u8>, at: u64, size: u64) -> Result<u64> {
 fn write(memory: &mut BTreeMap<u64, u8>, at: u64, size: u64, value: u64) {
     for i in 0..size {
         memory.insert(at + i, (value >> (8 * i)) as u8);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instruction(code: u8, registers: u8, offset: i16, constant: i32) -> Instruction {
+        let ([o0, o1], [c0, c1, c2, c3]) = (offset.to_le_bytes(), constant.to_le_bytes());
+        [code, registers, o0, o1, c0, c1, c2, c3]
+    }
+
+    const EXIT: Instruction = [0x95, 0, 0, 0, 0, 0, 0, 0];
+
+    /// r2 = data; r0 = the two bytes of the EtherType in host order; jump over one if it is IPv4.
+    fn program(last: Instruction) -> Vec<Instruction> {
+        vec![
+            instruction(0x79, 0x12, 0, 0),
+            instruction(0x69, 0x20, 12, 0),
+            instruction(0xdc, 0x00, 0, 16),
+            instruction(0x15, 0x00, 1, 0x0800),
+            last,
+            EXIT,
+        ]
+    }
+
+    #[test]
+    fn instructions_on_the_way_are_counted() {
+        let frame = |ethertype: [u8; 2]| [&[0; 12][..], &ethertype].concat();
+        let program = program(instruction(0xb7, 0x00, 0, 7));
+        assert_eq!(executed(&program, &frame([8, 0])).unwrap(), (5, 0x0800));
+        assert_eq!(executed(&program, &frame([8, 6])).unwrap(), (6, 7));
+    }
+
+    #[test]
+    fn a_call_within_the_program_comes_back_with_its_registers() {
+        // r6 = 5; call the function; r0 += r6; exit. The function: r6 = 1; r0 = 2; exit.
+        let program = [
+            instruction(0xb7, 0x06, 0, 5),
+            instruction(0x85, 0x10, 2, 0),
+            instruction(0x0f, 0x60, 0, 0),
+            EXIT,
+            instruction(0xb7, 0x06, 0, 1),
+            instruction(0xb7, 0x00, 0, 2),
+            EXIT,
+        ];
+        assert_eq!(executed(&program, &[]).unwrap(), (7, 7));
+    }
+
+    #[test]
+    fn maps_helpers_and_foreign_memory_are_refused() {
+        for last in
+            [instruction(0x18, 0x01, 0, 0), instruction(0x85, 0, 0, 1), instruction(0x79, 0x10, 100, 0)]
+        {
+            assert!(executed(&program(last), &[0; 14]).is_err(), "{last:?}");
+        }
     }
 }
