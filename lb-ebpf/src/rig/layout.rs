@@ -15,7 +15,7 @@ pub(crate) const NS_LEN: usize = 86;
 pub(crate) const NEIGHBOUR: u32 = 1;
 /// [`Plan::flags`]: the solicitation goes to the address itself, not to its group.
 pub(crate) const UNICAST: u32 = 2;
-/// [`Plan::flags`]: remember which requesters were answered.
+/// [`Plan::flags`]: every requester asks once; remember which were answered.
 pub(crate) const BITMAP: u32 = 4;
 /// [`Plan::flags`]: measure the time from request to answer.
 pub(crate) const LATENCY: u32 = 8;
@@ -71,8 +71,14 @@ pub(crate) struct Plan {
 pub(crate) struct Generator {
     /// State of the random numbers; not 0.
     pub(crate) random: u64,
-    /// When the next frame is due, nanoseconds of `CLOCK_MONOTONIC`.
+    /// When the next frame is due, nanoseconds of `CLOCK_MONOTONIC` as all times here.
     pub(crate) due_ns: u64,
+    /// From then on no frame is made.
+    pub(crate) until_ns: u64,
+    /// When the first frame was made; 0 before.
+    pub(crate) first_ns: u64,
+    /// When one of the last frames was made: every one is looked at when paced, every 64th when not.
+    pub(crate) last_ns: u64,
     /// Frames made.
     pub(crate) sent: u64,
     /// Of those, requests for a VIP.

@@ -11,8 +11,9 @@
 //! processor with it: the generator offers what is left, and no answer is lost for want of a receiver.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fs, thread};
 
 use anyhow::{Context, Result, ensure};
@@ -35,10 +36,14 @@ const BATCH: u32 = 64;
 const FAST: u32 = 16;
 /// At this pace and faster, batches of [`FAST`].
 const FAST_NS: u64 = 3000;
+/// A tenth more runs of the generator program than should do, in thousandths.
+const MARGIN_PER_MILLE: u64 = 1100;
+/// Of the random numbers: every run asks for the same.
+pub(super) const SEED: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What is on its way when the generator stops has arrived after this.
 const SETTLE: Duration = Duration::from_millis(20);
-/// Runs of the generator program per system call: some tens of milliseconds.
-const CHUNK: u32 = 1 << 16;
+/// Runs of the generator program in the first system call of a bed: some tens of milliseconds.
+const FIRST_CHUNK: u32 = 1 << 16;
 /// `struct xdp_md`: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex.
 type Context32 = [u32; 6];
 
@@ -54,6 +59,8 @@ pub(super) enum SinkHook {
 /// A bed without a responder.
 pub(super) struct Bed {
     rig: Ebpf,
+    /// Picoseconds a run of the generator program takes, unpaced and paced; none = not known yet.
+    per_run_ps: [Option<NonZeroU64>; 2],
     /// The generator's end.
     pub(super) near: Interface,
     /// The responder's end.
@@ -75,7 +82,7 @@ pub(super) struct Run {
     pub(super) wrong: u64,
     /// Requesters answered.
     pub(super) distinct: u64,
-    /// While the generator ran.
+    /// From the first frame to the last.
     pub(super) seconds: f64,
     /// Nanoseconds of processor time of the responder, its threads and the kernel's thread that receives for it.
     pub(super) busy_ns: u64,
@@ -109,7 +116,7 @@ impl Bed {
             SinkHook::Xdp => attach_xdp(xdp(&mut rig, "rig_sink")?, &near, XdpMode::Driver)?,
             SinkHook::Tcx => attach_tcx(tcx(&mut rig, "rig_sink_tcx")?, &near)?,
         }
-        let bed = Self { rig, near, far };
+        let bed = Self { rig, per_run_ps: [None; 2], near, far };
         bed.settle(Priority::High)?;
         Ok(bed)
     }
@@ -138,6 +145,8 @@ impl Bed {
     /// Sends requests for `time`; with [`BITMAP`] on until every requester has asked, five times as long at most.
     /// `threads` are the responder's own, whose time counts with that of the receiving thread.
     pub(super) fn run(&mut self, plan: &Plan, time: Duration, threads: &dyn Fn() -> Vec<i32>) -> Result<Run> {
+        // All shall ask, and a slow generator shall not be the reason when some do not.
+        let limit = if plan.flags & BITMAP == 0 { time } else { time * 5 };
         self.reset(plan)?;
         let kernel = receivers(&self.far)?;
         let times = || -> BTreeMap<i32, u64> {
@@ -146,12 +155,13 @@ impl Bed {
             all.filter_map(|thread| Some((thread, cpu::run_time(thread).ok()?))).collect()
         };
         let (ticks, before) = (Ticks::now()?, times());
-        let seconds = self.generate(plan, time)?;
+        self.generate(plan, limit)?;
         thread::sleep(SETTLE);
         let stolen = Ticks::now()?.stolen_since(ticks);
         let since = |(thread, now): (&i32, &u64)| now - before.get(thread).copied().unwrap_or(0);
         let busy_ns = times().iter().map(since).sum();
-        let Generator { sent, good: asked, unanswered: late, .. } = self.generator()?;
+        let Generator { sent, good: asked, unanswered: late, first_ns, last_ns, .. } = self.generator()?;
+        let seconds = Duration::from_nanos(last_ns.saturating_sub(first_ns).max(1)).as_secs_f64();
         let Sink { good, wrong, distinct, .. } = self.array("SINK")?.get(&0, 0)?;
         Ok(Run { sent, asked, late, good, wrong, distinct, seconds, busy_ns, stolen })
     }
@@ -176,9 +186,6 @@ impl Bed {
 
     fn reset(&mut self, plan: &Plan) -> Result<()> {
         self.array::<Plan>("PLAN")?.set(0, plan, 0)?;
-        let state =
-            Generator { random: 0x9e37_79b9_7f4a_7c15, due_ns: cpu::monotonic_ns(), ..Generator::default() };
-        self.array("GENERATOR")?.set(0, state, 0)?;
         self.array("SINK")?.set(0, Sink::default(), 0)?;
         if plan.flags & BITMAP != 0 {
             self.clear("ANSWERED", BITMAP_BITS / 64)?;
@@ -200,8 +207,42 @@ impl Bed {
         Ok(Array::try_from(map)?)
     }
 
-    /// Runs the generator in its namespace, on its processor; the seconds it took.
-    fn generate(&self, plan: &Plan, time: Duration) -> Result<f64> {
+    /// Runs the generator in its namespace, on its processor, until `time` is over or all have asked.
+    ///
+    /// In one system call if it can be foreseen how many runs of the program that takes: each begins and ends with
+    /// some ten milliseconds of waiting for the kernel, in which a responder has nothing to do. What is too much
+    /// makes no frame.
+    fn generate(&mut self, plan: &Plan, time: Duration) -> Result<()> {
+        let paced = usize::from(plan.interval_ns != 0);
+        let everybody = if plan.flags & BITMAP == 0 { u64::MAX } else { plan.requesters.into() };
+        let start = cpu::monotonic_ns();
+        let until_ns = start + u64::try_from(time.as_nanos())?;
+        let state = Generator { random: SEED, until_ns, ..Generator::default() };
+        self.array("GENERATOR")?.set(0, state, 0)?;
+        loop {
+            let now = cpu::monotonic_ns();
+            if now >= until_ns || self.generator()?.good >= everybody {
+                return Ok(());
+            }
+            let repeat = match self.per_run_ps[paced] {
+                None => FIRST_CHUNK,
+                Some(ps) => u32::try_from((until_ns - now) * MARGIN_PER_MILLE / ps).unwrap_or(u32::MAX),
+            };
+            let before = self.generator()?;
+            self.call(plan, repeat.max(BATCH))?;
+            let after = self.generator()?;
+            // Unpaced, every run makes a frame; paced, nearly every one waits, all the time.
+            let (took_ns, runs) = if paced == 0 {
+                (after.last_ns - before.last_ns.max(after.first_ns), after.sent - before.sent)
+            } else {
+                (cpu::monotonic_ns() - now, repeat.into())
+            };
+            self.per_run_ps[paced] = (1000 * took_ns).checked_div(runs).and_then(NonZeroU64::new);
+        }
+    }
+
+    /// So many runs of the generator program.
+    fn call(&self, plan: &Plan, repeat: u32) -> Result<()> {
         let program: &Xdp = self.rig.program("rig_generator").context("no rig_generator")?.try_into()?;
         let family = if plan.flags & NEIGHBOUR == 0 { Family::Arp } else { Family::Neighbour };
         let frame = vec![0; family.len()];
@@ -214,26 +255,18 @@ impl Bed {
             1..=FAST_NS => FAST,
             _ => 1,
         };
-        let until_all = plan.flags & BITMAP != 0;
-        let limit = if until_all { time * 5 } else { time };
         self.near.namespace().enter(|| {
             cpu::bind(0, cpu::GENERATOR)?;
-            cpu::prioritise(0, Priority::High)?;
-            let start = Instant::now();
-            while start.elapsed() < limit {
-                let ran = program.test_run(TestRunOptions {
-                    data_in: Some(&frame),
-                    ctx_in: Some(&context),
-                    repeat: CHUNK,
-                    attrs: TestRunAttrs::new().xdp_live_frames(batch),
-                    ..TestRunOptions::new()
-                });
-                ran.context("BPF_PROG_RUN with live frames failed: kernel 5.18 or later is needed")?;
-                if until_all && self.generator()?.good >= u64::from(plan.requesters) {
-                    break;
-                }
-            }
-            Ok(start.elapsed().as_secs_f64())
+            cpu::prioritise(0, Priority::Ahead)?;
+            let ran = program.test_run(TestRunOptions {
+                data_in: Some(&frame),
+                ctx_in: Some(&context),
+                repeat,
+                attrs: TestRunAttrs::new().xdp_live_frames(batch),
+                ..TestRunOptions::new()
+            });
+            ran.context("BPF_PROG_RUN with live frames failed: kernel 5.18 or later is needed")?;
+            Ok(())
         })
     }
 }

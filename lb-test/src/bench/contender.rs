@@ -104,15 +104,21 @@ impl Contender {
                 process = Some(other(&bed, vips, command, &logs.join(format!("{name}.log")))?);
             }
         }
-        bed.settle(Priority::High)?;
-        if let Some(process) = &process {
-            // What it starts later inherits both.
-            for thread in cpu::threads(process.pid()) {
-                cpu::bind(thread, cpu::RESPONDER)?;
-                cpu::prioritise(thread, Priority::High)?;
-            }
+        for thread in process.iter().flat_map(|process| cpu::threads(process.pid())) {
+            // What it starts later inherits it.
+            cpu::bind(thread, cpu::RESPONDER)?;
         }
-        Ok(Self { name, kind, vips, families: Vec::new(), bed, _object: object, process, responder })
+        let contender =
+            Self { name, kind, vips, families: Vec::new(), bed, _object: object, process, responder };
+        contender.settle()?;
+        Ok(contender)
+    }
+
+    /// Gives the receiving thread its usual priority: above other programs of the machine, but beside a process
+    /// that answers as its equal, as `ksoftirqd` is.
+    pub(super) fn settle(&self) -> Result<()> {
+        let beside = self.process.is_some() || self.responder.is_some();
+        self.bed.settle(if beside { Priority::Normal } else { Priority::High })
     }
 
     /// Asks gently until it answers: some start slowly, and farpd first asks whether somebody else has the address.
@@ -121,15 +127,19 @@ impl Contender {
             if family == Family::Neighbour && matches!(self.kind, Kind::Ebtables | Kind::Farpd) {
                 continue;
             }
-            let answered = self.wakes(family)?;
+            let run = self.wakes(family)?;
+            let answered = is_awake(&run);
             if answered {
                 self.families.push(family);
             }
             // A command of the user's may know one family only.
             ensure!(
                 answered || matches!(self.kind, Kind::Other(_)),
-                "it does not answer {} requests{}",
+                "of {} {} requests it answered {}, and {} wrongly{}",
+                run.asked,
                 family.name(),
+                run.good,
+                run.wrong,
                 self.last_words()
             );
         }
@@ -137,16 +147,17 @@ impl Contender {
         Ok(self)
     }
 
-    /// Whether it comes to answer at least half of what it is asked.
-    fn wakes(&mut self, family: Family) -> Result<bool> {
+    /// The first run in which it answers, or the last one.
+    fn wakes(&mut self, family: Family) -> Result<Run> {
+        let mut run = Run::default();
         for (interval_ns, time) in [BRISK].into_iter().chain([GENTLE; GENTLE_TRIES]) {
             let plan = Plan { interval_ns, ..self.plan(family, To::All) };
-            let run = self.ask(&plan, time)?;
-            if run.good > 0 && 2 * run.good >= run.asked {
-                return Ok(true);
+            run = self.ask(&plan, time)?;
+            if is_awake(&run) {
+                break;
             }
         }
-        Ok(false)
+        Ok(run)
     }
 
     /// The end of what its process wrote, for an error message.
@@ -174,8 +185,8 @@ impl Contender {
             | Kind::Kernel
             | Kind::PacketSocket
             | Kind::Ebtables
-            | Kind::Farpd
             | Kind::Other(_) => Answer::Reply,
+            Kind::Farpd => Answer::ToEverybody,
         };
         plan::plan(family, to, answer, self.vips)
     }
@@ -185,22 +196,17 @@ impl Contender {
         &mut self.bed
     }
 
-    /// Threads of its own, besides the kernel's that receives for it.
-    fn threads(&self) -> Vec<i32> {
-        threads_of(self.process.as_ref(), self.responder.as_ref())
-    }
-
-    /// Sets the priority of its own threads.
-    pub(super) fn prioritise(&self, priority: Priority) -> Result<()> {
-        self.threads().into_iter().try_for_each(|thread| cpu::prioritise(thread, priority))
-    }
-
     /// Carries out a plan.
     pub(super) fn ask(&mut self, plan: &Plan, time: Duration) -> Result<Run> {
         let (process, responder) = (&self.process, &self.responder);
         let threads = || threads_of(process.as_ref(), responder.as_ref());
         self.bed.run(plan, time, &threads)
     }
+}
+
+/// At least half of what it was asked.
+fn is_awake(run: &Run) -> bool {
+    run.good > 0 && 2 * run.good >= run.asked
 }
 
 fn threads_of(process: Option<&Process>, responder: Option<&Responder>) -> Vec<i32> {
@@ -220,7 +226,7 @@ impl Kind {
             Self::Kernel => "Linux owns the addresses",
             Self::PacketSocket => "AF_PACKET ring, batched (Rust)",
             Self::Ebtables => "ebtables arpreply",
-            Self::Farpd => "farpd",
+            Self::Farpd => "farpd (answers to all stations)",
             Self::Other(given) => given.split('=').next().unwrap_or(given),
         }
         .to_owned()

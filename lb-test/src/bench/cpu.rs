@@ -28,9 +28,12 @@ pub(super) fn bind(thread: i32, cpu: usize) -> Result<()> {
 pub(super) enum Priority {
     /// As any program.
     Normal,
-    /// Niceness −20: other programs of the machine get next to nothing beside it.
+    /// Niceness −20: other programs of the machine get next to nothing beside it. For threads of the kernel; what
+    /// it is worth to a process depends on its session and its control group.
     High,
-    /// First come, first served, before all of the above: as an interrupt would be.
+    /// Before all of the above.
+    Ahead,
+    /// Before all of the above, as an interrupt would be.
     Interrupt,
 }
 
@@ -39,7 +42,8 @@ pub(super) fn prioritise(thread: i32, priority: Priority) -> Result<()> {
     let (policy, level, nice) = match priority {
         Priority::Normal => (libc::SCHED_OTHER, 0, 0),
         Priority::High => (libc::SCHED_OTHER, 0, -20),
-        Priority::Interrupt => (libc::SCHED_FIFO, 1, 0),
+        Priority::Ahead => (libc::SCHED_FIFO, 1, 0),
+        Priority::Interrupt => (libc::SCHED_FIFO, 2, 0),
     };
     let parameter = libc::sched_param { sched_priority: level };
     // SAFETY: a live parameter.

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Result, bail, ensure};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::cpu::{self, Priority};
+use super::cpu;
 use super::plan;
 use crate::link::Interface;
 
@@ -69,7 +69,6 @@ impl Responder {
         let handle = thread::spawn(move || {
             interface.namespace().enter(|| {
                 cpu::bind(0, cpu::RESPONDER)?;
-                cpu::prioritise(0, Priority::High)?;
                 let mut ring = Ring::open(interface.index())?;
                 identity.store(cpu::this_thread(), Ordering::Release);
                 let table = Table::new(vips, mac);

@@ -81,6 +81,8 @@ pub(super) enum To {
 pub(super) enum Answer {
     /// An ARP reply or an advertisement.
     Reply,
+    /// An ARP reply to all stations, also by its target hardware address.
+    ToEverybody,
     /// The request with its Ethernet addresses swapped.
     Swapped,
     /// The request itself.
@@ -113,10 +115,17 @@ fn arp(plan: &mut Plan, to: To, expected: Answer) {
     answer[12..22].copy_from_slice(&[8, 6, 0, 1, 8, 0, 6, 4, 0, 2]);
     answer[22..28].copy_from_slice(&RESPONDER);
     answer[32..38].copy_from_slice(&REQUESTER);
-    if expected != Answer::Reply {
-        plan.flags |= ECHO;
-        answer = request;
-        swap(&mut answer, expected);
+    match expected {
+        Answer::Reply => {}
+        Answer::ToEverybody => {
+            answer[..6].fill(0xff);
+            answer[32..38].fill(0xff);
+        }
+        Answer::Swapped | Answer::Same => {
+            plan.flags |= ECHO;
+            answer = request;
+            swap(&mut answer, expected);
+        }
     }
     let mut mask = [0xff; 42];
     for variable in [28..32, 38..42] {
@@ -151,7 +160,7 @@ fn neighbour(plan: &mut Plan, to: To, expected: Answer) {
     // Traffic class and flow label are the sender's to choose; the checksum is verified apart.
     mask[14] = 0xf0;
     mask[15..18].fill(0);
-    if expected != Answer::Reply {
+    if matches!(expected, Answer::Swapped | Answer::Same) {
         plan.flags |= ECHO;
         answer = request;
         swap(&mut answer, expected);
@@ -228,7 +237,7 @@ mod tests {
 
     #[test]
     fn what_is_masked_out_of_an_answer_is_zero() {
-        for (family, answer) in [Answer::Reply, Answer::Swapped, Answer::Same]
+        for (family, answer) in [Answer::Reply, Answer::ToEverybody, Answer::Swapped, Answer::Same]
             .into_iter()
             .flat_map(|answer| FAMILIES.map(|family| (family, answer)))
         {

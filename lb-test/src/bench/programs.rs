@@ -120,7 +120,7 @@ fn replay(rig: &mut Ebpf, case: &Case) -> Result<f64> {
 }
 
 fn seed(rig: &mut Ebpf) -> Result<()> {
-    let state = Generator { random: 0x9e37_79b9_7f4a_7c15, ..Generator::default() };
+    let state = Generator { random: bed::SEED, ..Generator::default() };
     Ok(Array::try_from(ours::map(rig, "GENERATOR")?)?.set(0, state, 0)?)
 }
 
@@ -133,7 +133,7 @@ fn program<'a>(object: &'a Ebpf, name: &str) -> Result<&'a Xdp> {
 /// own clock, because the kernel gives whole nanoseconds; what it does once per call vanishes in the repetition.
 fn run(program: &Xdp, frame: &[u8], repeat: u32, verdict: u32) -> Result<f64> {
     cpu::bind(0, cpu::RESPONDER)?;
-    cpu::prioritise(0, Priority::High)?;
+    cpu::prioritise(0, Priority::Ahead)?;
     let before = cpu::own_ns();
     let result = program.test_run(TestRunOptions { data_in: Some(frame), repeat, ..TestRunOptions::new() });
     let took = cpu::own_ns() - before;

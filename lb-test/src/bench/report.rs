@@ -112,9 +112,8 @@ const HEAD: &str = "\
 Made by `cargo xtask bench`; do not edit.
 
 Two namespaces and a veth. Processor 0 makes the requests (a BPF program run with live frames) and checks every
-answer; processor 1 only answers: the link's threaded NAPI and the responder's own threads are bound to it, with
-niceness −20 so that other programs of the machine hardly count. All figures are of this machine and this run;
-none compares with one from elsewhere, and none says what a NIC would do.
+answer; processor 1 only answers: the link's threaded NAPI and the responder's own threads are bound to it. All
+figures are of this machine and this run; none compares with one from elsewhere, and none says what a NIC would do.
 ";
 
 const NOTES: &str = "
@@ -125,8 +124,11 @@ const NOTES: &str = "
 * Answers sent by XDP are received by XDP, those sent by the stack or a process by tcx: an XDP program at the
   receiving end would copy each of the latter first. The receiving end's processor time is in no figure.
 * Processor time is that of the thread that receives for the responder and of the responder's own threads. *Busy* is
-  its share of the processor: well below 100 % means that requests came no faster, and that the responder could
-  answer more than it was asked; compare processor time then.
+  its share of the processor. Well below 100 % it means that the generator, which shares its processor with the
+  check of the answers, was the limit: answers/s then say what the generator can do, and *a whole core* (one second
+  divided by the processor time of an answer) says what the responder could.
+* The receiving thread has niceness −20, so that other programs of the machine hardly count; beside a process that
+  answers it has none, as ksoftirqd has none: a process must not starve.
 * Each responder is asked by 400 requesters in turn, so that the kernel's neighbour table does not overflow. The
   kernel learns each of them; what that saves or costs later is not in these figures.
 * ebtables needs a bridge, so its figures contain the bridge's cost.

@@ -91,9 +91,7 @@ impl Rounds<'_> {
         plan.interval_ns = load.interval_ns;
         plan.strangers = load.strangers;
         let _hogs = if load.hogs { Some(Hogs::start()?) } else { None };
-        let own = if load.hogs { Priority::Normal } else { Priority::High };
         contender.bed().settle(Priority::Interrupt)?;
-        contender.prioritise(own)?;
         let mut latency = Latency { name: contender.name.clone(), ..Latency::default() };
         let [mut p50, mut p99, mut p999, mut answered, mut rate] = [const { Vec::new() }; 5];
         for _ in 0..self.count {
@@ -108,8 +106,7 @@ impl Rounds<'_> {
             rate.push(run.sent as f64 / run.seconds);
             latency.late += run.late;
         }
-        contender.bed().settle(Priority::High)?;
-        contender.prioritise(Priority::High)?;
+        contender.settle()?;
         let median = |values: Vec<f64>| stats::median(&values);
         (latency.p50, latency.p99, latency.p999) = (median(p50), median(p99), median(p999));
         (latency.answered, latency.rate) = (median(answered), median(rate));
@@ -159,7 +156,7 @@ pub(super) fn distinct(contender: &mut Contender, family: Family, requesters: u3
     let before = neighbours(contender)?;
     let run = contender.ask(&plan, Duration::from_nanos(DISTINCT_NS * u64::from(requesters)))?;
     let after = neighbours(contender)?;
-    contender.bed().settle(Priority::High)?;
+    contender.settle()?;
     let asked = run.asked.min(u64::from(requesters));
     Ok(Distinct { name: contender.name.clone(), asked, answered: run.distinct, before, after })
 }

@@ -76,18 +76,23 @@ impl Report {
              processor answers.\n"
         ));
         self.contest(series);
-        let rate = |kind: Kind| {
+        let of = |kind: Kind| {
             let name = kind.name();
-            series.iter().find(|one| one.name == name).map(|one| &one.rate)
+            series.iter().find(|one| one.name == name)
         };
-        let (ours, swap, kernel) = (rate(Kind::Native), rate(Kind::Swap), rate(Kind::Kernel));
-        if let (Some(ours), Some(kernel)) = (ours, kernel) {
-            let ratio = stats::ratio(ours, kernel);
-            self.reach(Goal::OfKernel(family), format!("{} ×", spread(ratio, 2)), ratio.value >= 3.0);
-        }
-        if let (Some(ours), Some(swap)) = (ours, swap) {
-            let ratio = stats::ratio(ours, swap);
-            self.reach(Goal::OfSwap(family), format!("{} ×", spread(ratio, 2)), ratio.value >= 0.85);
+        let Some(ours) = of(Kind::Native) else { return };
+        for (goal, other, least) in
+            [(Goal::OfKernel(family), of(Kind::Kernel), 3.0), (Goal::OfSwap(family), of(Kind::Swap), 0.85)]
+        {
+            let Some(other) = other else { continue };
+            let (rate, cost) = (stats::ratio(&ours.rate, &other.rate), stats::ratio(&other.cost, &ours.cost));
+            let [us, them] = [ours, other].map(|one| 100.0 * stats::median(&one.busy));
+            let value = format!(
+                "{} × (we {us:.0} %, they {them:.0} % busy); of a whole core {} ×",
+                spread(rate, 2),
+                spread(cost, 2)
+            );
+            self.reach(goal, value, rate.value >= least);
         }
     }
 
@@ -132,6 +137,7 @@ impl Report {
             "first row ÷ this",
             "CPU-ns/answer",
             "this ÷ first row",
+            "a whole core, answers/s",
             "busy",
             "answered",
             "wrong",
@@ -185,6 +191,7 @@ fn row(first: &Series, one: &Series) -> Vec<String> {
         spread(stats::ratio(&first.rate, &one.rate), 2),
         spread(stats::spread(&one.cost), 0),
         spread(stats::ratio(&one.cost, &first.cost), 2),
+        format!("{:.0}", 1e9 / stats::median(&one.cost)),
         format!("{:.0} %", 100.0 * stats::median(&one.busy)),
         percent(stats::median(&one.share)),
         one.wrong.to_string(),
