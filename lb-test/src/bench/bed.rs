@@ -257,7 +257,9 @@ impl Bed {
         };
         self.near.namespace().enter(|| {
             cpu::bind(0, cpu::GENERATOR)?;
-            cpu::prioritise(0, Priority::Ahead)?;
+            // Paced, it waits most of the time; as a real-time thread it would make the scheduler let others in
+            // before the sink.
+            cpu::prioritise(0, if plan.interval_ns == 0 { Priority::Ahead } else { Priority::High })?;
             let ran = program.test_run(TestRunOptions {
                 data_in: Some(&frame),
                 ctx_in: Some(&context),

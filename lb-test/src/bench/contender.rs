@@ -10,7 +10,7 @@ use aya::programs::xdp::XdpMode;
 
 use super::bed::{self, Bed, Run, SinkHook};
 use super::cpu::{self, Priority};
-use super::layout::Plan;
+use super::layout::{BITMAP, LATENCY, Plan};
 use super::packet_socket::Responder;
 use super::plan::{self, Answer, FAMILIES, Family, RESPONDER, To};
 use super::{Options, ours};
@@ -108,17 +108,7 @@ impl Contender {
             // What it starts later inherits it.
             cpu::bind(thread, cpu::RESPONDER)?;
         }
-        let contender =
-            Self { name, kind, vips, families: Vec::new(), bed, _object: object, process, responder };
-        contender.settle()?;
-        Ok(contender)
-    }
-
-    /// Gives the receiving thread its usual priority: above other programs of the machine, but beside a process
-    /// that answers as its equal, as `ksoftirqd` is.
-    pub(super) fn settle(&self) -> Result<()> {
-        let beside = self.process.is_some() || self.responder.is_some();
-        self.bed.settle(if beside { Priority::Normal } else { Priority::High })
+        Ok(Self { name, kind, vips, families: Vec::new(), bed, _object: object, process, responder })
     }
 
     /// Asks gently until it answers: some start slowly, and farpd first asks whether somebody else has the address.
@@ -199,6 +189,16 @@ impl Contender {
     /// Carries out a plan.
     pub(super) fn ask(&mut self, plan: &Plan, time: Duration) -> Result<Run> {
         let (process, responder) = (&self.process, &self.responder);
+        let beside = process.is_some() || responder.is_some();
+        let alone = plan.flags & (LATENCY | BITMAP) != 0;
+        self.bed.settle(match (plan.interval_ns, beside) {
+            (0, false) => Priority::High,
+            // As ksoftirqd: a process must not starve.
+            (0, true) => Priority::Normal,
+            (_, true) if !alone => Priority::Normal,
+            // As the interrupt that it stands for.
+            _ => Priority::Interrupt,
+        })?;
         let threads = || threads_of(process.as_ref(), responder.as_ref());
         self.bed.run(plan, time, &threads)
     }

@@ -88,19 +88,21 @@ impl Report {
             let (rate, cost) = (stats::ratio(&ours.rate, &other.rate), stats::ratio(&other.cost, &ours.cost));
             let [us, them] = [ours, other].map(|one| 100.0 * stats::median(&one.busy));
             let value = format!(
-                "{} × (we {us:.0} %, they {them:.0} % busy); of a whole core {} ×",
+                "{} × (we {us:.0} % busy, they {them:.0} %); a whole core: {} ×",
                 spread(rate, 2),
                 spread(cost, 2)
             );
-            self.reach(goal, value, rate.value >= least);
+            // Answers per second alone would flatter us where the other was not even busy.
+            self.reach(goal, value, rate.value >= least && cost.value >= least);
         }
     }
 
     /// The same at a rate most keep up with.
     pub(in crate::bench) fn costs(&mut self, family: Family, per_second: u64, series: &[Series]) {
         self.add(&format!(
-            "\n## Processor time of an answer, {}, at {per_second} requests/s\n\nFew responders are busy at this \
-             rate, so part of it is waking up.\n",
+            "\n## Answers and their processor time, {}, at {per_second} requests/s\n\nA rate at which a process is \
+             not yet starved by the thread that receives for it. For those who are not busy, part of the \
+             processor time is waking up, and waking the receiver.\n",
             family.name()
         ));
         self.contest(series);
@@ -178,7 +180,7 @@ impl Report {
         if let Some(ours) = found.iter().find(|one| one.name == Kind::Native.name()) {
             let Distinct { asked, answered, before, after, .. } = ours;
             let value = format!("{answered} of {asked} answered, {before} → {after} entries");
-            self.reach(Goal::Distinct(family), value, *answered == 1_000_000 && before == after);
+            self.reach(Goal::Distinct(family), value, answered == asked && before == after);
         }
     }
 }
