@@ -24,6 +24,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     run_program(&mut build_bench)?;
     let mut command = Command::new(workspace.target().join("release/barelb-bench"));
     command.arg("--barelb").arg(barelb).arg("--rig").arg(objects::rig(workspace));
-    command.arg("--out").arg(workspace.root().join("docs/benchmarks.md")).args(&args.more);
+    command.arg("--out").arg(workspace.root().join("docs/benchmarks.md"));
+    command.arg("--draft").arg(workspace.target().join("benchmarks.md")).args(&args.more);
     replace_as_root(&command)
 }

@@ -36,7 +36,7 @@ pub(crate) const LAB: &[Package] = &[
 
 /// What the tests and the benchmark call beyond [`LAB`].
 pub(crate) const TEST: &[Package] = &[
-    package("ebtables", Some("ebtables"), "a contender of the benchmark (arpreply)"),
+    package("iptables", Some("ebtables-nft"), "a contender of the benchmark (ebtables arpreply)"),
     package("farpd", Some("farpd"), "a contender of the benchmark"),
 ];
 
@@ -136,7 +136,7 @@ mod tests {
     fn the_install_line_can_be_pasted() {
         assert_eq!(
             install_line(&TEST[..2]),
-            "apt-get install --yes --no-install-recommends --no-remove ebtables farpd"
+            "apt-get install --yes --no-install-recommends --no-remove iptables farpd"
         );
     }
 

@@ -9,26 +9,18 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::xdp;
 use aya_ebpf::programs::XdpContext;
 
-use crate::layout::{ARP_LEN, Generator, LATENCY, NEIGHBOUR, NS_LEN, Plan, UNICAST};
+use crate::layout::{ARP_LEN, BITMAP, Generator, LATENCY, NEIGHBOUR, NS_LEN, Plan, SKEWED, UNICAST};
 use crate::maps;
 use crate::packet::Packet;
+
+/// Frames the generator makes up for at once.
+const MOST_BEHIND: u64 = 64;
 
 /// One frame per call, or none (XDP_DROP) while the next is not yet due.
 #[xdp(frags)]
 pub(crate) fn rig_generator(ctx: XdpContext) -> u32 {
     let (Some(plan), Some(state)) = (maps::plan(), maps::generator()) else { return xdp_action::XDP_ABORTED };
-    let now = if plan.interval_ns != 0 || plan.flags & LATENCY != 0 {
-        // SAFETY: a helper without arguments.
-        unsafe { bpf_ktime_get_ns() }
-    } else {
-        0
-    };
-    if plan.interval_ns != 0 {
-        if now < state.due_ns {
-            return xdp_action::XDP_DROP;
-        }
-        state.due_ns += plan.interval_ns;
-    }
+    let Some(now) = due(plan, state) else { return xdp_action::XDP_DROP };
     let (good, requester) = turn(plan, state);
     if good
         && plan.flags & LATENCY != 0
@@ -43,6 +35,36 @@ pub(crate) fn rig_generator(ctx: XdpContext) -> u32 {
     state.sent += 1;
     state.good += u64::from(good);
     xdp_action::XDP_TX
+}
+
+/// The time, as far as it is looked at, when a frame is to be made.
+#[inline(always)]
+fn due(plan: &Plan, state: &mut Generator) -> Option<u64> {
+    if plan.flags & BITMAP != 0 && state.good >= u64::from(plan.requesters) {
+        return None;
+    }
+    // Unpaced, the clock would be a good part of the work.
+    if plan.interval_ns == 0 && state.sent % 64 != 0 {
+        return Some(state.last_ns);
+    }
+    // SAFETY: a helper without arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if now >= state.until_ns {
+        return None;
+    }
+    if plan.interval_ns != 0 {
+        if now < state.due_ns {
+            return None;
+        }
+        // Catches up on what it missed while it was not running, but for long pauses: that would be a burst.
+        let begin = if now - state.due_ns > MOST_BEHIND * plan.interval_ns { now } else { state.due_ns };
+        state.due_ns = begin + plan.interval_ns;
+    }
+    if state.first_ns == 0 {
+        state.first_ns = now;
+    }
+    state.last_ns = now;
+    Some(now)
 }
 
 /// Writes a request and runs the program under test on it: `repeat` of `BPF_PROG_RUN` does not restore the
@@ -81,7 +103,12 @@ fn turn(plan: &Plan, state: &mut Generator) -> (bool, u32) {
 #[inline(always)]
 fn write(packet: Packet, plan: &Plan, state: &mut Generator, requester: u32, good: bool) -> bool {
     let (range, base) = if good { (plan.vips, plan.vip_base) } else { (1 << 22, plan.stranger_base) };
-    let random = (next(state) >> 32) * u64::from(range) >> 32;
+    let mut random = next(state) >> 32;
+    if good && plan.flags & SKEWED != 0 {
+        // Halved as often as a second die says; 17 sides reach from 100,000 down to one.
+        random >>= (next(state) >> 32) * 17 >> 32;
+    }
+    let random = random * u64::from(range) >> 32;
     let target = base.wrapping_add(random as u32).to_be();
     let requester = plan.requester_base.wrapping_add(requester).to_be();
     if plan.flags & NEIGHBOUR == 0 {

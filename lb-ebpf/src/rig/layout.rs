@@ -15,10 +15,16 @@ pub(crate) const NS_LEN: usize = 86;
 pub(crate) const NEIGHBOUR: u32 = 1;
 /// [`Plan::flags`]: the solicitation goes to the address itself, not to its group.
 pub(crate) const UNICAST: u32 = 2;
-/// [`Plan::flags`]: remember which requesters were answered.
+/// [`Plan::flags`]: every requester asks once; remember which were answered.
 pub(crate) const BITMAP: u32 = 4;
 /// [`Plan::flags`]: measure the time from request to answer.
 pub(crate) const LATENCY: u32 = 8;
+
+/// [`Plan::flags`]: what comes back is the request itself, as from responders that only send frames back.
+pub(crate) const ECHO: u32 = 16;
+/// [`Plan::flags`]: some addresses are asked for far more often than others, about as in Zipf's law: each power of
+/// two of them gets the same share.
+pub(crate) const SKEWED: u32 = 32;
 
 /// Bits of the map of answered requesters.
 pub(crate) const BITMAP_BITS: u32 = 1 << 20;
@@ -65,8 +71,14 @@ pub(crate) struct Plan {
 pub(crate) struct Generator {
     /// State of the random numbers; not 0.
     pub(crate) random: u64,
-    /// When the next frame is due, nanoseconds of `CLOCK_MONOTONIC`.
+    /// When the next frame is due, nanoseconds of `CLOCK_MONOTONIC` as all times here.
     pub(crate) due_ns: u64,
+    /// From then on no frame is made.
+    pub(crate) until_ns: u64,
+    /// When the first frame was made; 0 before.
+    pub(crate) first_ns: u64,
+    /// When one of the last frames was made: every one is looked at when paced, every 64th when not.
+    pub(crate) last_ns: u64,
     /// Frames made.
     pub(crate) sent: u64,
     /// Of those, requests for a VIP.
@@ -99,7 +111,7 @@ pub(crate) const fn bucket(ns: u64) -> u32 {
     if ns < 64 {
         return ns as u32;
     }
-    let mut exponent = 6;
+    let mut exponent = 6_u32;
     let mut rest = ns >> 7;
     // Not leading_zeros, which BPF has no instruction for.
     let mut step = 32;
@@ -110,6 +122,6 @@ pub(crate) const fn bucket(ns: u64) -> u32 {
         }
         step /= 2;
     }
-    let index = ((exponent - 4) << 5) as u32 + ((ns >> (exponent - 5)) & 31) as u32;
+    let index = ((exponent - 4) << 5) + ((ns >> (exponent - 5)) & 31) as u32;
     if index < BUCKETS { index } else { BUCKETS - 1 }
 }

@@ -8,17 +8,19 @@ use aya_ebpf::helpers::bpf_ktime_get_ns;
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 
-use crate::layout::{self, BITMAP, LATENCY, NEIGHBOUR, NS_LEN, Plan, Sink};
+use crate::layout::{self, BITMAP, ECHO, LATENCY, NEIGHBOUR, NS_LEN, Plan, Sink};
 use crate::maps;
 use crate::packet::Packet;
 
 /// Bytes of an ARP reply without padding.
 const ARP_REPLY: usize = 42;
-/// EtherType of ARP, and operation reply, as they lie in memory.
+/// EtherType of ARP and its operations, as they lie in memory.
 const ARP: u16 = 0x0608;
+const REQUEST: u16 = 0x0100;
 const REPLY: u16 = 0x0200;
-/// EtherType of IPv6 and ICMPv6 type 136, as they lie in memory.
+/// EtherType of IPv6, as it lies in memory, and types of ICMPv6.
 const IPV6: u16 = 0xdd86;
+const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 
 #[xdp(frags)]
@@ -87,7 +89,8 @@ fn arp(packet: Packet, plan: &Plan) -> Option<Answer> {
     if !packet.has(ARP_REPLY) || unsafe { packet.load::<u16>(12) } != ARP {
         return None;
     }
-    if unsafe { packet.load::<u16>(20) } != REPLY {
+    let echo = plan.flags & ECHO != 0;
+    if unsafe { packet.load::<u16>(20) } != if echo { REQUEST } else { REPLY } {
         return None;
     }
     let mut differs = 0;
@@ -96,9 +99,10 @@ fn arp(packet: Packet, plan: &Plan) -> Option<Answer> {
         differs |= (unsafe { packet.load::<u64>(8 * i) } & plan.mask[i]) ^ plan.answer[i];
         i += 1;
     }
-    let [vip, high, low] =
+    let [sender, high, low] =
         unsafe { [packet.load::<u32>(28), packet.load::<u16>(38).into(), packet.load::<u16>(40).into()] };
-    let requester: u32 = high | low << 16;
+    let target: u32 = high | low << 16;
+    let (vip, requester) = if echo { (target, sender) } else { (sender, target) };
     Some(Answer { vip: u32::from_be(vip), requester: u32::from_be(requester), exact: differs == 0 })
 }
 
@@ -108,7 +112,8 @@ fn advertisement(packet: Packet, plan: &Plan) -> Option<Answer> {
     if !packet.has(NS_LEN) || unsafe { packet.load::<u16>(12) } != IPV6 {
         return None;
     }
-    if unsafe { packet.load::<u8>(54) } != ADVERTISEMENT {
+    let echo = plan.flags & ECHO != 0;
+    if unsafe { packet.load::<u8>(54) } != if echo { SOLICITATION } else { ADVERTISEMENT } {
         return None;
     }
     let mut differs = 0;
@@ -129,8 +134,9 @@ fn advertisement(packet: Packet, plan: &Plan) -> Option<Answer> {
     sum = (sum & 0xffff_ffff) + (sum >> 32);
     sum = (sum & 0xffff) + (sum >> 16);
     sum = (sum & 0xffff) + (sum >> 16);
-    let [vip, target, requester] =
+    let [source, target, destination] =
         unsafe { [packet.load::<u32>(34), packet.load::<u32>(74), packet.load::<u32>(50)] };
-    let exact = differs == 0 && vip == target && (sum == 0xffff || sum == 0x1_0000 - 1);
-    Some(Answer { vip: u32::from_be(vip), requester: u32::from_be(requester), exact })
+    let requester = if echo { source } else { destination };
+    let exact = differs == 0 && (echo || source == target) && sum == 0xffff;
+    Some(Answer { vip: u32::from_be(target), requester: u32::from_be(requester), exact })
 }

@@ -4,17 +4,26 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use aya::Ebpf;
 use aya::programs::xdp::XdpMode;
 
-use super::bed::{self, Bed, RESPONDER, Run, SinkHook};
+use super::bed::{self, Bed, Run, SinkHook};
 use super::cpu::{self, Priority};
+use super::layout::{BITMAP, LATENCY, Plan};
 use super::packet_socket::Responder;
-use super::plan::{self, Family, To};
-use super::{Options, layout, ours};
+use super::plan::{self, Answer, FAMILIES, Family, RESPONDER, To};
+use super::{Options, ours};
 use crate::link::{Bridge, mac_text};
 use crate::process::Process;
+
+/// Before the first measurement: nanoseconds between requests, and for how long; first briskly, then, for those who
+/// do not answer yet, gently and several times.
+const BRISK: (u64, Duration) = (1_000_000, Duration::from_millis(200));
+const GENTLE: (u64, Duration) = (50_000_000, Duration::from_secs(1));
+const GENTLE_TRIES: usize = 6;
+/// Bytes of a contender's output that are shown when it fails.
+const LAST_WORDS: usize = 300;
 
 /// How to answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +58,8 @@ pub(super) struct Contender {
     pub(super) kind: Kind,
     /// Addresses of each family.
     pub(super) vips: u32,
+    /// Protocols it answers.
+    families: Vec<Family>,
     bed: Bed,
     // Dropped with the contender: programs detach, processes end.
     _object: Option<Ebpf>,
@@ -57,11 +68,11 @@ pub(super) struct Contender {
 }
 
 impl Contender {
-    /// Sets it up with `vips` addresses of each family.
+    /// Sets it up with `vips` addresses of each family, and sees it answer.
     pub(super) fn new(options: &Options, kind: Kind, vips: u32, logs: &Path) -> Result<Self> {
         let name = kind.name();
-        let set_up = Self::set_up(options, kind, name.clone(), vips, logs);
-        set_up.with_context(|| format!("cannot set up the contender \"{name}\""))
+        let set_up = Self::set_up(options, kind, name.clone(), vips, logs).and_then(Self::proven);
+        set_up.with_context(|| format!("cannot measure \"{name}\""))
     }
 
     fn set_up(options: &Options, kind: Kind, name: String, vips: u32, logs: &Path) -> Result<Self> {
@@ -89,21 +100,85 @@ impl Contender {
             Kind::PacketSocket => responder = Some(Responder::start(&bed.far, vips, RESPONDER)?),
             Kind::Ebtables => arpreply(&bed, vips)?,
             Kind::Farpd => process = Some(farpd(&bed, vips, &logs.join("farpd.log"))?),
-            Kind::Other(command) => process = Some(other(&bed, vips, command, &logs.join(format!("{name}.log")))?),
-        }
-        bed.settle(Priority::High)?;
-        if let Some(process) = &process {
-            for thread in cpu::threads(process.pid()) {
-                cpu::bind(thread, cpu::RESPONDER)?;
-                cpu::prioritise(thread, Priority::High)?;
+            Kind::Other(command) => {
+                process = Some(other(&bed, vips, command, &logs.join(format!("{name}.log")))?);
             }
         }
-        Ok(Self { name, kind, vips, bed, _object: object, process, responder })
+        for thread in process.iter().flat_map(|process| cpu::threads(process.pid())) {
+            // What it starts later inherits it.
+            cpu::bind(thread, cpu::RESPONDER)?;
+        }
+        Ok(Self { name, kind, vips, families: Vec::new(), bed, _object: object, process, responder })
     }
 
-    /// Whether it can answer requests of the family at all.
+    /// Asks gently until it answers: some start slowly, and farpd first asks whether somebody else has the address.
+    fn proven(mut self) -> Result<Self> {
+        for family in FAMILIES {
+            if family == Family::Neighbour && matches!(self.kind, Kind::Ebtables | Kind::Farpd) {
+                continue;
+            }
+            let run = self.wakes(family)?;
+            let answered = is_awake(&run);
+            if answered {
+                self.families.push(family);
+            }
+            // A command of the user's may know one family only.
+            ensure!(
+                answered || matches!(self.kind, Kind::Other(_)),
+                "of {} {} requests it answered {}, and {} wrongly{}",
+                run.asked,
+                family.name(),
+                run.good,
+                run.wrong,
+                self.last_words()
+            );
+        }
+        ensure!(!self.families.is_empty(), "it answers nothing{}", self.last_words());
+        Ok(self)
+    }
+
+    /// The first run in which it answers, or the last one.
+    fn wakes(&mut self, family: Family) -> Result<Run> {
+        let mut run = Run::default();
+        for (interval_ns, time) in [BRISK].into_iter().chain([GENTLE; GENTLE_TRIES]) {
+            let plan = Plan { interval_ns, ..self.plan(family, To::All) };
+            run = self.ask(&plan, time)?;
+            if is_awake(&run) {
+                break;
+            }
+        }
+        Ok(run)
+    }
+
+    /// The end of what its process wrote, for an error message.
+    fn last_words(&mut self) -> String {
+        let Some(process) = &mut self.process else { return String::new() };
+        let state = if process.is_running() { "runs" } else { "has ended" };
+        let log = process.log();
+        let start = log.char_indices().rev().nth(LAST_WORDS).map_or(0, |(at, _)| at);
+        format!("; its process {state} and last wrote: {}", log[start..].trim().replace('\n', " / "))
+    }
+
+    /// Whether it answers requests of the family at all.
     pub(super) fn speaks(&self, family: Family) -> bool {
-        family == Family::Arp || !matches!(self.kind, Kind::Ebtables | Kind::Farpd)
+        self.families.contains(&family)
+    }
+
+    /// Requests for its addresses as fast as it goes, and what is an answer from it.
+    pub(super) fn plan(&self, family: Family, to: To) -> Plan {
+        let answer = match self.kind {
+            Kind::Swap => Answer::Swapped,
+            Kind::Reflect => Answer::Same,
+            Kind::Native
+            | Kind::Tcx
+            | Kind::Generic
+            | Kind::Kernel
+            | Kind::PacketSocket
+            | Kind::Ebtables
+            | Kind::Other(_) => Answer::Reply,
+            Kind::Farpd => Answer::ToEverybody,
+        };
+        plan::plan(family, to, answer, self.vips)
     }
 
     /// Its bed.
@@ -111,30 +186,32 @@ impl Contender {
         &mut self.bed
     }
 
-    /// Threads of its own, besides the kernel's that receives for it.
-    pub(super) fn threads(&self) -> Vec<i32> {
-        let processes = self.process.iter().flat_map(|process| cpu::threads(process.pid()));
-        processes.chain(self.responder.iter().map(Responder::thread)).collect()
+    /// Carries out a plan.
+    pub(super) fn ask(&mut self, plan: &Plan, time: Duration) -> Result<Run> {
+        let (process, responder) = (&self.process, &self.responder);
+        let beside = process.is_some() || responder.is_some();
+        let alone = plan.flags & (LATENCY | BITMAP) != 0;
+        self.bed.settle(match (plan.interval_ns, beside) {
+            (0, false) => Priority::High,
+            // As ksoftirqd: a process must not starve.
+            (0, true) => Priority::Normal,
+            (_, true) if !alone => Priority::Normal,
+            // As the interrupt that it stands for.
+            _ => Priority::Interrupt,
+        })?;
+        let threads = || threads_of(process.as_ref(), responder.as_ref());
+        self.bed.run(plan, time, &threads)
     }
+}
 
-    /// Asks for its addresses for `time`, `interval_ns` apart (0 = as fast as possible). With it, what counts as
-    /// an answer: for those that only send frames back, everything that comes.
-    pub(super) fn ask(&mut self, family: Family, to: To, interval_ns: u64, time: Duration) -> Result<Run> {
-        let mut plan = Bed::plan(family, to, self.vips);
-        plan.interval_ns = interval_ns;
-        self.ask_plan(&plan, time, None)
-    }
+/// At least half of what it was asked.
+fn is_awake(run: &Run) -> bool {
+    run.good > 0 && 2 * run.good >= run.asked
+}
 
-    /// As [`Contender::ask`], with a plan and a number of frames.
-    pub(super) fn ask_plan(&mut self, plan: &layout::Plan, time: Duration, frames: Option<u64>) -> Result<Run> {
-        let threads = self.threads();
-        let mut run = self.bed.run(plan, time, frames, &threads)?;
-        if matches!(self.kind, Kind::Swap | Kind::Reflect) {
-            run.good = run.other + run.wrong;
-            run.wrong = 0;
-        }
-        Ok(run)
-    }
+fn threads_of(process: Option<&Process>, responder: Option<&Responder>) -> Vec<i32> {
+    let own = process.map_or_else(Vec::new, |process| cpu::threads(process.pid()));
+    own.into_iter().chain(responder.map(Responder::thread)).collect()
 }
 
 impl Kind {
@@ -149,8 +226,8 @@ impl Kind {
             Self::Kernel => "Linux owns the addresses",
             Self::PacketSocket => "AF_PACKET ring, batched (Rust)",
             Self::Ebtables => "ebtables arpreply",
-            Self::Farpd => "farpd",
-            Self::Other(command) => return command.split('=').next().unwrap_or(command).to_owned(),
+            Self::Farpd => "farpd (answers to all stations)",
+            Self::Other(given) => given.split('=').next().unwrap_or(given),
         }
         .to_owned()
     }
@@ -172,7 +249,7 @@ fn own_addresses(bed: &Bed, vips: u32) -> Result<()> {
     Ok(())
 }
 
-/// The far end becomes a port of a bridge whose rules answer; the legacy tool, because the nft one has no arpreply.
+/// The far end becomes a port of a bridge whose rules answer.
 fn arpreply(bed: &Bed, vips: u32) -> Result<()> {
     let namespace = bed.far.namespace();
     let bridge = Bridge::new(namespace, "br0")?;
@@ -182,7 +259,11 @@ fn arpreply(bed: &Bed, vips: u32) -> Result<()> {
         let address = plan::vip_v4(index).to_string();
         let rule = ["-t", "nat", "-A", "PREROUTING", "-p", "ARP", "--arp-opcode", "Request", "--arp-ip-dst"];
         let target = [&address[..], "-j", "arpreply", "--arpreply-mac", &mac];
-        namespace.exec("ebtables-legacy", &[&rule[..], &target].concat())?;
+        let rule = [&rule[..], &target].concat();
+        // Kernels come with either of the two interfaces, or both.
+        namespace.exec("ebtables-nft", &rule).or_else(|error| {
+            namespace.exec("ebtables-legacy", &rule).with_context(|| format!("{error:#}"))
+        })?;
     }
     Ok(())
 }
@@ -195,12 +276,10 @@ fn farpd(bed: &Bed, vips: u32, log: &Path) -> Result<Process> {
         namespace.ip(&["route", "add", network, "dev", bed.far.name()])?;
     }
     namespace.ip(&["route", "add", &format!("{}/24", plan::vip_v4(0)), "dev", bed.far.name()])?;
-    let process = namespace.spawn("farpd", &["-d", "-i", bed.far.name(), &format!("{}/24", plan::vip_v4(0))], log)?;
     if vips > 250 {
         bail!("farpd is given one /24");
     }
-    thread::sleep(Duration::from_millis(500));
-    Ok(process)
+    namespace.spawn("farpd", &["-d", "-i", bed.far.name(), &format!("{}/24", plan::vip_v4(0))], log)
 }
 
 /// `NAME=COMMAND`, run by the shell in the responder's namespace.
@@ -210,10 +289,10 @@ fn other(bed: &Bed, vips: u32, given: &str, log: &Path) -> Result<Process> {
         .flat_map(|index| [plan::vip_v4(index).to_string(), plan::vip_v6(index).to_string()])
         .collect();
     let mut shell = bed.far.namespace().command("sh");
-    shell.args(["-c", &format!("exec {command}")]);
+    shell.args(["-c", command]);
     shell.env("IFACE", bed.far.name()).env("VIPS", addresses.join(" ")).env("MAC", mac_text(RESPONDER));
     let process = bed.far.namespace().spawn_command(&mut shell, log)?;
+    // Until the command has taken the place of the shell and started its threads.
     thread::sleep(Duration::from_secs(1));
     Ok(process)
 }
-

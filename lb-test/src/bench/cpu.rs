@@ -28,9 +28,12 @@ pub(super) fn bind(thread: i32, cpu: usize) -> Result<()> {
 pub(super) enum Priority {
     /// As any program.
     Normal,
-    /// Niceness −20: other programs of the machine get next to nothing beside it.
+    /// Niceness −20: other programs of the machine get next to nothing beside it. For threads of the kernel; what
+    /// it is worth to a process depends on its session and its control group.
     High,
-    /// First come, first served, before all of the above: as an interrupt would be.
+    /// Before all of the above.
+    Ahead,
+    /// Before all of the above, as an interrupt would be.
     Interrupt,
 }
 
@@ -39,7 +42,8 @@ pub(super) fn prioritise(thread: i32, priority: Priority) -> Result<()> {
     let (policy, level, nice) = match priority {
         Priority::Normal => (libc::SCHED_OTHER, 0, 0),
         Priority::High => (libc::SCHED_OTHER, 0, -20),
-        Priority::Interrupt => (libc::SCHED_FIFO, 1, 0),
+        Priority::Ahead => (libc::SCHED_FIFO, 1, 0),
+        Priority::Interrupt => (libc::SCHED_FIFO, 2, 0),
     };
     let parameter = libc::sched_param { sched_priority: level };
     // SAFETY: a live parameter.
@@ -72,13 +76,17 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// Nanoseconds the thread has run, and nanoseconds it has waited for a processor.
-pub(super) fn run_time(thread: i32) -> Result<(u64, u64)> {
+/// Nanoseconds the thread has run.
+pub(super) fn run_time(thread: i32) -> Result<u64> {
     let path = format!("/proc/{thread}/schedstat");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-    let mut fields = text.split_whitespace().map(str::parse);
-    let mut next = || fields.next().with_context(|| format!("{path} is too short"));
-    Ok((next()??, next()??))
+    let first = text.split_whitespace().next().with_context(|| format!("{path} is empty"))?;
+    first.parse().with_context(|| format!("{path} says {first}"))
+}
+
+/// Nanoseconds the calling thread has run.
+pub(super) fn own_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
 /// The threads of a process, and those of its descendants.
@@ -104,6 +112,12 @@ pub(super) fn kernel_threads(prefix: &str) -> Result<Vec<i32>> {
         }
     }
     Ok(found)
+}
+
+/// Processors of the machine.
+pub(super) fn count() -> usize {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    text.lines().filter(|line| line.starts_with("processor")).count()
 }
 
 /// Ticks of the whole machine.
@@ -140,13 +154,31 @@ pub(super) fn facts() -> Vec<(String, String)> {
         let line = info.lines().find(|line| line.starts_with(name)).unwrap_or_default();
         line.split_once(':').map_or_else(|| "unknown".to_owned(), |(_, value)| value.trim().to_owned())
     };
-    let processors = info.lines().filter(|line| line.starts_with("processor")).count();
+    let processors = count();
     let mut facts = vec![
-        ("processor".to_owned(), format!("{} × {} ({} MHz)", processors, field("model name"), field("cpu MHz"))),
+        (
+            "processor".to_owned(),
+            format!("{} × {} ({} MHz)", processors, field("model name"), field("cpu MHz")),
+        ),
         ("kernel".to_owned(), read("/proc/sys/kernel/osrelease")),
-        ("hypervisor".to_owned(), if info.contains(" hypervisor") { "yes, a virtual machine" } else { "no" }.to_owned()),
-        ("BPF JIT / hardening".to_owned(), format!("{} / {}", read("/proc/sys/net/core/bpf_jit_enable"), read("/proc/sys/net/core/bpf_jit_harden"))),
+        (
+            "hypervisor".to_owned(),
+            if info.contains(" hypervisor") { "yes, a virtual machine" } else { "no" }.to_owned(),
+        ),
+        (
+            "BPF JIT / hardening".to_owned(),
+            format!(
+                "{} / {}",
+                read("/proc/sys/net/core/bpf_jit_enable"),
+                read("/proc/sys/net/core/bpf_jit_harden")
+            ),
+        ),
     ];
+    let statistics = read("/proc/sys/kernel/bpf_stats_enabled");
+    facts.push((
+        "BPF statistics (cost time when on)".to_owned(),
+        if statistics == "1" { "on" } else { "off" }.to_owned(),
+    ));
     for name in names("/sys/devices/system/cpu/vulnerabilities") {
         let state = read(&format!("/sys/devices/system/cpu/vulnerabilities/{name}"));
         if state != "Not affected" {

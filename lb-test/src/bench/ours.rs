@@ -7,8 +7,8 @@ use aya::maps::{Array, HashMap, MapData};
 use aya::{Ebpf, EbpfLoader};
 use lb_common::abi::{self, Agent, Entry, KeyV4, KeyV6, State, Vlans};
 
-use super::bed::RESPONDER;
-use super::{Options, cpu, plan};
+use super::plan::{self, RESPONDER};
+use super::{Options, cpu};
 
 /// Names of the programs in the object.
 pub(super) const PROGRAMS: [&str; 3] = [NATIVE, "barelb_xdp_plain", TCX];
@@ -33,7 +33,8 @@ pub(super) fn load(options: &Options, ifindex: u32, vips: u32) -> Result<Ebpf> {
     loader.map_max_entries(abi::VIPS_V4, size).map_max_entries(abi::VIPS_V6, size);
     loader.map_max_entries(abi::COUNTERS, 2 * size);
     let loaded = loader.load_file(&path);
-    let mut object = loaded.with_context(|| format!("cannot load {}; `cargo xtask build` makes it", path.display()))?;
+    let mut object =
+        loaded.with_context(|| format!("cannot load {}; `cargo xtask build` makes it", path.display()))?;
     let agent = Agent { valid_until_ns: cpu::boottime_ns() + FOREVER_NS, ..Agent::default() };
     Array::try_from(map(&mut object, abi::AGENT)?)?.set(0, agent, 0)?;
     fill_v4(map(&mut object, abi::VIPS_V4)?, ifindex, vips, 0)?;

@@ -1,4 +1,6 @@
 //! Medians, and ratios with their spread.
+#![expect(clippy::cast_precision_loss, clippy::cast_sign_loss, reason = "indices into a few samples")]
+#![cfg_attr(test, expect(clippy::float_cmp, reason = "halves and quarters of small numbers are exact"))]
 
 /// The middle value; 0 of none.
 pub(super) fn median(values: &[f64]) -> f64 {

@@ -230,14 +230,7 @@ impl Decider {
             }
         }
         let (config, in_force) = (Arc::clone(&self.config), self.in_force.clone());
-        Decided {
-            config,
-            decisions,
-            services: Arc::new(services),
-            uncertain,
-            in_force,
-            ..Decided::default()
-        }
+        Decided { config, decisions, services: Arc::new(services), uncertain, in_force, ..Decided::default() }
     }
 }
 
