@@ -24,6 +24,7 @@ impl Agent {
     /// The worker is back.
     pub(super) fn worked(&mut self, done: Done) {
         if done == Done::Read {
+            self.lapsed = false;
             self.look_again();
         }
         memory::give_back();
@@ -56,6 +57,11 @@ impl Agent {
 
     fn follow(&mut self, prospect: Prospect) {
         let Prospect { decided, planned, memberships, verdicts } = prospect;
+        let newest = self.worker.decided().is_some_and(|newest| Arc::ptr_eq(newest, &decided));
+        if !self.healthy && (self.lapsed || !newest) {
+            // A table that is silent does not begin to answer from what is known to be old.
+            return;
+        }
         self.planned = planned;
         if !self.step() {
             self.worker.not_stepped();

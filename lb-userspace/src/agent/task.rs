@@ -75,6 +75,8 @@ pub(super) struct Agent {
     pub(super) auditor: Auditor,
     /// The last step went well: the deadline may be moved.
     pub(super) healthy: bool,
+    /// The table fell silent while this agent was stopped; nothing is done with what it knew before.
+    pub(super) lapsed: bool,
     /// When the table falls silent, as written last.
     valid_until: u64,
 }
@@ -116,6 +118,7 @@ impl Agent {
             counting: None,
             auditor: Auditor::default(),
             healthy: false,
+            lapsed: false,
             valid_until: 0,
             settings,
         })
@@ -215,8 +218,8 @@ impl Agent {
                 "the table has fallen silent meanwhile: looking at everything before it answers again"
             );
             self.healthy = false;
+            self.lapsed = true;
             self.read();
-            self.look_again();
         }
         if !self.healthy {
             return;
