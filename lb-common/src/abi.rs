@@ -2,7 +2,8 @@
 //!
 //! Pins outlive the agent, so another version of the agent may find these maps: whoever changes a layout here
 //! raises [`VERSION`], which names the folder of the pinned maps. Byte arrays are in network order, counters
-//! and clocks in host order. Padding is explicit and zero, because hash maps compare keys as raw bytes.
+//! and clocks in host order. Every version keeps how [`Agent`] (the deadline) and [`Entry`] (up to its slot) begin, and
+//! the names of maps, so that any other can take over from it. Padding is explicit and zero, because hash maps compare keys as raw bytes.
 
 use crate::addr::{Address, Mac, V4, V6};
 

@@ -87,7 +87,7 @@ fn copy<const KEY: usize>(before: &Path, own: &Path, name: &str) -> Result<()> {
     let open = |folder: &Path| Ok::<_, anyhow::Error>(Map::HashMap(MapData::from_pin(folder.join(name))?));
     let old: HashMap<MapData, [u8; KEY], [u8; size_of::<abi::Entry>()]> = HashMap::try_from(open(before)?)?;
     let mut new: HashMap<MapData, [u8; KEY], [u8; ENTRY]> = HashMap::try_from(open(own)?)?;
-    for item in old.iter() {
+    for item in &old {
         let (key, short) = item?;
         let mut long = [UNKNOWN; ENTRY];
         long[..short.len()].copy_from_slice(&short);

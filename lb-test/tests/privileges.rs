@@ -22,8 +22,8 @@ fn node(user: u32, capabilities: &[&str]) -> (Standalone, AgentConfig) {
     let standalone = Standalone::new().unwrap();
     let both: Vec<IpAddr> = vec![V4.into(), V6.into()];
     standalone.write("service.yaml", &service("web", &both)).unwrap();
-    let list = |sign: &str| capabilities.iter().map(|name| format!(",{sign}{name}")).collect::<String>();
-    let sets = format!("-all{}", list("+"));
+    let added = capabilities.iter().map(|name| format!("+{name}"));
+    let sets = ["-all".to_owned()].into_iter().chain(added).collect::<Vec<_>>().join(",");
     // Root gets what its bounding set allows; others keep what is ambient.
     let identity = if user == 0 {
         format!("--bounding-set={sets}")

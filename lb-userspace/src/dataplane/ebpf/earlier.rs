@@ -79,8 +79,6 @@ fn open(set: &Path, name: &str, kind: MapType, key: usize, value: usize) -> Opti
     let info = map.info().ok()?;
     let width = info.value_size() as usize;
     let fits = info.map_type().ok()? == kind && info.key_size() as usize == key && width >= value;
-    // The kernel copies array values in steps of 8 bytes.
-    let width = if kind == MapType::Array { width.next_multiple_of(8) } else { width };
     fits.then_some((map, width))
 }
 
