@@ -1,6 +1,7 @@
 //! The data-path benchmark: our programs and everybody else who answers, on the same machine, in the same
 //! minutes, asked by the same generator. `cargo xtask bench` runs it; it writes docs/benchmarks.md.
 
+pub mod agent;
 mod bed;
 mod contender;
 mod cpu;
@@ -37,7 +38,7 @@ unsafe impl aya::Pod for layout::Generator {}
 unsafe impl aya::Pod for layout::Sink {}
 
 /// The parts, in the order of the report. A new one is a line here, and a table in `report::tables`.
-const PARTS: [(&str, Part); 7] = [
+const PARTS: [(&str, Part); 8] = [
     ("programs", programs),
     ("rates", rates),
     ("costs", costs),
@@ -45,6 +46,7 @@ const PARTS: [(&str, Part); 7] = [
     ("latency", latency),
     ("distinct", distinct),
     ("scaling", scaling),
+    ("agent", agents),
 ];
 type Part = fn(&mut Bench<'_>) -> Result<()>;
 
@@ -189,7 +191,7 @@ fn unicast(bench: &mut Bench<'_>) -> Result<()> {
 
 fn latency(bench: &mut Bench<'_>) -> Result<()> {
     bench.set_up()?;
-    let rounds = bench.rounds.fewer(3);
+    let rounds = bench.rounds.fewer(4);
     for load in LOADS {
         for family in FAMILIES {
             let mut found = Vec::new();
@@ -234,7 +236,6 @@ fn distinct(bench: &mut Bench<'_>) -> Result<()> {
 
 /// Our native program with more and more addresses.
 fn scaling(bench: &mut Bench<'_>) -> Result<()> {
-    // The others are not needed any more, and their threads would only stand by.
     let mut beds = Vec::new();
     for vips in VIPS {
         let mut contender = Contender::new(bench.options, Kind::Native, vips, bench.logs.path())?;
@@ -250,6 +251,26 @@ fn scaling(bench: &mut Bench<'_>) -> Result<()> {
         }
         bench.report.scaling(family, &uniform, &skewed);
     }
+    Ok(())
+}
+
+/// The agent, whose data plane all of the above is.
+fn agents(bench: &mut Bench<'_>) -> Result<()> {
+    // The others are not needed any more, and would be in its way.
+    bench.contenders.clear();
+    let most = VIPS[VIPS.len() - 1];
+    let sizes: &[u32] = if bench.options.quick { &[FEW] } else { &[FEW, most] };
+    let mut found = Vec::new();
+    for &addresses in sizes {
+        bench.rounds.interrupt.check()?;
+        match agent::measure(&bench.options.barelb, addresses) {
+            Ok(cost) => found.push(cost),
+            Err(error) => {
+                bench.report.missing(&error.context(format!("an agent with {addresses} addresses")));
+            }
+        }
+    }
+    bench.report.agents(&found);
     Ok(())
 }
 
