@@ -3,7 +3,6 @@
 //! A section is a method in `tables` that writes a heading, a table and the goals it decides. New ones need nothing
 //! but that, a goal or none, and a line among the sections of the benchmark.
 
-mod agents;
 mod goals;
 mod tables;
 

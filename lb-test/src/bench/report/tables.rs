@@ -1,11 +1,14 @@
 //! The sections: figures into tables, and into the goals they decide.
 
+use std::time::Duration;
+
 use super::super::plan::{FEW, Family};
 use super::super::programs::{ARP_HIT, NS_HIT, Passed, SWAP as BARE, Time};
 use super::super::rounds::{DISTINCT_NS, Distinct, Latency, Load, Series};
 use super::super::stats;
-use super::goals::Goal;
+use super::goals::{Goal, Size};
 use super::{Report, percent, spread};
+use crate::bench::agent::AgentCost;
 use crate::bench::contender::Kind;
 
 impl Report {
@@ -164,6 +167,40 @@ impl Report {
         self.table(&["responder", "p50", "p99", "p99.9", "asked/s", "answered", "late"], rows);
     }
 
+    /// What agents cost, by their number of addresses.
+    pub(in crate::bench) fn agents(&mut self, found: &[AgentCost]) {
+        self.add(
+            "\n## The agent\n\nResident memory is the process's; the maps are the kernel's and not in it. Idle: \
+             share of one core when nothing happens. Starts: until everything is answered; cold = nothing pinned, \
+             warm = after an agent before it.\n",
+        );
+        let milliseconds = |time: Duration| format!("{:.1}", 1000.0 * time.as_secs_f64());
+        let rows = found.iter().map(|one| {
+            let memory = [one.resident, one.resident_peak].map(|bytes| format!("{:.1}", mebibytes(bytes)));
+            let times = [one.cold_start, one.warm_start, one.plan, one.link_event].map(milliseconds);
+            let first = [one.addresses.to_string()].into_iter().chain(memory);
+            first.chain([format!("{:.3} %", 100.0 * one.idle)]).chain(times).collect()
+        });
+        let head = [
+            "addresses",
+            "resident, MiB",
+            "most, MiB",
+            "idle",
+            "cold start, ms",
+            "warm start, ms",
+            "one plan, ms",
+            "link event, ms of processor time",
+        ];
+        self.table(&head, rows);
+        for one in found {
+            let (size, memory, idle) =
+                if one.addresses <= FEW { (Size::Few, 15.0, 0.001) } else { (Size::Many, 60.0, 0.01) };
+            let resident = mebibytes(one.resident);
+            self.reach(Goal::Resident(size), format!("{resident:.1} MiB"), resident <= memory);
+            self.reach(Goal::Idle(size), format!("{:.3} %", 100.0 * one.idle), one.idle <= idle);
+        }
+    }
+
     /// Many requesters.
     pub(in crate::bench) fn distinct(&mut self, family: Family, found: &[Distinct]) {
         let name = family.name();
@@ -183,6 +220,11 @@ impl Report {
             self.reach(Goal::Distinct(family), value, answered == asked && before == after);
         }
     }
+}
+
+fn mebibytes(bytes: u64) -> f64 {
+    // Whole KiB, as the kernel counts them.
+    f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX)) / 1024.0
 }
 
 fn row(first: &Series, one: &Series) -> Vec<String> {
