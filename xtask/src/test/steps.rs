@@ -8,10 +8,13 @@ use anyhow::{Context, Result, bail};
 use super::level::Level;
 use crate::process::{ask, find_command, is_root, run as run_program};
 use crate::workspace::{Workspace, tool_folder};
-use crate::{build, fuzz, objects, packages};
+use crate::{build, fuzz, objects, packages, testbed};
 
 /// Seconds that each fuzz target gets in a test run.
 const FUZZ_SECONDS: u32 = 20;
+
+/// How the names of the tests of the level `cluster` start (lb-test/README.md).
+const CLUSTER_PREFIX: &str = "l5_";
 
 const DENY_VERSION: &str = "0.20.2";
 
@@ -27,6 +30,7 @@ pub(super) fn run(workspace: &Workspace, level: Level) -> Result<()> {
         Level::Unit => unit(workspace),
         Level::Fuzz => fuzz::run(workspace, &fuzz::Args { seconds: FUZZ_SECONDS, target: None }),
         Level::Root => root(workspace),
+        Level::Cluster => cluster(workspace),
     }
 }
 
@@ -94,11 +98,33 @@ fn unit(workspace: &Workspace) -> Result<()> {
     cargo(workspace, &["test", "--workspace", "--no-fail-fast"])
 }
 
-/// Tests that need the kernel: built as the user, run as root.
+/// Tests that need the kernel.
 fn root(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo();
     command.args(["test", "--package", "lb-test", "--package", "lb-userspace", "--no-fail-fast"]);
-    command.args(["--lib", "--bins", "--tests", "--", "--ignored"]);
+    command.args(["--lib", "--bins", "--tests", "--", "--ignored", "--skip", CLUSTER_PREFIX]);
+    run_as_root(workspace, &mut command)
+}
+
+/// Tests that need a control plane.
+fn cluster(workspace: &Workspace) -> Result<()> {
+    let programs = testbed::prepare(workspace)?;
+    let mut command = workspace.cargo();
+    command.args([
+        "test",
+        "--package",
+        "lb-test",
+        "--no-fail-fast",
+        "--tests",
+        "--",
+        "--ignored",
+        CLUSTER_PREFIX,
+    ]);
+    run_as_root(workspace, command.env("BARELB_TESTBED", programs))
+}
+
+/// Tests are built as the user and run as root.
+fn run_as_root(workspace: &Workspace, command: &mut Command) -> Result<()> {
     // What the level `build` made, whatever the caller's environment names.
     command.env_remove("BARELB_BPF_OBJECT");
     command.env("BARELB_BIN", workspace.target().join("release/barelb"));
@@ -111,7 +137,7 @@ fn root(workspace: &Workspace) -> Result<()> {
         let runner = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", ARCH.to_uppercase());
         command.env(runner, "sudo --non-interactive --preserve-env");
     }
-    run_program(&mut command)
+    run_program(command)
 }
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
