@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod client;
+pub mod cluster;
 pub mod conformance;
 pub mod lab;
 pub mod link;

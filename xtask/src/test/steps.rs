@@ -157,3 +157,35 @@ fn ensure_component(workspace: &Workspace, command: &str, component: &str) -> Re
     println!("installing by rustup: {component}, for `cargo {command}`");
     run_program(Command::new("rustup").args(["component", "add", component]))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Name of the function and the reason to be ignored, for each ignored test in a source.
+    fn ignored(source: &str) -> Vec<(String, String)> {
+        let tests = source.split("#[ignore = \"").skip(1);
+        let read = |test: &str| {
+            let (reason, rest) = test.split_once('"')?;
+            let name = rest.split_once("fn ")?.1.split_once('(')?.0;
+            Some((name.to_owned(), reason.to_owned()))
+        };
+        tests.filter_map(read).collect()
+    }
+
+    #[test]
+    fn tests_of_the_level_cluster_are_known_by_name_and_by_reason() {
+        let root = Workspace::locate().unwrap().root().to_owned();
+        let files = ["lb-test/tests", "lb-userspace/tests"].map(|folder| fs::read_dir(root.join(folder)));
+        let sources = files.into_iter().flatten().flatten().flatten();
+        let tests: Vec<_> = sources
+            .filter_map(|file| fs::read_to_string(file.path()).ok())
+            .flat_map(|text| ignored(&text))
+            .collect();
+        assert!(tests.iter().any(|(name, _)| name.starts_with(CLUSTER_PREFIX)));
+        for (name, reason) in tests {
+            assert_eq!(name.contains(CLUSTER_PREFIX), reason.starts_with("L5:"), "{name}: {reason}");
+        }
+    }
+}
