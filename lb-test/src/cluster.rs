@@ -48,7 +48,7 @@ mod server;
 const PORT: u16 = 6443;
 const POLL: Duration = Duration::from_millis(20);
 /// Twenty times of what a start takes on an idle machine: tests share theirs with builds.
-const READY: Duration = Duration::from_secs(120);
+const READY: Duration = Duration::from_mins(2);
 /// How long a program may take to end in order.
 const END: Duration = Duration::from_secs(30);
 /// Lines of the log shown when a program fails.

@@ -14,7 +14,7 @@ use lb_test::link::Veth;
 use lb_test::scratch::Scratch;
 use serde_json::json;
 
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn config_map(name: &str) -> String {
     json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name } }).to_string()
