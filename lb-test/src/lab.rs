@@ -29,7 +29,7 @@ use self::topology::{Node, Topology};
 mod hints;
 mod proof;
 mod topology;
-mod web;
+pub mod web;
 
 /// How long an agent may take until every Service has its addresses.
 const READY: Duration = Duration::from_secs(20);

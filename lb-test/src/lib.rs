@@ -11,6 +11,7 @@
 pub mod agent;
 pub mod bench;
 pub mod client;
+pub mod cluster;
 pub mod conformance;
 pub mod kernel;
 pub mod lab;

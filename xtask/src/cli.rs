@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::workspace::Workspace;
-use crate::{bench, build, build_and_load, fuzz, test};
+use crate::{bench, build, build_and_load, fuzz, test, testbed};
 
 /// Builds, tests, measures and shows BareLB.
 #[derive(Parser)]
@@ -15,6 +15,7 @@ pub(crate) enum Command {
     Test(test::Args),
     Bench(bench::Args),
     Fuzz(fuzz::Args),
+    Testbed(testbed::Args),
 }
 
 impl Command {
@@ -27,6 +28,7 @@ impl Command {
             Self::Test(args) => test::run(&workspace, &args),
             Self::Bench(args) => bench::run(&workspace, &args),
             Self::Fuzz(args) => fuzz::run(&workspace, &args),
+            Self::Testbed(args) => testbed::run(&workspace, &args),
         }
     }
 }
@@ -58,6 +60,8 @@ mod tests {
             &["bench", "--with", "other=run other"],
             &["fuzz", "--seconds", "20"],
             &["fuzz", "frame"],
+            &["test", "--level", "cluster"],
+            &["testbed"],
         ] {
             assert!(parse(arguments).is_ok(), "{arguments:?}");
         }

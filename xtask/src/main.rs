@@ -13,6 +13,7 @@ mod objects;
 mod packages;
 mod process;
 mod test;
+mod testbed;
 mod toolchain;
 mod workspace;
 

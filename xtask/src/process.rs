@@ -21,7 +21,12 @@ pub(crate) fn find_command(name: &str) -> Option<PathBuf> {
     env::split_paths(&path)
         .chain(["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from))
         .map(|folder| folder.join(name))
-        .find(|file| fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0))
+        .find(|file| is_executable(file))
+}
+
+/// A file that may be run.
+pub(crate) fn is_executable(file: &Path) -> bool {
+    fs::metadata(file).is_ok_and(|meta| meta.is_file() && meta.mode() & 0o111 != 0)
 }
 
 /// Prints the command, runs it with our own streams and fails when it fails.

@@ -14,14 +14,14 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// A web server in a namespace; it ends with its guard.
 #[derive(Debug)]
-pub(super) struct WebServer {
+pub struct WebServer {
     listener: TcpListener,
     thread: Option<JoinHandle<()>>,
 }
 
 impl WebServer {
     /// Listens on `port` of every address of both families in `namespace`.
-    pub(super) fn start(namespace: &Namespace, node: &str, port: u16) -> Result<Self> {
+    pub fn start(namespace: &Namespace, node: &str, port: u16) -> Result<Self> {
         let everywhere = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
         let listener =
             namespace.enter(|| TcpListener::bind(everywhere).context("cannot listen for the web server"))?;
@@ -74,7 +74,7 @@ fn answer(mut stream: &TcpStream, node: &str, peer: IpAddr) -> Result<()> {
 }
 
 /// The page at `http://ADDRESS/` as a client in `namespace` gets it: its kernel finds the address.
-pub(super) fn fetch(namespace: &Namespace, address: IpAddr) -> Result<String> {
+pub fn fetch(namespace: &Namespace, address: IpAddr) -> Result<String> {
     let target = SocketAddr::from((address, 80));
     let connected = namespace.enter(|| Ok(TcpStream::connect_timeout(&target, LIMIT)));
     let mut stream = connected?.with_context(|| format!("the client cannot connect to {target}"))?;
@@ -89,7 +89,7 @@ pub(super) fn fetch(namespace: &Namespace, address: IpAddr) -> Result<String> {
 }
 
 /// An address as it stands in a URL.
-pub(super) fn host(address: IpAddr) -> String {
+pub fn host(address: IpAddr) -> String {
     match address {
         IpAddr::V4(address) => address.to_string(),
         IpAddr::V6(address) => format!("[{address}]"),

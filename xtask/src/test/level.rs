@@ -32,6 +32,9 @@ pub(super) enum Level {
     /// L3 and L4.
     #[value(name = "root", aliases = ["l3", "l4"])]
     Root,
+    /// L5.
+    #[value(name = "cluster", aliases = ["l5"])]
+    Cluster,
 }
 
 impl Level {
@@ -47,6 +50,7 @@ impl Level {
             Self::Unit => "unit",
             Self::Fuzz => "fuzz",
             Self::Root => "root",
+            Self::Cluster => "cluster",
         }
     }
 
@@ -62,13 +66,14 @@ impl Level {
             Self::Unit => "L0 unit and property tests, L1 oracle tests",
             Self::Fuzz => "L2 a short run of each fuzz target",
             Self::Root => "L3 programs in the kernel, L4 frames between network namespaces",
+            Self::Cluster => "L5 a real API server, kubectl and kube-proxy (testbed/)",
         }
     }
 
     /// Levels that must have passed before this one can run.
     pub(super) fn needs(self) -> &'static [Self] {
         match self {
-            Self::Root => &[Self::Build],
+            Self::Root | Self::Cluster => &[Self::Build],
             Self::Format
             | Self::Build
             | Self::Clippy
@@ -99,7 +104,7 @@ mod tests {
         assert_eq!(all, Level::value_variants());
         assert!(all.is_sorted());
         assert_eq!(all.first(), Some(&Level::Format));
-        assert_eq!(all.last(), Some(&Level::Root));
+        assert_eq!(all.last(), Some(&Level::Cluster));
     }
 
     #[test]
@@ -109,6 +114,7 @@ mod tests {
             select(&[Level::Root, Level::Build, Level::Format]),
             [Level::Format, Level::Build, Level::Root]
         );
+        assert_eq!(select(&[Level::Cluster]), [Level::Build, Level::Cluster]);
         assert_eq!(select(&[Level::Doc]), [Level::Doc]);
     }
 
@@ -119,6 +125,7 @@ mod tests {
             assert!(level.needs().iter().all(|needed| needed < level));
         }
         assert_eq!(Level::from_str("L3", true), Ok(Level::Root));
+        assert_eq!(Level::from_str("L5", true), Ok(Level::Cluster));
         assert_eq!(Level::from_str("L1", true), Ok(Level::Unit));
     }
 }

@@ -8,10 +8,13 @@ use anyhow::{Context, Result, bail};
 use super::level::Level;
 use crate::process::{ask, find_command, is_root, run as run_program};
 use crate::workspace::{Workspace, tool_folder};
-use crate::{build, fuzz, objects, packages};
+use crate::{build, fuzz, objects, packages, testbed};
 
 /// Seconds that each fuzz target gets in a test run.
 const FUZZ_SECONDS: u32 = 20;
+
+/// How the names of the tests of the level `cluster` start (lb-test/README.md).
+const CLUSTER_PREFIX: &str = "l5_";
 
 const DENY_VERSION: &str = "0.20.2";
 
@@ -27,6 +30,7 @@ pub(super) fn run(workspace: &Workspace, level: Level) -> Result<()> {
         Level::Unit => unit(workspace),
         Level::Fuzz => fuzz::run(workspace, &fuzz::Args { seconds: FUZZ_SECONDS, target: None }),
         Level::Root => root(workspace),
+        Level::Cluster => cluster(workspace),
     }
 }
 
@@ -95,11 +99,33 @@ fn unit(workspace: &Workspace) -> Result<()> {
     cargo(workspace, &["test", "--workspace", "--no-fail-fast"])
 }
 
-/// Tests that need the kernel: built as the user, run as root.
+/// Tests that need the kernel.
 fn root(workspace: &Workspace) -> Result<()> {
     let mut command = workspace.cargo();
     command.args(["test", "--package", "lb-test", "--package", "lb-userspace", "--no-fail-fast"]);
-    command.args(["--lib", "--bins", "--tests", "--", "--ignored"]);
+    command.args(["--lib", "--bins", "--tests", "--", "--ignored", "--skip", CLUSTER_PREFIX]);
+    run_as_root(workspace, &mut command)
+}
+
+/// Tests that need a control plane.
+fn cluster(workspace: &Workspace) -> Result<()> {
+    let programs = testbed::prepare(workspace)?;
+    let mut command = workspace.cargo();
+    command.args([
+        "test",
+        "--package",
+        "lb-test",
+        "--no-fail-fast",
+        "--tests",
+        "--",
+        "--ignored",
+        CLUSTER_PREFIX,
+    ]);
+    run_as_root(workspace, command.env("BARELB_TESTBED", programs))
+}
+
+/// Tests are built as the user and run as root.
+fn run_as_root(workspace: &Workspace, command: &mut Command) -> Result<()> {
     // What the level `build` made, whatever the caller's environment names.
     command.env_remove("BARELB_BPF_OBJECT");
     command.env("BARELB_BIN", workspace.target().join("release/barelb"));
@@ -112,7 +138,7 @@ fn root(workspace: &Workspace) -> Result<()> {
         let runner = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", ARCH.to_uppercase());
         command.env(runner, "sudo --non-interactive --preserve-env");
     }
-    run_program(&mut command)
+    run_program(command)
 }
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
@@ -131,4 +157,36 @@ fn ensure_component(workspace: &Workspace, command: &str, component: &str) -> Re
     }
     println!("installing by rustup: {component}, for `cargo {command}`");
     run_program(Command::new("rustup").args(["component", "add", component]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Name of the function and the reason to be ignored, for each ignored test in a source.
+    fn ignored(source: &str) -> Vec<(String, String)> {
+        let tests = source.split("#[ignore = \"").skip(1);
+        let read = |test: &str| {
+            let (reason, rest) = test.split_once('"')?;
+            let name = rest.split_once("fn ")?.1.split_once('(')?.0;
+            Some((name.to_owned(), reason.to_owned()))
+        };
+        tests.filter_map(read).collect()
+    }
+
+    #[test]
+    fn tests_of_the_level_cluster_are_known_by_name_and_by_reason() {
+        let root = Workspace::locate().unwrap().root().to_owned();
+        let files = ["lb-test/tests", "lb-userspace/tests"].map(|folder| fs::read_dir(root.join(folder)));
+        let sources = files.into_iter().flatten().flatten().flatten();
+        let tests: Vec<_> = sources
+            .filter_map(|file| fs::read_to_string(file.path()).ok())
+            .flat_map(|text| ignored(&text))
+            .collect();
+        assert!(tests.iter().any(|(name, _)| name.starts_with(CLUSTER_PREFIX)));
+        for (name, reason) in tests {
+            assert_eq!(name.contains(CLUSTER_PREFIX), reason.starts_with("L5:"), "{name}: {reason}");
+        }
+    }
 }

@@ -1,0 +1,53 @@
+//! The switch that the machines of a cluster hang on.
+
+use std::net::IpAddr;
+
+use anyhow::Result;
+
+use crate::link::{Bridge, Veth, mac};
+use crate::namespace::Namespace;
+
+/// A switch without machines. Each machine that is attached keeps its own namespace; cables go with either end.
+#[derive(Debug)]
+pub struct Network {
+    bridge: Bridge,
+}
+
+impl Network {
+    /// A learning bridge in a namespace of its own.
+    pub fn new() -> Result<Self> {
+        Ok(Self { bridge: Bridge::new(&Namespace::new("switch")?, "br0")? })
+    }
+
+    /// A new machine: its end of the cable is `eth0` with the addresses of [`Network::addresses`] and the Ethernet
+    /// address 02:00:00:00:00:`host`; the other end (`b`) is a port of the switch.
+    pub fn attach(&self, name: &str, host: u8) -> Result<Veth> {
+        let (machine, switch) = (Namespace::new(name)?, self.bridge.interface().namespace());
+        let port = format!("port{host}");
+        let cable = Veth::new((&machine, "eth0", mac(host)), (switch, &port, mac(0x80 ^ host)))?;
+        self.bridge.add_port(&cable.b)?;
+        let [v4, v6] = Self::addresses(host);
+        for cidr in [format!("{v4}/24"), format!("{v6}/64"), format!("fe80::{host}/64")] {
+            cable.a.add_address(&cidr)?;
+        }
+        Ok(cable)
+    }
+
+    /// 192.0.2.`host` and `2001:db8::host`, the digits being the same in both.
+    pub fn addresses(host: u8) -> [IpAddr; 2] {
+        let [high, middle, low] = [host / 100, host / 10 % 10, host % 10].map(u16::from);
+        [[192, 0, 2, host].into(), [0x2001, 0xdb8, 0, 0, 0, 0, 0, high << 8 | middle << 4 | low].into()]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_families_show_the_same_digits() {
+        for (host, v4, v6) in [(2, "192.0.2.2", "2001:db8::2"), (117, "192.0.2.117", "2001:db8::117")] {
+            assert_eq!(Network::addresses(host).map(|address| address.to_string()), [v4, v6]);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! `cargo xtask testbed`: the programs of a real control plane, which the cluster tests (L5) run.
+//!
+//! `KUBEBUILDER_ASSETS` is honoured first, as in the rest of the ecosystem. What it lacks is built from the modules
+//! pinned in `testbed/go.mod`, once per version, into the user's cache. Either way `target/testbed` shows all of
+//! them in one folder.
+
+mod go;
+mod program;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+use std::{env, process};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{is_executable, run as run_program};
+use crate::workspace::{Workspace, tool_folder};
+use go::Go;
+use program::{PROGRAMS, Program, Versions};
+
+/// Build etcd, kube-apiserver, kube-proxy and kubectl for the cluster tests and print the folder they are in.
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+/// Runs the command.
+pub(crate) fn run(workspace: &Workspace, _args: &Args) -> Result<()> {
+    println!("{}", prepare(workspace)?.display());
+    Ok(())
+}
+
+/// A folder with all programs; builds those that are neither given nor in the cache, and needs neither Go nor
+/// network when there are none.
+pub(crate) fn prepare(workspace: &Workspace) -> Result<PathBuf> {
+    let module = workspace.root().join("testbed");
+    let versions = Versions::read(&module.join("go.mod"))?;
+    let given = given(env::var_os("KUBEBUILDER_ASSETS"))?;
+    let cache = tool_folder(&versions.key())?;
+    let wanted: Vec<_> =
+        PROGRAMS.iter().filter(|program| from(given.as_deref(), program).is_none()).collect();
+    if !missing(&cache, &wanted).is_empty() {
+        build(&module, &versions, &cache, &wanted)?;
+    }
+    let shown = workspace.target().join("testbed");
+    for program in PROGRAMS {
+        let file = from(given.as_deref(), program).unwrap_or_else(|| cache.join(program.name));
+        show(&file, &shown.join(program.name))?;
+    }
+    Ok(shown)
+}
+
+/// The folder named by the user; a wrong name is an error, because silence would test other versions than meant.
+fn given(value: Option<OsString>) -> Result<Option<PathBuf>> {
+    let Some(folder) = value.filter(|value| !value.is_empty()).map(PathBuf::from) else { return Ok(None) };
+    ensure!(
+        folder.is_dir(),
+        "KUBEBUILDER_ASSETS names {}, which is no folder: correct it, or unset it to have the programs built",
+        folder.display()
+    );
+    // The links in target/testbed do not stand where the relative path was meant.
+    Ok(Some(folder.canonicalize()?))
+}
+
+fn from(given: Option<&Path>, program: &Program) -> Option<PathBuf> {
+    given.map(|folder| folder.join(program.name)).filter(|file| is_executable(file))
+}
+
+fn missing<'a>(cache: &Path, wanted: &[&'a Program]) -> Vec<&'a Program> {
+    wanted.iter().copied().filter(|program| !is_executable(&cache.join(program.name))).collect()
+}
+
+/// Builds what is missing of `wanted`. A failed build keeps Go's cache, so that the next one goes on from there;
+/// a complete one frees it: some gigabytes that nobody asks for before the versions change.
+fn build(module: &Path, versions: &Versions, cache: &Path, wanted: &[&Program]) -> Result<()> {
+    fs::create_dir_all(cache).with_context(|| format!("cannot make the folder {}", cache.display()))?;
+    let lock = File::create(cache.join("lock"))?;
+    lock.lock().with_context(|| format!("cannot lock {}", cache.display()))?;
+    // Another checkout may have built them meanwhile.
+    let missing = missing(cache, wanted);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let work = cache.join("building");
+    fs::create_dir_all(&work)?;
+    let go = go::prepare(&versions.go)?;
+    let names: Vec<_> = missing.iter().map(|program| program.name).collect();
+    eprintln!(
+        "building {} (Kubernetes {}, etcd {}) with {go} into {}: about seven minutes for all on two cores, once",
+        names.join(", "),
+        versions.kubernetes,
+        versions.etcd,
+        cache.display()
+    );
+    for program in missing {
+        build_program(module, versions, cache, &go, program)?;
+    }
+    remove(&work)
+}
+
+fn build_program(module: &Path, versions: &Versions, cache: &Path, go: &Go, program: &Program) -> Result<()> {
+    let start = Instant::now();
+    let work = cache.join("building");
+    let built = work.join(program.name);
+    let mut command = go.build(&work);
+    command.current_dir(module).arg("-ldflags").arg(versions.linker_flags());
+    run_program(command.arg("-o").arg(&built).arg(program.package))
+        .with_context(|| format!("building {} takes about 5 GB below {}", program.name, cache.display()))?;
+    let size = fs::metadata(&built)?.len() >> 20;
+    // At its place only when complete.
+    fs::rename(&built, cache.join(program.name))?;
+    eprintln!("built {} in {} s ({size} MiB)", program.name, start.elapsed().as_secs());
+    Ok(())
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    fs::remove_dir_all(folder).with_context(|| format!("cannot free Go's cache in {}", folder.display()))
+}
+
+/// Makes `link` lead to `file`; a test that runs at the same time sees the old link or the new one.
+fn show(file: &Path, link: &Path) -> Result<()> {
+    if fs::read_link(link).is_ok_and(|target| target == file) {
+        return Ok(());
+    }
+    let new = link.with_extension(format!("new-{}", process::id()));
+    fs::create_dir_all(link.parent().unwrap_or(link))?;
+    symlink(file, &new).with_context(|| format!("cannot make the link {}", new.display()))?;
+    fs::rename(&new, link).with_context(|| format!("cannot replace {}", link.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn scratch(name: &str) -> PathBuf {
+        let folder = env::temp_dir().join(format!("barelb-xtask-{}-{name}", process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        folder
+    }
+
+    fn program(folder: &Path, name: &str) {
+        fs::write(folder.join(name), "").unwrap();
+        fs::set_permissions(folder.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn a_given_folder_must_exist() {
+        assert_eq!(given(None).unwrap(), None);
+        assert_eq!(given(Some(OsString::new())).unwrap(), None);
+        let error = given(Some("/no/such/folder".into())).unwrap_err().to_string();
+        assert!(error.contains("KUBEBUILDER_ASSETS names /no/such/folder"), "{error}");
+        assert!(given(Some("/".into())).unwrap().is_some());
+    }
+
+    #[test]
+    fn what_is_given_is_not_built_and_the_rest_is() {
+        let (assets, cache) = (scratch("assets"), scratch("cache"));
+        for name in ["etcd", "kube-apiserver"] {
+            program(&assets, name);
+        }
+        fs::write(assets.join("kubectl"), "not executable").unwrap();
+        program(&cache, "kubectl");
+        let wanted: Vec<_> = PROGRAMS.iter().filter(|one| from(Some(&assets), one).is_none()).collect();
+        assert_eq!(wanted.iter().map(|one| one.name).collect::<Vec<_>>(), ["kube-proxy", "kubectl"]);
+        let missing: Vec<_> = missing(&cache, &wanted).iter().map(|one| one.name).collect();
+        assert_eq!(missing, ["kube-proxy"]);
+        for folder in [assets, cache] {
+            fs::remove_dir_all(folder).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_link_is_made_and_replaced() {
+        let folder = scratch("links");
+        let link = folder.join("shown/kubectl");
+        for file in ["/one/kubectl", "/two/kubectl", "/two/kubectl"] {
+            show(Path::new(file), &link).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new(file));
+        }
+        assert_eq!(fs::read_dir(folder.join("shown")).unwrap().count(), 1);
+        fs::remove_dir_all(folder).unwrap();
+    }
+}
