@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub mod agent;
 pub mod check;
+pub mod crds;
 pub mod detach;
 pub mod inspect;
 pub mod trace;
@@ -33,6 +34,8 @@ pub enum Command {
     Trace(trace::Trace),
     /// Remove programs and pins from this node.
     Detach(detach::Detach),
+    /// Print the custom resource definitions as YAML, for `kubectl apply --server-side -f -`.
+    Crds(crds::Crds),
 }
 
 /// Where an agent keeps what outlives it.
@@ -69,6 +72,7 @@ impl Cli {
             Command::Check(verb) => verb.run(),
             Command::Trace(verb) => verb.run(),
             Command::Detach(verb) => verb.run(),
+            Command::Crds(verb) => verb.run(),
         }
     }
 }
