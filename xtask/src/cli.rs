@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::workspace::Workspace;
-use crate::{bench, build, build_and_load, fuzz, test};
+use crate::{bench, build, build_and_load, crds, fuzz, test};
 
 /// Builds, tests, measures and shows BareLB.
 #[derive(Parser)]
@@ -14,6 +14,7 @@ pub(crate) enum Command {
     BuildAndLoad(build_and_load::Args),
     Test(test::Args),
     Bench(bench::Args),
+    Crds(crds::Args),
     Fuzz(fuzz::Args),
 }
 
@@ -26,6 +27,7 @@ impl Command {
             Self::BuildAndLoad(args) => build_and_load::run(&workspace, &args),
             Self::Test(args) => test::run(&workspace, &args),
             Self::Bench(args) => bench::run(&workspace, &args),
+            Self::Crds(args) => crds::run(&workspace, &args),
             Self::Fuzz(args) => fuzz::run(&workspace, &args),
         }
     }
@@ -56,6 +58,8 @@ mod tests {
             &["test"],
             &["test", "--level", "fmt", "--level", "L3"],
             &["bench", "--with", "other=run other"],
+            &["crds"],
+            &["crds", "--check"],
             &["fuzz", "--seconds", "20"],
             &["fuzz", "frame"],
         ] {

@@ -27,6 +27,7 @@ use super::problem::{FileError, Problem};
 mod document;
 mod last_good;
 pub mod legacy;
+pub mod manifest;
 mod object;
 mod objects;
 #[cfg(test)]
