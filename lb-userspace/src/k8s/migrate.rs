@@ -21,7 +21,6 @@ use super::crd::{
     bgp_peer::BGPPeerSpec, community::CommunityAlias, community::CommunitySpec,
 };
 
-
 /// Longest name of an object (RFC 1123 subdomain).
 const MAX_NAME: usize = 253;
 /// Highest port that `BGPPeer` permits.
@@ -77,7 +76,9 @@ pub enum MigrateError {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Remark {
     /// The name is not one of Kubernetes.
-    #[error("{from:?} can't be the name of an object and becomes {to:?}: change what names it, such as {example}")]
+    #[error(
+        "{from:?} can't be the name of an object and becomes {to:?}: change what names it, such as {example}"
+    )]
     Renamed {
         /// In the document.
         from: String,
@@ -93,7 +94,9 @@ pub enum Remark {
         port: u16,
     },
     /// A password stands in the object.
-    #[error("the password stands in the object in clear text: better put it into a Secret (spec.passwordSecret)")]
+    #[error(
+        "the password stands in the object in clear text: better put it into a Secret (spec.passwordSecret)"
+    )]
     Password,
     /// A part that BareLB does not serve.
     #[error("BFD profiles are not served: they are converted for the day they are")]
@@ -291,7 +294,8 @@ impl Maker<'_> {
 
     fn communities(&mut self, document: &LegacyDocument) {
         let names = document.bgp_communities.iter().flatten();
-        let alias = |(name, value): (&String, &String)| CommunityAlias { name: name.clone(), value: value.clone() };
+        let alias =
+            |(name, value): (&String, &String)| CommunityAlias { name: name.clone(), value: value.clone() };
         let communities: Vec<CommunityAlias> = names.map(alias).collect();
         if !communities.is_empty() {
             let metadata = self.metadata("communities");

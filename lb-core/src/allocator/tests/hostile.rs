@@ -14,7 +14,8 @@ const NETS: u8 = 6;
 
 fn pools() -> Config {
     let net = |n: u8| raw(&format!("p{n}"), &[&format!("10.0.{n}.0/29"), &format!("fd00:{n}::/125")]);
-    let tier = |value: &str| RawSelector { match_labels: labels(&[("tier", value)]), ..RawSelector::default() };
+    let tier =
+        |value: &str| RawSelector { match_labels: labels(&[("tier", value)]), ..RawSelector::default() };
     let by_namespace_label = RawServiceAllocation {
         namespace_selectors: vec![tier("gold")],
         service_selectors: vec![RawSelector::default()],
@@ -65,9 +66,8 @@ fn text() -> impl Strategy<Value = String> {
 
 fn annotations() -> impl Strategy<Value = BTreeMap<String, String>> {
     let prefix = prop_oneof!["metallb\\.io/", "metallb\\.universe\\.tf/", "barelb\\.io/"];
-    let name = prop_oneof![
-        "loadBalancerIPs", "address-pool", "allow-shared-ip", "ip-allocated-from-pool", "vlan"
-    ];
+    let name =
+        prop_oneof!["loadBalancerIPs", "address-pool", "allow-shared-ip", "ip-allocated-from-pool", "vlan"];
     let key = (prefix, name).prop_map(|(prefix, name)| format!("{prefix}{name}"));
     let value = prop_oneof![3 => text(), 1 => Just("shared".to_owned())];
     prop::collection::btree_map(key, value, 0..5)
@@ -78,8 +78,13 @@ fn hostile() -> impl Strategy<Value = ServiceSpec> {
     let policy = prop_oneof![Just(SingleStack), Just(PreferDualStack), Just(RequireDualStack)];
     let ip_families = prop::collection::vec(prop_oneof![Just(Family::Ipv4), Just(Family::Ipv6)], 0..3);
     let cluster_ip = prop_oneof!["10\\.96\\.0\\.1", "fd00:96::1", "None", "\\PC{0,6}"];
-    let ports = prop::collection::btree_set((1u16..4).prop_map(|port| Port { protocol: Protocol::Tcp, port }), 0..3);
-    let label = prop_oneof![Just(("tier", "gold")), Just(("tier", "absent")), Just(("kubernetes.io/metadata.name", "victim"))];
+    let ports =
+        prop::collection::btree_set((1u16..4).prop_map(|port| Port { protocol: Protocol::Tcp, port }), 0..3);
+    let label = prop_oneof![
+        Just(("tier", "gold")),
+        Just(("tier", "absent")),
+        Just(("kubernetes.io/metadata.name", "victim"))
+    ];
     (
         annotations(),
         prop::option::of(text()),
@@ -88,22 +93,24 @@ fn hostile() -> impl Strategy<Value = ServiceSpec> {
         (policy, ip_families, any::<bool>(), any::<bool>()),
         (ports, prop::option::of(label)),
     )
-        .prop_map(|(annotations, field, cluster_ips, ingress, (policy, families, is_lb, local), (ports, label))| {
-            let policy_local = if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
-            ServiceSpec {
-                service_type: if is_lb { ServiceType::LoadBalancer } else { ServiceType::Other },
-                load_balancer_ip: field,
-                annotations,
-                labels: label.map(|label| labels(&[label])).unwrap_or_default(),
-                cluster_ips,
-                ip_families: families,
-                ip_family_policy: policy,
-                ports,
-                external_traffic_policy: policy_local,
-                ingress,
-                ..ServiceSpec::default()
-            }
-        })
+        .prop_map(
+            |(annotations, field, cluster_ips, ingress, (policy, families, is_lb, local), (ports, label))| {
+                let policy_local = if local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
+                ServiceSpec {
+                    service_type: if is_lb { ServiceType::LoadBalancer } else { ServiceType::Other },
+                    load_balancer_ip: field,
+                    annotations,
+                    labels: label.map(|label| labels(&[label])).unwrap_or_default(),
+                    cluster_ips,
+                    ip_families: families,
+                    ip_family_policy: policy,
+                    ports,
+                    external_traffic_policy: policy_local,
+                    ingress,
+                    ..ServiceSpec::default()
+                }
+            },
+        )
 }
 
 /// What the API gives a Service and its author can't: the labels of its namespace.
@@ -124,7 +131,11 @@ fn hostile_services() -> impl Strategy<Value = BTreeMap<ServiceKey, ServiceSpec>
 /// Services that ask for nothing special and hold what they were given.
 fn neighbours() -> BTreeMap<ServiceKey, ServiceSpec> {
     let neighbour = |number: u8| {
-        let spec = families(spec(), &[if number.is_multiple_of(2) { Family::Ipv4 } else { Family::Ipv6 }], FamilyPolicy::SingleStack);
+        let spec = families(
+            spec(),
+            &[if number.is_multiple_of(2) { Family::Ipv4 } else { Family::Ipv6 }],
+            FamilyPolicy::SingleStack,
+        );
         (ServiceKey::new("victim", format!("good{number}")).unwrap(), in_namespace("victim", spec))
     };
     (0..4).map(neighbour).collect()
@@ -136,7 +147,10 @@ fn only_what_is_allowed(allocator: &Allocator) {
         for ip in allocation.addresses.iter() {
             let net = network(ip);
             assert!(net.is_some_and(|net| allowed.contains(&net)), "{service} has {ip}");
-            assert!(!["10.0.0.0", "10.0.0.3", "fd00:4::3"].contains(&ip.to_string().as_str()), "{service} has {ip}");
+            assert!(
+                !["10.0.0.0", "10.0.0.3", "fd00:4::3"].contains(&ip.to_string().as_str()),
+                "{service} has {ip}"
+            );
             assert_eq!(allocation.pool.as_str(), format!("p{}", net.unwrap()));
         }
     }

@@ -60,7 +60,8 @@ fn with_cluster_ips(ips: &[&str], spec: ServiceSpec) -> ServiceSpec {
 
 #[test]
 fn f18_an_unreadable_wish_keeps_the_address_and_writes_nothing() {
-    for (cluster_ip, address, other) in [("10.0.0.1", "1.2.3.0", "1.2.3.1"), ("fd00::1", "1000::", "1000::1")] {
+    for (cluster_ip, address, other) in [("10.0.0.1", "1.2.3.0", "1.2.3.1"), ("fd00::1", "1000::", "1000::1")]
+    {
         let plain = || with_cluster_ips(&[cluster_ip], spec());
         let mut controller = Controller::new(&dual_pool(), true);
         controller.apply("a", plain());

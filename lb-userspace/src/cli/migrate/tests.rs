@@ -17,12 +17,7 @@ fn errors(text: &str) -> Vec<String> {
 #[test]
 fn golden_files() {
     for (name, input, expected, notes) in [
-        (
-            "layer2.yaml",
-            include_str!("golden/layer2.yaml"),
-            include_str!("golden/layer2.out.yaml"),
-            "",
-        ),
+        ("layer2.yaml", include_str!("golden/layer2.yaml"), include_str!("golden/layer2.out.yaml"), ""),
         ("bare.yaml", include_str!("golden/bare.yaml"), include_str!("golden/bare.out.yaml"), ""),
         (
             "everything.yaml",
@@ -64,7 +59,8 @@ fn the_objects_say_what_the_document_said() {
     assert_eq!(from_document.pools, from_objects.pools);
     let covers = |config: &Config| {
         let ads = config.advertisements.iter();
-        ads.map(|ad| config.pools.values().map(|pool| ad.covers(pool)).collect::<Vec<_>>()).collect::<Vec<_>>()
+        ads.map(|ad| config.pools.values().map(|pool| ad.covers(pool)).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
     };
     assert_eq!(covers(&from_document), covers(&from_objects));
 }
@@ -73,13 +69,15 @@ fn the_objects_say_what_the_document_said() {
 fn errors_name_document_field_and_reason() {
     let map = |config: &str| {
         let config = config.replace('\n', "\n    ");
-        format!("a: 1\nkind: x\n---\nkind: ConfigMap\nmetadata: {{name: config}}\ndata:\n  config: |\n    {config}\n")
+        format!(
+            "a: 1\nkind: x\n---\nkind: ConfigMap\nmetadata: {{name: config}}\ndata:\n  config: |\n    {config}\n"
+        )
     };
     let pool = "address-pools:\n- name: p\n  protocol: layer2\n  addresses: [10.0.0.0/24]\n";
     for (config, expected) in [
         (
             format!("{pool}  autoassign: true"),
-            "f, document 2, ConfigMap config, address-pools[0].autoassign: line 5 column 3: unknown field `autoassign`",
+            "f, document 2, ConfigMap config, address-pools[0].autoassign: unknown field `autoassign`, expected one of",
         ),
         (
             format!("{pool}- name: p\n  protocol: layer2\n  addresses: [10.0.1.0/24]"),
@@ -105,7 +103,7 @@ fn errors_name_document_field_and_reason() {
         ),
         (
             "bfd-profiles:\n- name: x\n  receive-intervall: 1".to_owned(),
-            "f, document 2, ConfigMap config, bfd-profiles[0].receive-intervall: line 3 column 3: unknown field",
+            "f, document 2, ConfigMap config, bfd-profiles[0].receive-intervall: unknown field `receive-intervall`",
         ),
     ] {
         let found = errors(&map(&config));
@@ -116,7 +114,9 @@ fn errors_name_document_field_and_reason() {
     let binary = "kind: ConfigMap\nmetadata: {name: config}\nbinaryData: {config: YQ==}\n";
     assert_eq!(
         errors(binary),
-        ["f, document 1, ConfigMap config, binaryData.config: the document must be text under data, not binaryData"]
+        [
+            "f, document 1, ConfigMap config, binaryData.config: the document must be text under data, not binaryData"
+        ]
     );
     let none = "f: there is no ConfigMap \"config\" with a key \"config\": name another one by --config-map, or give the \
                 text of the key";
@@ -132,13 +132,37 @@ fn which_map_and_which_namespace() {
     };
     let pool = |text: &str, migrate: Migrate| {
         let documents = migrate.answer(text, "f").unwrap().documents.unwrap();
-        let field = |name: &str| documents[0].lines().find_map(|l| l.trim().strip_prefix(name)).unwrap().to_owned();
+        let field =
+            |name: &str| documents[0].lines().find_map(|l| l.trim().strip_prefix(name)).unwrap().to_owned();
         format!("{}/{}", field("namespace: "), field("name: "))
     };
-    let (one, two) = (map("a", ", namespace: n"), map("config", ""));
-    assert_eq!(pool(&one, migrate(None)), "n/a", "the only one, whatever its name");
+    let (one, two) = (map("a", ", namespace: here"), map("config", ""));
+    assert_eq!(pool(&one, migrate(None)), "here/a", "the only one, whatever its name");
     assert_eq!(pool(&format!("{one}{two}"), migrate(None)), "metallb-system/config");
     let named = || Migrate { config_map: "a".to_owned(), ..migrate(None) };
-    assert_eq!(pool(&format!("{one}{two}"), named()), "n/a");
-    assert_eq!(pool(&one, migrate(Some("m"))), "m/a");
+    assert_eq!(pool(&format!("{one}{two}"), named()), "here/a");
+    assert_eq!(pool(&one, migrate(Some("there"))), "there/a");
+}
+
+/// `configmaptocrs` also changes names that begin with a digit; here a name that Kubernetes permits stays, because the
+/// Services that name the pool do not change.
+#[test]
+fn names_that_kubernetes_permits_are_kept() {
+    let name = |written: &str| {
+        let pool = format!("- {{name: \"{written}\", protocol: layer2, addresses: [10.0.0.0/24]}}");
+        let documents =
+            migrate(None).answer(&format!("address-pools:\n{pool}\n"), "f").unwrap().documents.unwrap();
+        let pool: crate::k8s::crd::IPAddressPool = serde_saphyr::from_str(&documents[0]).unwrap();
+        pool.metadata.name.unwrap()
+    };
+    for (written, expected) in [
+        ("01-numbered", "01-numbered"),
+        ("a.b-c", "a.b-c"),
+        ("Capitalised_Pool", "capitalised-pool"),
+        ("-a.-b-", "a.b"),
+        ("a/b", "a-b"),
+    ] {
+        assert_eq!(name(written), expected);
+    }
+    assert_eq!(name(&"x".repeat(253)).len(), 253);
 }

@@ -28,12 +28,7 @@ use super::{NoStatus, optional::optional_spec, schema};
         json_path = ".spec.ipAddressPoolSelectors"
     ),
     printcolumn(name = "Peers", type_ = "string", json_path = ".spec.peers"),
-    printcolumn(
-        name = "Node Selectors",
-        type_ = "string",
-        json_path = ".spec.nodeSelectors",
-        priority = 10
-    )
+    printcolumn(name = "Node Selectors", type_ = "string", json_path = ".spec.nodeSelectors", priority = 10)
 )]
 #[serde(rename_all = "camelCase", remote = "Self")]
 pub struct BGPAdvertisementSpec {

@@ -4,7 +4,8 @@
 //! objects without it reach us from the API too. kube's objects have the field always, therefore the spec itself
 //! reads as its default where it is absent.
 
-/// Reads a missing or null spec as the default one. The type must carry `#[serde(remote = "Self")]`.
+/// Reads a missing or null spec as the default one, and nothing but a map as another: serde alone would take a list for
+/// a spec. The type must carry `#[serde(remote = "Self")]`.
 macro_rules! optional_spec {
     ($spec:ty) => {
         impl<'de> serde::Deserialize<'de> for $spec {
@@ -22,7 +23,10 @@ macro_rules! optional_spec {
                         Ok(<$spec>::default())
                     }
                     fn visit_some<D: serde::Deserializer<'de>>(self, inner: D) -> Result<$spec, D::Error> {
-                        <$spec>::deserialize(inner)
+                        inner.deserialize_map(self)
+                    }
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, map: A) -> Result<$spec, A::Error> {
+                        <$spec>::deserialize(serde::de::value::MapAccessDeserializer::new(map))
                     }
                 }
                 deserializer.deserialize_option(Absent)

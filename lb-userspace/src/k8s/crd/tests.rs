@@ -111,6 +111,16 @@ fn names_columns_and_subresources() {
         assert_eq!(crd.spec.versions.iter().filter(|v| v.storage).count(), 1);
         assert!(crd.spec.versions.iter().all(|v| v.served && v.subresources.is_some()), "{kind}");
         let stored = crd.spec.versions.iter().find(|v| v.storage).unwrap();
+        let short = names.short_names.iter().flatten().map(String::as_str).collect::<Vec<_>>();
+        let expected: &[&str] = match kind {
+            "BGPAdvertisement" => &["bgpadv"],
+            "ConfigurationState" => &["lbstate"],
+            "IPAddressPool" => &["lbpool"],
+            "L2Advertisement" => &["l2adv"],
+            "ServiceL2Status" => &["l2status"],
+            _ => &[],
+        };
+        assert_eq!(short, expected, "{kind}");
         assert_eq!(stored.name, if kind == "BGPPeer" { "v1beta2" } else { "v1beta1" });
         let columns = stored.additional_printer_columns.iter().flatten();
         let columns: Vec<&str> = columns.map(|column| column.name.as_str()).collect();
@@ -142,6 +152,7 @@ fn the_rules_of_a_pool() {
         ("192.0.2.10/24", None),
         ("192.0.2.10-192.0.2.10", None),
         (" 192.0.2.9 - 192.0.2.10 ", None),
+        (" 192.0.2.0/24 ", None),
         ("9.255.255.255-10.0.0.0", None),
         ("192.168.0.253-192.168.1.2", None),
         ("2001:db8::/64", None),
@@ -162,7 +173,11 @@ fn the_rules_of_a_pool() {
     ] {
         let expected: Vec<String> =
             message.iter().map(|message| format!("spec.addresses[1]: {message}")).collect();
-        assert_eq!(refused("IPAddressPool", &json!({"addresses": ["198.51.100.0/24", entry]})), expected, "{entry}");
+        assert_eq!(
+            refused("IPAddressPool", &json!({"addresses": ["198.51.100.0/24", entry]})),
+            expected,
+            "{entry}"
+        );
     }
     let twice = json!({"addresses": ["192.0.2.0/24", "192.0.2.0/24"]});
     assert_eq!(refused("IPAddressPool", &twice), ["spec.addresses: an entry is listed twice"]);
@@ -182,10 +197,12 @@ fn the_rules_agree_with_the_controller() {
     for first in parts {
         entries.extend(parts.iter().map(|last| format!("{first}-{last}")));
     }
+    entries.extend([" 192.0.2.0/24 ", " 2001:db8::/64 "].map(str::to_owned));
     for entry in entries {
         let cel = refused("IPAddressPool", &json!({"addresses": [entry]})).is_empty();
         let core = entry.parse::<lb_core::pool::Range>();
-        let ordered = matches!(core, Err(lb_core::pool::RangeError::StartAfterEnd { first, .. }) if first.is_ipv6());
+        let ordered =
+            matches!(core, Err(lb_core::pool::RangeError::StartAfterEnd { first, .. }) if first.is_ipv6());
         assert_eq!(cel, core.is_ok() || ordered, "{entry:?}");
     }
 }
@@ -214,6 +231,9 @@ fn the_rules_of_an_advertisement() {
     ] {
         assert_eq!(refused("L2Advertisement", &spec), expected.into_iter().collect::<Vec<_>>(), "{spec}");
     }
+    let interface =
+        &schema("L2Advertisement", "v1beta1")["properties"]["spec"]["properties"]["interfaces"]["items"];
+    assert_eq!((&interface["minLength"], &interface["maxLength"]), (&json!(1), &json!(15)));
 }
 
 #[test]

@@ -25,7 +25,8 @@ pub fn legacy_texts(text: &str, file: &str) -> Result<Vec<LegacyText>, Vec<Probl
     let mut found = Vec::new();
     let mut problems = Vec::new();
     for document in document::split(text) {
-        let place = Place { file: Some(file.to_owned()), document: Some(document.number), ..Place::default() };
+        let place =
+            Place { file: Some(file.to_owned()), document: Some(document.number), ..Place::default() };
         let value = match document::parse(&document) {
             Ok(Value::Null) => continue,
             Ok(value) => value,
