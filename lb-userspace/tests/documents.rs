@@ -12,7 +12,9 @@ fn every_row_names_a_test_that_exists() {
         for row in rows {
             // The last file and the name after it, both in backquotes.
             let parts: Vec<&str> = row.split('`').collect();
-            let file = parts.iter().rposition(|part| part.ends_with(".rs"));
+            let file = parts
+                .iter()
+                .rposition(|part| Path::new(part).extension().is_some_and(|extension| extension == "rs"));
             let file = file.unwrap_or_else(|| panic!("{document} has a row without a test: {row}"));
             let (path, name) = (parts[file], parts[file + 2]);
             let source =

@@ -24,12 +24,11 @@ impl Crds {
     #[expect(clippy::print_stdout, reason = "the answer of a command")]
     pub fn run(self) -> Result<ExitCode> {
         let files = crd::manifests().context("making the CRDs")?;
-        match self.output {
-            Some(dir) => write(&dir, &files)?,
-            None => {
-                let documents: Vec<&str> = files.iter().map(|(_, text)| text.as_str()).collect();
-                print!("{}", documents.join("---\n"));
-            }
+        if let Some(dir) = self.output {
+            write(&dir, &files)?;
+        } else {
+            let documents: Vec<&str> = files.iter().map(|(_, text)| text.as_str()).collect();
+            print!("{}", documents.join("---\n"));
         }
         Ok(ExitCode::SUCCESS)
     }

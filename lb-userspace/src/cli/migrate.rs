@@ -53,16 +53,13 @@ impl Migrate {
     /// Prints the objects; what needs attention goes to standard error. Nothing is printed after an error.
     pub fn run(self) -> Result<ExitCode> {
         let file = self.file.as_ref().filter(|file| file.as_os_str() != "-");
-        let (name, bytes) = match file {
-            Some(file) => {
-                let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
-                (file.display().to_string(), bytes)
-            }
-            None => {
-                let mut bytes = Vec::new();
-                io::stdin().read_to_end(&mut bytes).context("reading standard input")?;
-                ("standard input".to_owned(), bytes)
-            }
+        let (name, bytes) = if let Some(file) = file {
+            let bytes = fs::read(file).with_context(|| format!("reading {}", file.display()))?;
+            (file.display().to_string(), bytes)
+        } else {
+            let mut bytes = Vec::new();
+            io::stdin().read_to_end(&mut bytes).context("reading standard input")?;
+            ("standard input".to_owned(), bytes)
         };
         let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8 text"))?;
         let answer = self.answer(&text, &name)?;
@@ -116,11 +113,11 @@ fn convert(legacy: &LegacyText, namespace: Option<&str>) -> Result<Answer> {
     let invalid = |message| ObjectError::Type { message };
     let document: LegacyDocument = match legacy::read(text, place, invalid) {
         Ok(document) => document,
-        Err(problem) => return failed(lines(&[problem])),
+        Err(problems) => return failed(lines(&problems)),
     };
     let unserved: Unserved = match legacy::read(text, place, invalid) {
         Ok(unserved) => unserved,
-        Err(problem) => return failed(lines(&[problem])),
+        Err(problems) => return failed(lines(&problems)),
     };
     let raw = match document.clone().into_raw(place) {
         Ok(raw) => raw,

@@ -4,6 +4,10 @@
 //! so that a mistake is refused where it is made. [`all`] is what `barelb crds` prints and what an administrator
 //! installs; where MetalLB's own CRDs are installed the same types read what those let in, so nothing here may rely
 //! on a rule having been checked.
+#![expect(
+    clippy::duplicated_attributes,
+    reason = "kube's printcolumn(…) of several columns looks like one to clippy"
+)]
 #![expect(unreachable_pub, reason = "KubeSchema derives the schema from a copy of the struct in a function")]
 #![allow(
     dead_code,

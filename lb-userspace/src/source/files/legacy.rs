@@ -15,23 +15,24 @@ const KEY: &str = "config";
 
 /// The configuration of a `ConfigMap`. The document is all or nothing: any error makes all of it invalid.
 pub(super) fn from_config_map(map: &ConfigMap, place: &Place) -> Result<LegacyConfig, Vec<Problem>> {
-    parse(text_of(map, place).map_err(|problem| vec![problem])?, place)
+    parse(text_of(map, place)?, place)
 }
 
 /// The document of a `ConfigMap`.
-pub(super) fn text_of<'a>(map: &'a ConfigMap, place: &Place) -> Result<&'a str, Problem> {
+pub(super) fn text_of<'a>(map: &'a ConfigMap, place: &Place) -> Result<&'a str, Vec<Problem>> {
     if map.binary_data.as_ref().is_some_and(|data| data.contains_key(KEY)) {
-        return Err(Problem::new(place.field("binaryData.config"), ObjectError::BinaryConfig));
+        return Err(vec![Problem::new(place.field("binaryData.config"), ObjectError::BinaryConfig)]);
     }
     let text = map.data.as_ref().and_then(|data| data.get(KEY));
-    text.map(String::as_str).ok_or_else(|| Problem::new(place.field("data.config"), ObjectError::NoConfigKey))
+    let missing = || vec![Problem::new(place.field("data.config"), ObjectError::NoConfigKey)];
+    text.map(String::as_str).ok_or_else(missing)
 }
 
 /// Parses the text under the key `config` as MetalLB 0.9 does: strictly; empty means no pools. `place` is the
 /// `ConfigMap`; fields are named inside the document, lines count from its first.
 pub fn parse(text: &str, place: &Place) -> Result<LegacyConfig, Vec<Problem>> {
     let invalid = |message| ObjectError::Legacy { message };
-    let document: LegacyDocument = read(text, place, invalid).map_err(|problem| vec![problem])?;
+    let document: LegacyDocument = read(text, place, invalid)?;
     document.into_raw(place).map_err(|problems| problems.into_iter().map(Problem::from).collect())
 }
 
@@ -41,7 +42,7 @@ pub fn read<T: DeserializeOwned + Default>(
     text: &str,
     place: &Place,
     invalid: impl FnOnce(String) -> ObjectError,
-) -> Result<T, Problem> {
+) -> Result<T, Vec<Problem>> {
     let mut path = String::new();
     let parsed: Result<Option<T>, serde_saphyr::Error> =
         serde_saphyr::with_deserializer_from_str_with_options(text, document::options(), |deserializer| {
@@ -53,6 +54,6 @@ pub fn read<T: DeserializeOwned + Default>(
     parsed.map(Option::unwrap_or_default).map_err(|error| {
         let message = document::message(&error, 0);
         let field = if path == "." || path.is_empty() { "data.config".to_owned() } else { path };
-        Problem::new(place.field(field), invalid(message))
+        vec![Problem::new(place.field(field), invalid(message))]
     })
 }

@@ -43,7 +43,7 @@ pub fn legacy_texts(text: &str, file: &str) -> Result<Vec<LegacyText>, Vec<Probl
         for object in items(value) {
             match config_map(object, &place) {
                 Ok(legacy) => found.extend(legacy),
-                Err(problem) => problems.push(problem),
+                Err(found) => problems.extend(found),
             }
         }
     }
@@ -59,23 +59,24 @@ fn items(mut value: Value) -> Vec<Value> {
     }
 }
 
-fn config_map(mut object: Value, place: &Place) -> Result<Option<LegacyText>, Problem> {
+fn config_map(mut object: Value, place: &Place) -> Result<Option<LegacyText>, Vec<Problem>> {
     if object["kind"] != "ConfigMap" {
         return Ok(None);
     }
     unknown::without_nulls(&mut object);
-    let map: ConfigMap = serde_json::from_value(object)
-        .map_err(|error| Problem::new(place.clone(), ObjectError::Type { message: error.to_string() }))?;
+    let map: ConfigMap = serde_json::from_value(object).map_err(|error| {
+        vec![Problem::new(place.clone(), ObjectError::Type { message: error.to_string() })]
+    })?;
     let (name, namespace) = (map.metadata.name.clone(), map.metadata.namespace.clone());
     let shown = [namespace.as_deref(), name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join("/");
     let place = Place { object: format!("ConfigMap {shown}").trim_end().to_owned(), ..place.clone() };
     match legacy::text_of(&map, &place) {
         Ok(text) => Ok(Some(LegacyText { place, name, namespace, text: text.to_owned() })),
         // Somebody else's ConfigMap.
-        Err(problem) if problem.reason == ObjectError::NoConfigKey.into() => Ok(None),
-        Err(problem) => {
+        Err(problems) if problems.iter().all(|p| p.reason == ObjectError::NoConfigKey.into()) => Ok(None),
+        Err(_) => {
             let message = "the document must be text under data, not binaryData".to_owned();
-            Err(Problem::new(problem.place, ObjectError::Type { message }))
+            Err(vec![Problem::new(place.field("binaryData.config"), ObjectError::Type { message })])
         }
     }
 }
