@@ -10,8 +10,10 @@ use serde::Serialize;
 
 pub mod agent;
 pub mod check;
+pub mod crds;
 pub mod detach;
 pub mod inspect;
+pub mod migrate;
 pub mod trace;
 
 /// Layer-2 load balancer for bare-metal Kubernetes: ARP and neighbour discovery answered in XDP.
@@ -36,6 +38,10 @@ pub enum Command {
     Trace(trace::Trace),
     /// Remove programs and pins from this node.
     Detach(detach::Detach),
+    /// Print the custom resource definitions as YAML, for `kubectl apply --server-side -f -`.
+    Crds(crds::Crds),
+    /// Turn a ConfigMap of MetalLB 0.9 to 0.12 into custom resources.
+    Migrate(migrate::Migrate),
 }
 
 /// Where an agent keeps what outlives it.
@@ -93,6 +99,8 @@ impl Cli {
             Command::Check(verb) => verb.run(),
             Command::Trace(verb) => verb.run(),
             Command::Detach(verb) => verb.run(),
+            Command::Crds(verb) => verb.run(),
+            Command::Migrate(verb) => verb.run(),
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::workspace::Workspace;
-use crate::{bench, build, build_and_load, fuzz, test, testbed};
+use crate::{bench, build, build_and_load, crds, fuzz, test, testbed};
 
 /// Builds, tests, measures and shows BareLB.
 #[derive(Parser)]
@@ -14,6 +14,7 @@ pub(crate) enum Command {
     BuildAndLoad(build_and_load::Args),
     Test(test::Args),
     Bench(bench::Args),
+    Crds(crds::Args),
     Fuzz(fuzz::Args),
     Testbed(testbed::Args),
 }
@@ -27,6 +28,7 @@ impl Command {
             Self::BuildAndLoad(args) => build_and_load::run(&workspace, &args),
             Self::Test(args) => test::run(&workspace, &args),
             Self::Bench(args) => bench::run(&workspace, &args),
+            Self::Crds(args) => crds::run(&workspace, &args),
             Self::Fuzz(args) => fuzz::run(&workspace, &args),
             Self::Testbed(args) => testbed::run(&workspace, &args),
         }
@@ -58,6 +60,8 @@ mod tests {
             &["test"],
             &["test", "--level", "fmt", "--level", "L3"],
             &["bench", "--with", "other=run other"],
+            &["crds"],
+            &["crds", "--check"],
             &["fuzz", "--seconds", "20"],
             &["fuzz", "frame"],
             &["test", "--level", "cluster"],

@@ -10,7 +10,9 @@ use crate::{
 };
 
 mod facts;
+mod hostile;
 mod outcomes;
+mod passes;
 mod properties;
 mod reconciling;
 

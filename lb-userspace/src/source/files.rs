@@ -23,6 +23,7 @@ use super::problem::{FileError, Problem};
 
 mod document;
 pub mod legacy;
+pub mod manifest;
 mod object;
 #[cfg(test)]
 mod tests;

@@ -191,8 +191,13 @@ fn f6_exhaustion() {
 #[test]
 fn f6_sharing_makes_room() {
     for (entries, make, first) in [
-        (&["1.2.3.4/31"], (|s| s) as fn(ServiceSpec) -> ServiceSpec, "1.2.3.4"),
+        (&["1.2.3.4/31"][..], (|s| s) as fn(ServiceSpec) -> ServiceSpec, "1.2.3.4"),
         (&["1000::/127"], |s| families(s, &[Family::Ipv6], FamilyPolicy::SingleStack), "1000::"),
+        (
+            &["1.2.3.4/31", "1000::/127"],
+            |s| families(s, &[], FamilyPolicy::RequireDualStack),
+            "1.2.3.4,1000::",
+        ),
     ] {
         let mut allocator = Allocator::new(&config(&[raw("test", entries)]));
         assert_eq!(allocate(&mut allocator, "a", &make(sharing("k", "tcp/80", ""))).as_deref(), Ok(first));
@@ -289,6 +294,24 @@ fn f9_reload() {
         assert_eq!(lost, expected.map(|(s, _)| key(s)).collect::<Vec<_>>());
         check(&allocator);
     }
+}
+
+/// Shrinking a pool that was larger before: what lies in the rest stays, the others lose their address.
+#[test]
+fn f9_a_pool_grows_and_shrinks_again() {
+    let with = |entries: &[&str]| config(&[raw("test", entries)]);
+    let mut allocator = Allocator::new(&with(&["1.2.3.0/30", "1000::/126"]));
+    for (service, ip) in [("s1", "1.2.3.0"), ("s2", "1000::")] {
+        assign(&mut allocator, service, &spec(), ip).unwrap();
+    }
+    assert_eq!(allocator.reload(&with(&["1.2.3.0/24", "1000::/120"])), []);
+    for (service, ip) in [("s3", "1.2.3.200"), ("s4", "1000::f0")] {
+        assign(&mut allocator, service, &spec(), ip).unwrap();
+    }
+    assert_eq!(allocator.reload(&with(&["1.2.3.0/30", "1000::/126"])), [key("s3"), key("s4")]);
+    let held: Vec<String> = ["s1", "s2", "s3", "s4"].map(|service| held(&allocator, service)).into();
+    assert_eq!(held, ["1.2.3.0", "1000::", "", ""]);
+    check(&allocator);
 }
 
 #[test]

@@ -205,6 +205,30 @@ fn both_families_come_from_one_pool() {
     assert_eq!(pass(&mut Allocator::new(&config(&apart)), &v6_first), "a=1000::", "the first family first");
 }
 
+/// MetalLB leaves equal and negative priorities, and the order of general pools, to chance.
+#[test]
+fn ties_between_pools_are_broken_by_name() {
+    let one = |name: &str, net: u8| raw(name, &[&format!("10.0.{net}.1/32"), &format!("fd00:{net}::1/128")]);
+    let pools = config(&[
+        one("general-b", 1),
+        one("general-a", 2),
+        pinned(one("unnumbered", 3), 0, &["test-ns1"], &[]),
+        pinned(one("same-b", 4), 7, &["test-ns1"], &[]),
+        pinned(one("same-a", 5), 7, &["test-ns1"], &[]),
+        pinned(one("negative", 6), -1, &["test-ns1"], &[]),
+    ]);
+    let order = [6, 5, 4, 3, 2, 1];
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let mut allocator = Allocator::new(&pools);
+        for (index, net) in order.into_iter().enumerate() {
+            let spec = families(spec(), &[family], FamilyPolicy::SingleStack);
+            let expected =
+                if family == Family::Ipv4 { format!("10.0.{net}.1") } else { format!("fd00:{net}::1") };
+            assert_eq!(allocate(&mut allocator, &format!("s{index}"), &spec), Ok(expected));
+        }
+    }
+}
+
 #[test]
 fn without_pools_everybody_waits() {
     let decisions =

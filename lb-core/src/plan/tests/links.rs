@@ -136,7 +136,7 @@ fn an_interface_that_does_not_exist_is_told_where_it_is_named() {
                 ["10.20.30.1", "fd00:1::1"].map(|ip| if name == "web" { ip } else { "10.20.30.2" });
             let addresses = if name == "web" { &addresses[..] } else { &addresses[..1] };
             let one = service(addresses, TrafficPolicy::Cluster, Endpoints::Unknown);
-            snapshot.services.insert(key(name), one);
+            services(&mut snapshot).insert(key(name), one);
         }
         let found: Vec<String> = plan(&snapshot).problems.iter().map(|p| p.place.to_string()).collect();
         let expected: Vec<String> = fields

@@ -14,7 +14,7 @@ use lb_core::{
     request::ServiceSpec,
     selector::Labels,
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{Settings, legacy, unknown};
@@ -286,29 +286,29 @@ fn typed<T: DeserializeOwned>(mut object: Value, place: &Place) -> Result<T, Vec
 }
 
 fn read<T: DeserializeOwned>(object: Value, place: &Place) -> Result<T, Vec<Problem>> {
-    serde_path_to_error::deserialize(object).map_err(|error| {
-        let path = error.path().to_string();
-        let field = if path == "." { String::new() } else { path };
-        let message = error.into_inner().to_string();
-        vec![Problem::new(place.field(field), ObjectError::Type { message })]
-    })
+    serde_path_to_error::deserialize(object).map_err(|error| vec![wrong_type(error, place)])
+}
+
+fn wrong_type(error: serde_path_to_error::Error<serde_json::Error>, place: &Place) -> Problem {
+    let path = error.path().to_string();
+    let field = if path == "." { String::new() } else { path };
+    let message = error.into_inner().to_string();
+    Problem::new(place.field(field), ObjectError::Type { message })
 }
 
 /// Reads an object of ours, and refuses it if it has fields that the kind does not have.
-fn strict<T: DeserializeOwned + Serialize>(mut object: Value, place: &Place) -> Result<T, Vec<Problem>> {
+fn strict<T: DeserializeOwned>(mut object: Value, place: &Place) -> Result<T, Vec<Problem>> {
     unknown::without_nulls(&mut object);
     if let Value::Object(fields) = &mut object {
         // Written by the controller, and not by the user.
         fields.remove("status");
+        // Known to the caller; kube's types do not keep them.
+        fields.remove("apiVersion");
+        fields.remove("kind");
     }
-    let written = object.clone();
-    let value: T = read(object, place)?;
-    let known = serde_json::to_value(&value).unwrap_or_default();
-    let unknown = unknown::fields(&written, &known, "", MOST_UNKNOWN_FIELDS);
-    let unknown: Vec<Problem> = unknown
-        .into_iter()
-        .filter(|path| path != "apiVersion" && path != "kind")
-        .map(|path| Problem::new(place.field(path), ObjectError::UnknownField))
-        .collect();
+    let (value, unknown) = unknown::read(object, MOST_UNKNOWN_FIELDS);
+    let value = value.map_err(|error| vec![wrong_type(error, place)])?;
+    let unknown: Vec<Problem> =
+        unknown.into_iter().map(|path| Problem::new(place.field(path), ObjectError::UnknownField)).collect();
     if unknown.is_empty() { Ok(value) } else { Err(unknown) }
 }

@@ -1,39 +1,38 @@
 //! Fields that a kind does not have.
 //!
 //! An API server prunes unknown fields silently or, asked by kubectl, refuses them. Here a typing error in a
-//! pool would give addresses away, so they are refused, and named. They are found by comparing what was written
-//! with what remains after reading and writing it again.
+//! pool would give addresses away, so they are refused, and named.
 
+use serde::de::DeserializeOwned;
+use serde_ignored::Path;
 use serde_json::Value;
 
-/// Paths of all fields of `written` that are not in `known`, at most `limit` of them.
-pub(super) fn fields(written: &Value, known: &Value, path: &str, limit: usize) -> Vec<String> {
+type Read<T> = Result<T, serde_path_to_error::Error<serde_json::Error>>;
+
+/// Reads a value, with the paths of the fields that its type does not have, at most `limit` of them.
+pub(super) fn read<T: DeserializeOwned>(value: Value, limit: usize) -> (Read<T>, Vec<String>) {
     let mut found = Vec::new();
-    compare(written, known, path, limit, &mut found);
-    found
+    let mut note = |path: Path<'_>| {
+        if found.len() < limit {
+            found.push(text(&path));
+        }
+    };
+    let read = serde_path_to_error::deserialize(serde_ignored::Deserializer::new(value, &mut note));
+    (read, found)
 }
 
-fn compare(written: &Value, known: &Value, path: &str, limit: usize, found: &mut Vec<String>) {
-    if found.len() >= limit {
-        return;
-    }
-    match (written, known) {
-        (Value::Object(written), Value::Object(known)) => {
-            for (name, value) in written {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                match known.get(name) {
-                    Some(known) => compare(value, known, &path, limit, found),
-                    None if found.len() < limit => found.push(path),
-                    None => return,
-                }
-            }
+/// A path as it is written elsewhere: `spec.addresses[0]`.
+fn text(path: &Path<'_>) -> String {
+    match path {
+        Path::Root => String::new(),
+        Path::Seq { parent, index } => format!("{}[{index}]", text(parent)),
+        Path::Map { parent, key } => match text(parent) {
+            parent if parent.is_empty() => key.clone(),
+            parent => format!("{parent}.{key}"),
+        },
+        Path::Some { parent } | Path::NewtypeStruct { parent } | Path::NewtypeVariant { parent } => {
+            text(parent)
         }
-        (Value::Array(written), Value::Array(known)) => {
-            for (index, (value, known)) in written.iter().zip(known).enumerate() {
-                compare(value, known, &format!("{path}[{index}]"), limit, found);
-            }
-        }
-        _ => {}
     }
 }
 
@@ -55,13 +54,28 @@ mod tests {
 
     use super::*;
 
+    use crate::k8s::crd::{IPAddressPool, L2Advertisement};
+
     #[test]
     fn unknown_fields_at_any_depth() {
-        let written = json!({"a": [{"b": 1, "x": 2}], "y": {"z": 1}, "c": {"d": 1}});
-        let known = json!({"a": [{"b": 1}], "c": {"d": 1}, "e": 0});
-        assert_eq!(fields(&written, &known, "spec", 8), ["spec.a[0].x", "spec.y"]);
-        assert_eq!(fields(&written, &known, "", 1), ["a[0].x"]);
-        assert!(fields(&known, &known, "", 8).is_empty());
+        let written = json!({
+            "metadata": {"name": "p", "label": {}},
+            "spec": {"addresses": [], "serviceAllocation": {"serviceSelectors": [{}, {"x": 1}]}, "y": {"z": 1}},
+        });
+        let (pool, unknown) = read::<IPAddressPool>(written.clone(), 8);
+        assert!(pool.is_ok());
+        assert_eq!(unknown, ["metadata.label", "spec.serviceAllocation.serviceSelectors[1].x", "spec.y"]);
+        assert_eq!(read::<IPAddressPool>(written, 1).1, ["metadata.label"]);
+        let known = json!({"metadata": {"name": "a"}, "spec": {"interfaces": [], "nodeSelectors": [{}]}});
+        let (ad, unknown) = read::<L2Advertisement>(known, 8);
+        assert!(ad.is_ok() && unknown.is_empty());
+    }
+
+    #[test]
+    fn the_field_of_a_wrong_type_is_named() {
+        let path = |value| read::<L2Advertisement>(value, 8).0.unwrap_err().path().to_string();
+        assert_eq!(path(json!({"metadata": {}, "spec": {"interfaces": ["a", 1]}})), "spec.interfaces[1]");
+        assert_eq!(path(json!({"metadata": {}, "spec": []})), "spec");
     }
 
     #[test]
