@@ -10,7 +10,7 @@ use aya::programs::xdp::XdpMode;
 
 use super::bed::{self, Bed, Run, SinkHook};
 use super::cpu::{self, Priority};
-use super::layout::{BITMAP, LATENCY, Plan};
+use super::layout::{LATENCY, Plan};
 use super::packet_socket::Responder;
 use super::plan::{self, Answer, FAMILIES, Family, RESPONDER, To};
 use super::{Options, ours};
@@ -190,15 +190,10 @@ impl Contender {
     pub(super) fn ask(&mut self, plan: &Plan, time: Duration) -> Result<Run> {
         let (process, responder) = (&self.process, &self.responder);
         let beside = process.is_some() || responder.is_some();
-        let alone = plan.flags & (LATENCY | BITMAP) != 0;
-        self.bed.settle(match (plan.interval_ns, beside) {
-            (0, false) => Priority::High,
-            // As ksoftirqd: a process must not starve.
-            (0, true) => Priority::Normal,
-            (_, true) if !alone => Priority::Normal,
-            // As the interrupt that it stands for.
-            _ => Priority::Interrupt,
-        })?;
+        // As the interrupt that it stands for; but a process must not starve beside it, and ksoftirqd, to which
+        // the kernel then hands the work, is its equal.
+        let measures_the_process = beside && plan.flags & LATENCY == 0;
+        self.bed.settle(if measures_the_process { Priority::Normal } else { Priority::Interrupt })?;
         let threads = || threads_of(process.as_ref(), responder.as_ref());
         self.bed.run(plan, time, &threads)
     }

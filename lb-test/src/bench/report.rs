@@ -127,10 +127,9 @@ const NOTES: &str = "
   its share of the processor. Well below 100 % it means that the generator, which shares its processor with the
   check of the answers, was the limit: answers/s then say what the generator can do, and *a whole core* (one second
   divided by the processor time of an answer) says what the responder could.
-* The receiving thread has niceness −20, so that other programs of the machine hardly count; beside a process that
-  answers it has none, as ksoftirqd has none: a process must not starve. Where requests are paced, and wherever
-  latencies are measured, it has real-time priority, as the interrupt has that it stands for; processes have the
-  priority they are born with.
+* The receiving thread has real-time priority, as the interrupt has that it stands for. Beside a process that answers
+  it has none, as ksoftirqd has none, except where latencies are measured; processes have the priority they are born
+  with. The kernel may keep some five percent of a processor from real-time threads: 95 % busy is as busy as can be.
 * As fast as the generator can is too fast for a process: the thread that receives takes the processor for frames
   that are lost anyway. What a process can do is seen at the modest rate.
 * farpd's answers go to all stations, also by their target hardware address; they count as they are.
