@@ -79,7 +79,7 @@ fn errors_name_document_field_and_reason() {
         ),
         (
             format!("{pool}- name: p\n  protocol: layer2\n  addresses: [10.0.1.0/24]"),
-            "f, document 2, ConfigMap config, address-pools[1].name: \"p\" is already the name of an earlier object",
+            "f, document 2, ConfigMap config, address-pools[1].name: \"p\" is already the name of another object of this kind",
         ),
         (
             format!("{pool}- name: P\n  protocol: layer2\n  addresses: [10.0.1.0/24]"),
