@@ -160,6 +160,26 @@ fn l5_a_watch_goes_on_over_frozen_and_restarted_servers() {
     assert_eq!(plane.kubectl(&["get", "configmaps", "--output=name"]).unwrap(), kept);
 }
 
+/// How the program under test is shown "410 Gone": watches of versions from before a restart are refused.
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_a_restarted_api_server_refuses_old_versions() {
+    let mut plane = ControlPlane::start().unwrap();
+    plane.apply(&config_map("old")).unwrap();
+    let old = plane.get(&["configmap", "old"]).unwrap();
+    let version = old["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let path = format!(
+        "--raw=/api/v1/namespaces/default/configmaps?watch=1&timeoutSeconds=2&resourceVersion={version}"
+    );
+    plane.apply(&config_map("new")).unwrap();
+    let seen = plane.kubectl(&["get", &path]).unwrap();
+    assert!(seen.contains("\"type\":\"ADDED\"") && seen.contains("\"name\":\"new\""), "{seen}");
+    plane.kill(Component::ApiServer).unwrap();
+    plane.restart(Component::ApiServer).unwrap();
+    let refused = plane.kubectl(&["get", &path]).unwrap();
+    assert!(refused.contains("\"reason\":\"Expired\",\"code\":410"), "{refused}");
+}
+
 /// A node with two web servers behind kube-proxy, and a client that finds the address without any ARP.
 struct Proxied {
     _proxy: KubeProxy,

@@ -106,7 +106,7 @@ fn build_program(module: &Path, versions: &Versions, cache: &Path, go: &Go, prog
     let mut command = go.build(&work);
     command.current_dir(module).arg("-ldflags").arg(versions.linker_flags());
     run_program(command.arg("-o").arg(&built).arg(program.package))
-        .with_context(|| format!("building {} takes about 5 GB below {}", program.name, cache.display()))?;
+        .with_context(|| format!("building {} takes about 3 GB below {}", program.name, cache.display()))?;
     let size = fs::metadata(&built)?.len() >> 20;
     // At its place only when complete.
     fs::rename(&built, cache.join(program.name))?;
