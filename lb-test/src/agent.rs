@@ -100,7 +100,8 @@ impl AgentConfig {
 
     fn command(&self) -> Command {
         let mut command = self.namespace.command(&self.binary);
-        command.arg("agent").args(self.arguments());
+        // What a user sees; a developer's shell may ask for more.
+        command.arg("agent").args(self.arguments()).env_remove("RUST_BACKTRACE");
         command
     }
 

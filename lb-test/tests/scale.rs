@@ -1,8 +1,13 @@
 //! Many addresses: all of them are there, a removal in the middle of their announcements stops them, and nothing is
 //! written twice. Needs root: see the README. What it costs is measured by the benchmark.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and shows figures")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a test fails by panicking and shows figures"
+)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -12,6 +17,7 @@ use std::time::{Duration, Instant, SystemTime};
 use lb_test::agent::{Agent, AgentConfig, barelb};
 use lb_test::bench::agent::measure;
 use lb_test::client::{ProbeClient, ProbeConfig};
+use lb_test::shows;
 use lb_test::standalone::{Standalone, service};
 use lb_test::wire::Endpoint;
 
@@ -65,10 +71,48 @@ fn thousands_are_answered_and_written_once() {
     assert!(before.iter().all(|(path, time)| after.get(path) == Some(time)), "statuses were written again");
 }
 
+/// G08: 5,000 addresses are taken over. Each is announced, and no faster than configured: 2,500 in two forms of ARP and
+/// 2,500 in one of neighbour discovery, at 5,000 frames a second.
+#[test]
+#[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
+fn g08_a_takeover_of_thousands_is_announced_at_the_configured_rate() {
+    const RATE: u32 = 5_000;
+    shows!("G08");
+    let rooms = Standalone::new().unwrap();
+    let endpoint = Endpoint::open(&rooms.client).unwrap();
+    let services: Vec<_> = (0..MANY).map(|n| service(&format!("s{n}"), &ips(n))).collect();
+    rooms.write("many.yaml", &services.join("---\n")).unwrap();
+    let extra = ["--max-vips", "8192", "--announce-rate", &RATE.to_string()].map(str::to_owned).to_vec();
+    let _agent = Agent::start(&AgentConfig { extra, ..rooms.config().unwrap() }).unwrap();
+    let wanted: BTreeSet<IpAddr> = (0..MANY).flat_map(ips).collect();
+    let (mut announced, mut times) = (BTreeSet::new(), Vec::new());
+    let deadline = Instant::now() + READY;
+    while announced.len() < wanted.len() {
+        let frame = endpoint.receive(deadline).unwrap().expect("not every address was announced");
+        let ip = match frame.bytes.get(12..14) {
+            Some([8, 6]) if frame.bytes[28..32] == frame.bytes[38..42] => {
+                IpAddr::from(<[u8; 4]>::try_from(&frame.bytes[28..32]).unwrap())
+            }
+            Some([0x86, 0xdd]) if frame.bytes.get(54) == Some(&136) => {
+                IpAddr::from(<[u8; 16]>::try_from(&frame.bytes[62..78]).unwrap())
+            }
+            _ => continue,
+        };
+        if wanted.contains(&ip) {
+            announced.insert(ip);
+            times.push(frame.at);
+        }
+    }
+    let span = times[times.len() - 1].duration_since(times[0]).unwrap().as_secs_f64();
+    println!("{} frames for {} addresses in {span:.3} s", times.len(), wanted.len());
+    assert!(f64::from(RATE) * span * 1.1 > times.len() as f64 - 1000.0, "faster than {RATE} frames a second");
+}
+
 /// G04: in the middle of a burst of 5,000 addresses at a rate that takes seconds for one round.
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn g04_a_removal_stops_a_large_burst_at_once() {
+    shows!("G04");
     let (rooms, mut agent) = many("1000");
     let endpoint = Endpoint::open(&rooms.client).unwrap();
     let announced = |time: Duration| {

@@ -8,6 +8,7 @@ use lb_test::agent::{Agent, AgentConfig};
 use lb_test::client::{ProbeClient, ProbeConfig};
 use lb_test::link::{Offload, mac};
 use lb_test::rig::{PushVlan, VlanTag};
+use lb_test::shows;
 use lb_test::standalone::{Standalone, service};
 use lb_test::wire::{Endpoint, arp_request, neighbour_solicitation};
 
@@ -115,6 +116,7 @@ fn assert_answers_in_band(endpoint: &Endpoint) {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn v06_a_link_that_strips_tags_uses_tcx_and_answers_on_its_vlan_only() {
+    shows!("V06");
     for asked_for in ["auto", "native", "generic"] {
         let (rooms, endpoint, agent) = node(true, true, asked_for);
         assert_eq!(mode(&agent), "tcx", "asked for {asked_for}");
@@ -134,6 +136,7 @@ fn v06_a_link_that_strips_tags_uses_tcx_and_answers_on_its_vlan_only() {
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn v06_a_stripped_tag_never_leads_to_an_answer_for_an_untagged_address() {
+    shows!("V06");
     let (rooms, endpoint, agent) = node(false, true, "native");
     assert_eq!(mode(&agent), "tcx");
     for (ask, reply) in questions() {

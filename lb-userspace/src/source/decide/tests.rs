@@ -1,6 +1,6 @@
 //! From the text of manifests to addresses and messages.
 
-use std::{fs, path::Path};
+use std::fs;
 
 use lb_core::{ids::ServiceKey, plan::plan};
 
@@ -580,24 +580,4 @@ fn a_service_with_a_bad_edit_says_so_in_its_status() {
     let others =
         statuses.iter().filter(|(_, s)| s.conditions.iter().any(|c| c.kind == lb_core::status::ACCEPTED));
     assert_eq!(others.count(), 1);
-}
-
-#[test]
-#[ignore = "a measurement, for a release build: cargo test --release -p lb-userspace -- --ignored --nocapture"]
-#[expect(clippy::print_stderr, reason = "the output is the measurement")]
-fn a_hundred_thousand_services() {
-    let mut bench = Bench::new();
-    bench.write("pool.yaml", &pool("p", "10.0.0.0/8"));
-    for file in 0..100 {
-        let text: String = (0..1000).map(|n| service(&format!("s-{file}-{n}"), "")).collect();
-        bench.write(&format!("{file:03}.yaml"), &text);
-    }
-    std::thread::yield_now();
-    for round in ["first", "second", "third"] {
-        let start = std::time::Instant::now();
-        let decided = bench.decide();
-        eprintln!("{round}: {:?}", start.elapsed());
-        assert_eq!(decided.services.len(), 100_000);
-    }
-    assert!(Path::new(bench.dir.path()).is_dir());
 }
