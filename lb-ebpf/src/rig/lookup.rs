@@ -11,25 +11,25 @@ use crate::maps;
 /// Only makes the keys; the time to subtract.
 #[xdp(frags)]
 pub(crate) fn rig_keys_v4(_: XdpContext) -> u32 {
-    run(|index| core::hint::black_box(v4(index)).addr()[0] == 10)
+    run(|index| core::hint::black_box(Aligned(v4(index))).0.addr()[0] == 10)
 }
 
 /// Makes keys and looks them up.
 #[xdp(frags)]
 pub(crate) fn rig_lookup_v4(_: XdpContext) -> u32 {
-    run(|index| maps::has_v4(&v4(index)))
+    run(|index| maps::has_v4(&Aligned(v4(index)).0))
 }
 
 /// Only makes the keys; the time to subtract.
 #[xdp(frags)]
 pub(crate) fn rig_keys_v6(_: XdpContext) -> u32 {
-    run(|index| core::hint::black_box(v6(index)).addr()[0] == 0x20)
+    run(|index| core::hint::black_box(Aligned(v6(index))).0.addr()[0] == 0x20)
 }
 
 /// Makes keys and looks them up.
 #[xdp(frags)]
 pub(crate) fn rig_lookup_v6(_: XdpContext) -> u32 {
-    run(|index| maps::has_v6(&v6(index)))
+    run(|index| maps::has_v6(&Aligned(v6(index)).0))
 }
 
 /// XDP_PASS when every look-up found its key. A miss ends the run, so that the verifier has one path to follow.
@@ -50,6 +50,10 @@ fn run(found: impl Fn(u32) -> bool) -> u32 {
     state.random = random;
     xdp_action::XDP_PASS
 }
+
+/// The verifier wants words on the stack aligned, and the compiler joins fields of a key to words of eight bytes.
+#[repr(C, align(8))]
+struct Aligned<K>(K);
 
 #[inline(always)]
 fn v4(index: u32) -> KeyV4 {

@@ -141,8 +141,10 @@ impl Agent {
 
     /// Makes the table what it was planned to be, without asking what has to be planned.
     fn repair(&mut self) {
-        if self.healthy {
-            self.step();
+        self.notice_lapse();
+        // What changed by it is to be told too.
+        if self.healthy && self.step() {
+            self.look_again();
         }
     }
 

@@ -24,7 +24,11 @@ impl Agent {
     /// The worker is back.
     pub(super) fn worked(&mut self, done: Done) {
         if done == Done::Read {
-            self.lapsed = false;
+            if std::mem::take(&mut self.stale_read) {
+                self.worker.not_stepped();
+            } else {
+                self.lapsed = false;
+            }
             self.look_again();
         }
         memory::give_back();
@@ -57,8 +61,13 @@ impl Agent {
 
     fn follow(&mut self, prospect: Prospect) {
         let Prospect { decided, planned, memberships, verdicts } = prospect;
+        self.notice_lapse();
+        if self.lapsed {
+            self.worker.not_stepped();
+            return;
+        }
         let newest = self.worker.decided().is_some_and(|newest| Arc::ptr_eq(newest, &decided));
-        if !self.healthy && (self.lapsed || !newest) {
+        if !self.healthy && !newest {
             // A table that is silent does not begin to answer from what is known to be old.
             return;
         }

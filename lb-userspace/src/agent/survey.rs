@@ -99,5 +99,6 @@ fn is_tagged(target: &Target) -> bool {
 fn fingerprint(plan: &Plan) -> u64 {
     let mut hasher = DefaultHasher::new();
     plan.services.hash(&mut hasher);
+    plan.problems.iter().for_each(|problem| problem.to_string().hash(&mut hasher));
     hasher.finish()
 }

@@ -77,6 +77,8 @@ pub(super) struct Agent {
     pub(super) healthy: bool,
     /// The table fell silent while this agent was stopped; nothing is done with what it knew before.
     pub(super) lapsed: bool,
+    /// The reading under way began before the table fell silent: another one must follow.
+    pub(super) stale_read: bool,
     /// When the table falls silent, as written last.
     valid_until: u64,
 }
@@ -119,6 +121,7 @@ impl Agent {
             auditor: Auditor::default(),
             healthy: false,
             lapsed: false,
+            stale_read: false,
             valid_until: 0,
             settings,
         })
@@ -150,7 +153,7 @@ impl Agent {
                 () = sleep_until(self.auditor.due().into()) => self.audit(),
                 counted = ended(&mut self.counting) => self.counted(&counted.context("reading driver counters")?),
                 request = self.admin.next() => self.answer(request),
-                () = wait_until(due) => self.send_due(),
+                () = wait_until(due), if self.healthy => self.send_due(),
                 ready = self.events.readable_mut() => {
                     if let Ok(mut guard) = ready
                         && !self.conflicts.drain(guard.get_inner_mut(), &mut self.admin)
@@ -207,23 +210,31 @@ impl Agent {
         })));
     }
 
+    /// The deadline passed although all was well: the machine or this process was stopped for longer than the grace.
+    /// Others may own the addresses by now, so nothing that was known before may make the table answer again.
+    pub(super) fn notice_lapse(&mut self) {
+        if !self.healthy || self.valid_until > boot_time_ns() {
+            return;
+        }
+        tracing::warn!(
+            "the table has fallen silent meanwhile: looking at everything before it answers again"
+        );
+        self.healthy = false;
+        self.lapsed = true;
+        self.stale_read = self.worker.is_reading();
+        self.worker.not_stepped();
+        self.read();
+    }
+
     /// Moves the deadline, if the table is known to be right.
     pub(super) fn refresh(&mut self) {
-        if self.auditor.is_stuck() {
-            return;
+        self.notice_lapse();
+        if self.healthy && !self.auditor.is_stuck() {
+            self.move_deadline();
         }
-        if self.healthy && self.valid_until <= boot_time_ns() {
-            // The machine or this process was stopped for longer than the grace. Others may own the addresses by now.
-            tracing::warn!(
-                "the table has fallen silent meanwhile: looking at everything before it answers again"
-            );
-            self.healthy = false;
-            self.lapsed = true;
-            self.read();
-        }
-        if !self.healthy {
-            return;
-        }
+    }
+
+    fn move_deadline(&mut self) {
         self.reconciler.dataplane().set_trace(self.admin.has_traces());
         let until = Deadline::new(self.settings.grace).after(boot_time_ns());
         match self.reconciler.dataplane().set_valid_until(until) {
@@ -239,12 +250,18 @@ impl Agent {
 
     /// Moves the deadline after a step that went well.
     pub(super) fn recovered(&mut self) {
-        self.healthy = true;
-        self.valid_until = u64::MAX;
-        self.refresh();
+        self.notice_lapse();
+        if !self.lapsed {
+            self.healthy = true;
+            self.move_deadline();
+        }
     }
 
+    /// Sends the announcements that are due; what is not answered is not announced.
     pub(super) fn send_due(&mut self) {
+        if !self.healthy {
+            return;
+        }
         let now = self.origin.elapsed();
         self.sender.send_due(self.reconciler.bursts(), &self.planned.plan, now);
     }

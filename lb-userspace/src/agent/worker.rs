@@ -43,6 +43,8 @@ pub(super) struct Worker {
     away: Option<JoinHandle<(Standalone, Done, Told)>>,
     decided: Option<Arc<Decided>>,
     told: Arc<Told>,
+    /// The job under way reads.
+    reading: bool,
     to_read: Option<BTreeSet<IpAddr>>,
     to_write: Option<Statuses>,
     /// What the statuses that were written say; `None`: they have to be written in any case.
@@ -59,6 +61,7 @@ impl Worker {
             away: None,
             decided: None,
             told: Arc::default(),
+            reading: false,
             to_read: None,
             to_write: None,
             written: None,
@@ -75,6 +78,11 @@ impl Worker {
     /// What is wrong.
     pub(super) fn told(&self) -> &Arc<Told> {
         &self.told
+    }
+
+    /// Objects are being read.
+    pub(super) fn is_reading(&self) -> bool {
+        self.away.is_some() && self.reading
     }
 
     /// Reads the objects as soon as possible.
@@ -142,12 +150,14 @@ impl Worker {
         let Some(mut source) = self.home.take() else { return };
         if let Some(Statuses { plan, fingerprint }) = self.to_write.take() {
             self.written = fingerprint;
+            self.reading = false;
             self.away = Some(tokio::task::spawn_blocking(move || {
                 let all = source.write_status(&plan);
                 let told = tell(&source);
                 (source, Done::Written(all), told)
             }));
         } else if let Some(own) = self.to_read.take_if(|_| !self.unstepped) {
+            self.reading = true;
             self.away = Some(tokio::spawn(async move {
                 source.read(own).await;
                 let told = tell(&source);

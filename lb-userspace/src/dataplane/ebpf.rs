@@ -344,8 +344,8 @@ impl Dataplane for KernelDataplane {
             tracing::warn!(%error, "can't pin the programs");
         }
         let result = links.iter().map(|(link, facts)| (*link, self.attach_one(*link, facts))).collect();
+        self.attached.retain(|link, _| links.contains_key(link));
         for link in self.pins.links().into_iter().filter(|link| !links.contains_key(link)) {
-            self.attached.remove(&link);
             if let Err(error) = self.pins.remove_link(link) {
                 tracing::warn!(%error, link = link.0, "can't detach");
             }
