@@ -159,14 +159,14 @@ mod tests {
     fn a_build_keeps_its_caches_in_the_work_folder() {
         let build = |ours| {
             let release = Release::parse(WHEEL).unwrap();
-            Go { program: "go".into(), release, ours }.build(Path::new("/work"))
+            Go { program: "go".into(), release, ours }.build(Path::new("/folder"))
         };
         let value = |command: &Command, name: &str| {
             let mut variables = command.get_envs();
             variables.find(|(key, _)| *key == name).and_then(|(_, value)| Some(value?.to_owned()))
         };
-        assert_eq!(value(&build(false), "GOCACHE"), Some("/work/go-build".into()));
+        assert_eq!(value(&build(false), "GOCACHE"), Some("/folder/go-build".into()));
         assert_eq!(value(&build(false), "GOPATH"), None, "the user's own module cache");
-        assert_eq!(value(&build(true), "GOPATH"), Some("/work/go".into()));
+        assert_eq!(value(&build(true), "GOPATH"), Some("/folder/go".into()));
     }
 }
