@@ -80,7 +80,7 @@ pub(super) struct Run {
     pub(super) good: u64,
     /// Incorrect ones.
     pub(super) wrong: u64,
-    /// Requesters answered.
+    /// Requesters answered for the first time.
     pub(super) distinct: u64,
     /// From the first frame to the last.
     pub(super) seconds: f64,
@@ -166,6 +166,11 @@ impl Bed {
         Ok(Run { sent, asked, late, good, wrong, distinct, seconds, busy_ns, stolen })
     }
 
+    /// With [`BITMAP`], counts the requesters answered from none again; without it, those of earlier runs are known.
+    pub(super) fn forget_answered(&mut self) -> Result<()> {
+        self.clear("ANSWERED", BITMAP_BITS / 64)
+    }
+
     fn generator(&self) -> Result<Generator> {
         let map = self.rig.map("GENERATOR").context("the rig has no map GENERATOR")?;
         Ok(Array::try_from(map)?.get(&0, 0)?)
@@ -187,9 +192,6 @@ impl Bed {
     fn reset(&mut self, plan: &Plan) -> Result<()> {
         self.array::<Plan>("PLAN")?.set(0, plan, 0)?;
         self.array("SINK")?.set(0, Sink::default(), 0)?;
-        if plan.flags & BITMAP != 0 {
-            self.clear("ANSWERED", BITMAP_BITS / 64)?;
-        }
         if plan.flags & LATENCY != 0 {
             self.clear("ASKED_NS", STAMPS)?;
             self.clear("LATENCIES", BUCKETS)?;

@@ -128,20 +128,27 @@ impl Series {
     }
 }
 
-/// Many requesters, each asking once: requesters answered, and the node's neighbour entries before and after.
+/// Many requesters: how many are answered, and the node's neighbour entries before and after.
 pub(super) struct Distinct {
     pub(super) name: String,
     pub(super) asked: u64,
+    /// Answered at their first request.
+    pub(super) at_once: u64,
+    /// Answered in the end.
     pub(super) answered: u64,
+    /// Requests the most patient one sent.
+    pub(super) tries: u32,
     pub(super) before: usize,
     pub(super) after: usize,
 }
 
-/// Nanoseconds between two of the distinct requesters: so slow that the link's queue (256 frames) outlasts any
-/// pause of a virtual processor.
+/// Nanoseconds between two of the distinct requesters: so slow that the link's queue (256 frames) outlasts most
+/// pauses of a virtual processor.
 pub(super) const DISTINCT_NS: u64 = 20_000;
+/// As often as Linux and RFC 4861 (`MAX_MULTICAST_SOLICIT`) ask before they give up.
+pub(super) const DISTINCT_TRIES: u32 = 3;
 
-/// Lets `requesters` ask.
+/// Lets `requesters` ask. While one has no answer, all ask again, as the generator can't ask for a few only.
 pub(super) fn distinct(contender: &mut Contender, family: Family, requesters: u32) -> Result<Distinct> {
     let mut plan = contender.plan(family, To::All);
     plan.flags |= BITMAP;
@@ -151,10 +158,27 @@ pub(super) fn distinct(contender: &mut Contender, family: Family, requesters: u3
         Ok(contender.bed().far.neighbours()?.lines().count())
     };
     let before = neighbours(contender)?;
-    let run = contender.ask(&plan, Duration::from_nanos(DISTINCT_NS * u64::from(requesters)))?;
-    let after = neighbours(contender)?;
-    let asked = run.asked.min(u64::from(requesters));
-    Ok(Distinct { name: contender.name.clone(), asked, answered: run.distinct, before, after })
+    contender.bed().forget_answered()?;
+    let mut found = Distinct {
+        name: contender.name.clone(),
+        asked: requesters.into(),
+        at_once: 0,
+        answered: 0,
+        tries: 0,
+        before,
+        after: before,
+    };
+    while found.answered < found.asked && found.tries < DISTINCT_TRIES {
+        let run = contender.ask(&plan, Duration::from_nanos(DISTINCT_NS * u64::from(requesters)))?;
+        found.tries += 1;
+        found.answered += run.distinct;
+        if found.tries == 1 {
+            found.asked = run.asked.min(found.asked);
+            found.at_once = run.distinct;
+        }
+    }
+    found.after = neighbours(contender)?;
+    Ok(found)
 }
 
 /// What is asked while latencies are measured.

@@ -87,15 +87,24 @@ impl Goal {
             Self::Scaling(_) => {
                 "docs/adr/0009: look-up and counters of so many addresses do not fit the caches"
             }
+            Self::OfSwap(_) => {
+                "one thread of this bed makes the requests and checks the answers; where it is the limit, compare \
+                 processor time per answer"
+            }
+            Self::Resident(Size::Many) => {
+                "each Service, decision and verdict is kept as a value of its own: the next thing to pack"
+            }
+            Self::Idle(Size::Many) => {
+                "the table is read back twice a second with the kernel's batch look-up, which is most of it"
+            }
             Self::NsHit
             | Self::PassInstructions
             | Self::PassTime
             | Self::OfKernel(_)
-            | Self::OfSwap(_)
             | Self::Distinct(_)
             | Self::Verifier
-            | Self::Resident(_)
-            | Self::Idle(_) => "",
+            | Self::Resident(Size::Few)
+            | Self::Idle(Size::Few) => "",
         }
     }
 }
