@@ -99,6 +99,12 @@ pub struct ServiceSpec {
     pub ingress: Vec<String>,
 }
 
+impl AsRef<Self> for ServiceSpec {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
 impl ServiceSpec {
     /// Value of a MetalLB annotation under its new prefix or, failing that, under its old one.
     pub fn annotation(&self, name: &str) -> Option<&str> {

@@ -4,7 +4,9 @@
 //! objects of a v0.9 document, and [`time`] writes times as the API does. The rest of the program sees lb-core's values only, wherever an object
 //! came from.
 
+pub mod client;
 pub mod convert;
 pub mod crd;
 pub mod migrate;
 pub mod time;
+pub mod watch;

@@ -15,6 +15,7 @@
 pub mod decide;
 pub mod files;
 pub mod in_force;
+pub mod kubernetes;
 pub mod memory;
 pub mod problem;
 mod replace;

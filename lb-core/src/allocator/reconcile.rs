@@ -60,6 +60,8 @@ enum Stage {
     Book,
     /// Remembered by the caller.
     Remembered,
+    /// In the status, with the annotation by which a controller says of which pool it is.
+    Marked,
     /// Only in the status.
     Status,
 }
@@ -79,21 +81,22 @@ impl Allocator {
     /// result.
     ///
     /// What a Service holds is, in this order: what the book says, what `restored` says (what the caller wrote
-    /// itself, such as a status file), what its status says. All of that is entered before anybody is served.
+    /// itself, such as a status file), what its status says; of two statuses with one address that of the Service
+    /// whose annotations name the pool, as a controller writes them together. All of that is entered before anybody is served.
     /// Then come Services that ask for addresses by number, then all others, each in order of namespace and
     /// name; whoever failed is tried again while addresses become free.
     ///
     /// A Service in `restored` that is not among the Services may come back: its addresses are given to nobody.
-    pub fn reconcile(
+    pub fn reconcile<S: AsRef<ServiceSpec>>(
         &mut self,
         rules: &Rules,
-        services: &BTreeMap<ServiceKey, ServiceSpec>,
+        services: &BTreeMap<ServiceKey, S>,
         restored: &BTreeMap<ServiceKey, Addresses>,
     ) -> BTreeMap<ServiceKey, Decision> {
-        let ours = services.iter().filter(|(_, spec)| spec.has_class(rules.lb_class.as_deref()));
+        let all = || services.iter().map(|(key, spec)| (key, spec.as_ref()));
+        let ours = all().filter(|(_, spec)| spec.has_class(rules.lb_class.as_deref()));
         let mut decisions: BTreeMap<_, _> = ours.map(|(key, _)| (key.clone(), Decision::default())).collect();
-        let requests: Vec<(Request<'_>, &ServiceSpec)> = services
-            .iter()
+        let requests: Vec<(Request<'_>, &ServiceSpec)> = all()
             .filter(|(key, spec)| {
                 decisions.contains_key(*key) && spec.service_type == ServiceType::LoadBalancer
             })
@@ -143,7 +146,11 @@ impl Allocator {
                 claims.push((Stage::Remembered, request, *addresses));
             }
             match spec.held() {
-                Ok(addresses) => claims.extend(addresses.map(|a| (Stage::Status, request, a))),
+                Ok(addresses) => {
+                    let marked = spec.annotation("ip-allocated-from-pool").is_some();
+                    let stage = if marked { Stage::Marked } else { Stage::Status };
+                    claims.extend(addresses.map(|a| (stage, request, a)));
+                }
                 Err(error) => {
                     if let Some(decision) = decisions.get_mut(request.service) {
                         decision.notices.push(Notice::UnreadableStatus(error));
@@ -155,7 +162,7 @@ impl Allocator {
         let mut entered = BTreeSet::new();
         for (stage, request, addresses) in claims {
             let waits = decisions.get(request.service).is_some_and(|decision| decision.awaiting.is_some());
-            if entered.contains(request.service) || waits && stage == Stage::Status {
+            if entered.contains(request.service) || waits && stage >= Stage::Marked {
                 continue;
             }
             match self.enter(request, addresses) {

@@ -1,0 +1,49 @@
+//! The way to the API server.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use kube::{
+    Client, Config,
+    config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+
+/// How long a connection may take to be made; every request has a limit of its own.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The file that was named.
+    #[error("the kubeconfig {} can't be used", path.display())]
+    Kubeconfig {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: Box<KubeconfigError>,
+    },
+    /// No file was named, and the surroundings give none.
+    #[error(
+        "no way to an API server is known: run in a pod with a ServiceAccount, or give --kubeconfig FILE"
+    )]
+    Nowhere(#[source] Box<InferConfigError>),
+    /// Certificates or address are not usable.
+    #[error("the client can't be made")]
+    Client(#[source] Box<kube::Error>),
+}
+
+/// A client by this kubeconfig or, without one, by `$KUBECONFIG`, `~/.kube/config` or the pod's ServiceAccount, in
+/// this order.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let wrong = |source| ClientError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
+            let file = Kubeconfig::read_from(path).map_err(wrong)?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)?
+        }
+        None => Config::infer().await.map_err(|error| ClientError::Nowhere(Box::new(error)))?,
+    };
+    config.connect_timeout = Some(CONNECT);
+    Client::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))
+}

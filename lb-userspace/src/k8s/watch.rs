@@ -1,0 +1,181 @@
+//! Objects of one kind, as they are now and as they change.
+//!
+//! kube's watcher does the listing and watching: it resumes where a connection broke, and lists anew when the API
+//! server no longer knows the version (410 Gone). What is added here:
+//!
+//! * An object that can't be read is one item, and ends nothing.
+//! * A kind that the API server does not have is told once, and asked for again now and then. While an API server
+//!   starts it may not know a kind that it has; it counts as missing only when the server says that it is ready.
+//! * A watch whose kind went away or whose version is refused begins anew with a list.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use http::Request;
+use kube::{
+    Api, Resource,
+    api::ListParams,
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+
+/// How long one watch request lasts, in seconds. A connection that died silently is noticed five seconds later.
+const WATCH_SECONDS: u32 = 60;
+/// Between two looks for a kind that the API server does not have.
+const ABSENT: Duration = Duration::from_secs(30);
+/// Before a list that follows a refused watch.
+const AGAIN: Duration = Duration::from_secs(1);
+/// Longest wait for a quick answer.
+const QUICK: Duration = Duration::from_secs(5);
+
+/// An object, or what can be said of one that can't be read.
+pub type Guarded<K> = DeserializeGuard<K>;
+
+/// What happens to the objects of a kind.
+#[derive(Debug)]
+pub enum Change<T> {
+    /// A list begins; what it does not name is gone when it is complete.
+    Listing,
+    /// An object of the list.
+    Listed(T),
+    /// The list is complete.
+    Complete,
+    /// An object is new or has changed.
+    Applied(T),
+    /// An object is gone.
+    Deleted(T),
+    /// The API server is ready and does not have the kind.
+    Absent,
+    /// Something failed, and is tried again.
+    Failed(Box<watcher::Error>),
+}
+
+impl<T> Change<T> {
+    /// The same about something else.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Change<U> {
+        match self {
+            Self::Listing => Change::Listing,
+            Self::Listed(object) => Change::Listed(f(object)),
+            Self::Complete => Change::Complete,
+            Self::Applied(object) => Change::Applied(f(object)),
+            Self::Deleted(object) => Change::Deleted(f(object)),
+            Self::Absent => Change::Absent,
+            Self::Failed(error) => Change::Failed(error),
+        }
+    }
+}
+
+impl<T> From<Event<T>> for Change<T> {
+    fn from(event: Event<T>) -> Self {
+        match event {
+            Event::Init => Self::Listing,
+            Event::InitApply(object) => Self::Listed(object),
+            Event::InitDone => Self::Complete,
+            Event::Apply(object) => Self::Applied(object),
+            Event::Delete(object) => Self::Deleted(object),
+        }
+    }
+}
+
+/// Watches all objects of `api` or, with `name`, the one of that name. The stream has no end.
+pub fn watch<K>(api: Api<Guarded<K>>, name: Option<&str>) -> BoxStream<'static, Change<Guarded<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    if let Some(name) = name {
+        config = config.fields(&format!("metadata.name={name}"));
+    }
+    stream::unfold(Watch { stream: begin(&api, &config), api, config }, |mut watch| async move {
+        let change = watch.next().await;
+        Some((change, watch))
+    })
+    .boxed()
+}
+
+struct Watch<K> {
+    api: Api<Guarded<K>>,
+    config: watcher::Config,
+    stream: BoxStream<'static, watcher::Result<Event<Guarded<K>>>>,
+}
+
+fn begin<K>(
+    api: &Api<Guarded<K>>,
+    config: &watcher::Config,
+) -> BoxStream<'static, watcher::Result<Event<Guarded<K>>>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    watcher(api.clone(), config.clone()).default_backoff().boxed()
+}
+
+impl<K> Watch<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    async fn next(&mut self) -> Change<Guarded<K>> {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(event)) => return event.into(),
+                Some(Err(error)) => return self.failed(error).await,
+                None => self.stream = begin(&self.api, &self.config),
+            }
+        }
+    }
+
+    async fn failed(&mut self, error: watcher::Error) -> Change<Guarded<K>> {
+        let code = refusal(&error);
+        if !matches!(code, Some(404 | 410)) {
+            return Change::Failed(Box::new(error));
+        }
+        // kube would ask for the same version for ever.
+        let again = begin(&self.api, &self.config);
+        if code == Some(404) && is_absent(self.api.clone()).await {
+            let pause = stream::once(tokio::time::sleep(ABSENT)).filter_map(|()| async { None });
+            self.stream = pause.chain(again).boxed();
+            return Change::Absent;
+        }
+        let pause = stream::once(tokio::time::sleep(AGAIN)).filter_map(|()| async { None });
+        self.stream = pause.chain(again).boxed();
+        Change::Failed(Box::new(error))
+    }
+}
+
+/// Whether a server that says it is ready does not have the kind.
+async fn is_absent<K>(api: Api<Guarded<K>>) -> bool
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let Ok(ready) = Request::get("/readyz").body(Vec::new()) else { return false };
+    let client = api.clone().into_client();
+    let is_ready = tokio::time::timeout(QUICK, client.request_text(ready)).await;
+    if !matches!(is_ready, Ok(Ok(_))) {
+        return false;
+    }
+    let one = ListParams::default().limit(1);
+    match tokio::time::timeout(QUICK, api.list_metadata(&one)).await {
+        Ok(Err(kube::Error::Api(status))) => status.code == 404,
+        Ok(Ok(_) | Err(_)) | Err(_) => false,
+    }
+}
+
+/// The code with which the server refused a list or a watch.
+fn refusal(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchError(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => None,
+    }
+}

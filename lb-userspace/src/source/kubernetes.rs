@@ -1,0 +1,116 @@
+//! Where objects come from in a cluster: watches of an API server.
+//!
+//! ```text
+//! API server ══ watches ══> Seen ── apply ──> Cluster (lb-core's values, by kind and name) ──> controller
+//! ```
+//!
+//! [`Watches`] is the stream of everything that happens, [`Cluster`] what is the case. An object is turned into
+//! lb-core's values when it arrives, and only these are kept: memory follows what decisions look at. An object that
+//! can't be read is kept as a problem with its name; nothing else waits for it.
+
+mod cluster;
+mod object;
+mod shelf;
+mod watches;
+
+pub use cluster::{Cluster, Seen};
+pub use object::{Meta, SeenConfig, SeenIngress, SeenPool, SeenService, SeenState, Unserved};
+pub use shelf::{Listed, Shelf};
+pub use watches::{Settings, Watches};
+
+/// A kind that is watched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// `Service`.
+    Service,
+    /// `Namespace`.
+    Namespace,
+    /// `Node`.
+    Node,
+    /// `IPAddressPool`.
+    Pool,
+    /// `L2Advertisement`.
+    Advertisement,
+    /// The v0.9 `ConfigMap`.
+    ConfigMap,
+    /// `BGPPeer`.
+    BgpPeer,
+    /// `BGPAdvertisement`.
+    BgpAdvertisement,
+    /// `BFDProfile`.
+    BfdProfile,
+    /// `Community`.
+    Community,
+    /// `ConfigurationState`, the controller's own.
+    State,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Service,
+        Self::Namespace,
+        Self::Node,
+        Self::Pool,
+        Self::Advertisement,
+        Self::ConfigMap,
+        Self::BgpPeer,
+        Self::BgpAdvertisement,
+        Self::BfdProfile,
+        Self::Community,
+        Self::State,
+    ];
+
+    /// `kind` of its objects.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Service => "Service",
+            Self::Namespace => "Namespace",
+            Self::Node => "Node",
+            Self::Pool => "IPAddressPool",
+            Self::Advertisement => "L2Advertisement",
+            Self::ConfigMap => "ConfigMap",
+            Self::BgpPeer => "BGPPeer",
+            Self::BgpAdvertisement => "BGPAdvertisement",
+            Self::BfdProfile => "BFDProfile",
+            Self::Community => "Community",
+            Self::State => "ConfigurationState",
+        }
+    }
+
+    /// `apiVersion` of its objects, as events name them.
+    pub fn api_version(self) -> &'static str {
+        match self {
+            Self::Service | Self::Namespace | Self::Node | Self::ConfigMap => "v1",
+            Self::BgpPeer => "metallb.io/v1beta2",
+            Self::Pool
+            | Self::Advertisement
+            | Self::BgpAdvertisement
+            | Self::BfdProfile
+            | Self::Community
+            | Self::State => crate::k8s::crd::API_VERSION,
+        }
+    }
+}
+
+/// Kind, namespace and name of an object that is no Service.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectName {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for kinds without one.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl std::fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let kind = self.kind.name();
+        if self.namespace.is_empty() {
+            write!(f, "{kind} {}", self.name)
+        } else {
+            write!(f, "{kind} {}/{}", self.namespace, self.name)
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! What is the case in a cluster.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
+
+use kube::runtime::watcher;
+use lb_core::{
+    config::{LegacyConfig, RawAdvertisement},
+    ids::{NodeName, ServiceKey},
+    selector::Labels,
+};
+
+use super::{
+    Kind, Listed, Meta, ObjectName, SeenConfig, SeenPool, SeenService, SeenState, Shelf, Unserved,
+    object::Item,
+};
+use crate::k8s::watch::Change;
+
+type News<K, V> = Change<Item<K, V>>;
+
+/// Something that happened to an object.
+#[derive(Debug)]
+pub enum Seen {
+    /// A Service.
+    Service(News<ServiceKey, SeenService>),
+    /// A namespace.
+    Namespace(News<Arc<str>, Arc<Labels>>),
+    /// A node.
+    Node(News<NodeName, Vec<IpAddr>>),
+    /// A pool.
+    Pool(News<ObjectName, SeenPool>),
+    /// An advertisement.
+    Advertisement(News<ObjectName, SeenConfig<RawAdvertisement>>),
+    /// The v0.9 `ConfigMap`.
+    ConfigMap(News<ObjectName, SeenConfig<LegacyConfig>>),
+    /// An object that has no effect.
+    Unserved(Kind, News<ObjectName, Unserved>),
+    /// The controller's own state.
+    State(News<ObjectName, SeenState>),
+}
+
+impl Seen {
+    /// Of which kind it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Service(_) => Kind::Service,
+            Self::Namespace(_) => Kind::Namespace,
+            Self::Node(_) => Kind::Node,
+            Self::Pool(_) => Kind::Pool,
+            Self::Advertisement(_) => Kind::Advertisement,
+            Self::ConfigMap(_) => Kind::ConfigMap,
+            Self::Unserved(kind, _) => *kind,
+            Self::State(_) => Kind::State,
+        }
+    }
+
+    /// Why a watch is interrupted.
+    pub fn failure(&self) -> Option<&watcher::Error> {
+        fn of<T>(change: &Change<T>) -> Option<&watcher::Error> {
+            if let Change::Failed(error) = change { Some(error) } else { None }
+        }
+        match self {
+            Self::Service(change) => of(change),
+            Self::Namespace(change) => of(change),
+            Self::Node(change) => of(change),
+            Self::Pool(change) => of(change),
+            Self::Advertisement(change) => of(change),
+            Self::ConfigMap(change) => of(change),
+            Self::Unserved(_, change) => of(change),
+            Self::State(change) => of(change),
+        }
+    }
+}
+
+/// Everything that is known of a cluster.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    services: Shelf<ServiceKey, SeenService>,
+    /// Services that can't be read; their addresses belong to them all the same.
+    unreadable: BTreeMap<ServiceKey, SeenService>,
+    namespaces: Shelf<Arc<str>, Arc<Labels>>,
+    nodes: Shelf<NodeName, Vec<IpAddr>>,
+    pools: Shelf<ObjectName, SeenPool>,
+    advertisements: Shelf<ObjectName, SeenConfig<RawAdvertisement>>,
+    config_map: Shelf<ObjectName, SeenConfig<LegacyConfig>>,
+    unserved: BTreeMap<Kind, Shelf<ObjectName, Unserved>>,
+    state: Shelf<ObjectName, SeenState>,
+    /// Grows whenever something changes that a configuration is made of.
+    generation: u64,
+    /// Namespaces whose labels the Services do not have yet; `None`: all.
+    stale: Option<BTreeSet<Arc<str>>>,
+}
+
+impl Cluster {
+    /// Enters what happened; tells whether anything is different now.
+    pub fn apply(&mut self, seen: Seen) -> bool {
+        match seen {
+            Seen::Service(change) => self.apply_service(change),
+            Seen::Namespace(change) => {
+                match (&change, &mut self.stale) {
+                    (Change::Applied(Some((name, _))) | Change::Deleted(Some((name, _))), Some(stale)) => {
+                        stale.insert(Arc::clone(name));
+                    }
+                    _ => self.stale = None,
+                }
+                self.namespaces.apply(change)
+            }
+            Seen::Node(change) => self.configures(|cluster| cluster.nodes.apply(change)),
+            Seen::Pool(change) => {
+                // A status that changes is no change of the configuration; it is cheap to look again.
+                self.configures(|cluster| cluster.pools.apply(change))
+            }
+            Seen::Advertisement(change) => self.configures(|cluster| cluster.advertisements.apply(change)),
+            Seen::ConfigMap(change) => self.configures(|cluster| cluster.config_map.apply(change)),
+            Seen::Unserved(kind, change) => self.unserved.entry(kind).or_default().apply(change),
+            Seen::State(change) => self.state.apply(change),
+        }
+    }
+
+    fn configures(&mut self, apply: impl FnOnce(&mut Self) -> bool) -> bool {
+        let changed = apply(self);
+        self.generation += u64::from(changed);
+        changed
+    }
+
+    fn apply_service(&mut self, change: News<ServiceKey, SeenService>) -> bool {
+        match change {
+            Change::Applied(Some((key, seen))) => self.put_service(key, seen),
+            Change::Deleted(Some((key, seen))) => {
+                let unread = self.unreadable.remove(&key).is_some();
+                self.services.apply(Change::Deleted(Some((key, seen)))) || unread
+            }
+            Change::Complete => {
+                let changed = self.services.apply(Change::Complete);
+                self.unreadable.clear();
+                let all = std::mem::take(self.services.objects_mut());
+                let (good, bad) = all.into_iter().partition(|(_, seen)| seen.unreadable.is_none());
+                *self.services.objects_mut() = good;
+                self.unreadable = bad;
+                self.stale = None;
+                changed
+            }
+            other => self.services.apply(other),
+        }
+    }
+
+    /// Enters a Service as a watch or the answer to a write shows it, whichever is later.
+    pub fn put_service(&mut self, key: ServiceKey, seen: SeenService) -> bool {
+        let known = self.services.objects().get(&key).or_else(|| self.unreadable.get(&key));
+        if known.is_some_and(|known| known.meta == seen.meta || !seen.meta.is_later_than(&known.meta)) {
+            return false;
+        }
+        if let Some(stale) = &mut self.stale {
+            stale.insert(key.namespace().into());
+        }
+        if seen.unreadable.is_some() {
+            self.services.objects_mut().remove(&key);
+            self.unreadable.insert(key, seen);
+            return true;
+        }
+        self.unreadable.remove(&key);
+        self.services.put(key, seen)
+    }
+
+    /// Gives Services the labels of their namespaces.
+    pub fn dress(&mut self) {
+        let stale = self.stale.replace(BTreeSet::new());
+        if stale.as_ref().is_some_and(BTreeSet::is_empty) {
+            return;
+        }
+        let none = Arc::new(Labels::new());
+        for (key, seen) in self.services.objects_mut() {
+            if stale.as_ref().is_some_and(|stale| !stale.contains(key.namespace())) {
+                continue;
+            }
+            let labels = self.namespaces.objects().get(key.namespace()).unwrap_or(&none);
+            if seen.spec.namespace_labels != **labels {
+                seen.spec.namespace_labels = Labels::clone(labels);
+            }
+        }
+    }
+
+    /// Kinds of which the first list is missing.
+    pub fn missing(&self) -> Vec<Kind> {
+        Kind::ALL.into_iter().filter(|kind| self.listed(*kind) == Listed::No).collect()
+    }
+
+    /// Whether the objects of a kind are known.
+    pub fn listed(&self, kind: Kind) -> Listed {
+        match kind {
+            Kind::Service => self.services.listed(),
+            Kind::Namespace => self.namespaces.listed(),
+            Kind::Node => self.nodes.listed(),
+            Kind::Pool => self.pools.listed(),
+            Kind::Advertisement => self.advertisements.listed(),
+            Kind::ConfigMap => self.config_map.listed(),
+            Kind::BgpPeer | Kind::BgpAdvertisement | Kind::BfdProfile | Kind::Community => {
+                self.unserved.get(&kind).map(Shelf::listed).unwrap_or_default()
+            }
+            Kind::State => self.state.listed(),
+        }
+    }
+
+    /// Services that can be read.
+    pub fn services(&self) -> &BTreeMap<ServiceKey, SeenService> {
+        self.services.objects()
+    }
+
+    /// Services that can't.
+    pub fn unreadable(&self) -> &BTreeMap<ServiceKey, SeenService> {
+        &self.unreadable
+    }
+
+    /// Pools.
+    pub fn pools(&self) -> &BTreeMap<ObjectName, SeenPool> {
+        self.pools.objects()
+    }
+
+    /// Advertisements.
+    pub fn advertisements(&self) -> &BTreeMap<ObjectName, SeenConfig<RawAdvertisement>> {
+        self.advertisements.objects()
+    }
+
+    /// The v0.9 `ConfigMap`, if it is there.
+    pub fn config_maps(&self) -> &BTreeMap<ObjectName, SeenConfig<LegacyConfig>> {
+        self.config_map.objects()
+    }
+
+    /// Objects that have no effect.
+    pub fn unserved(&self) -> impl Iterator<Item = (&ObjectName, &Unserved)> {
+        self.unserved.values().flat_map(|shelf| shelf.objects())
+    }
+
+    /// What the controller said last.
+    pub fn state(&self) -> Option<&SeenState> {
+        self.state.objects().values().next()
+    }
+
+    /// Addresses of the nodes.
+    pub fn node_addresses(&self) -> BTreeSet<IpAddr> {
+        self.nodes.objects().values().flatten().copied().collect()
+    }
+
+    /// Another number after every change of pools, advertisements, the v0.9 `ConfigMap` or nodes.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Which version of an object is known.
+    pub fn meta(&self, name: &ObjectName) -> Option<&Meta> {
+        match name.kind {
+            Kind::Pool => self.pools().get(name).map(|seen| &seen.meta),
+            Kind::Advertisement => self.advertisements().get(name).map(|seen| &seen.meta),
+            Kind::ConfigMap => self.config_maps().get(name).map(|seen| &seen.meta),
+            Kind::State => self.state().map(|seen| &seen.meta),
+            Kind::BgpPeer | Kind::BgpAdvertisement | Kind::BfdProfile | Kind::Community => {
+                self.unserved.get(&name.kind)?.objects().get(name).map(|seen| &seen.meta)
+            }
+            Kind::Service | Kind::Namespace | Kind::Node => None,
+        }
+    }
+}
