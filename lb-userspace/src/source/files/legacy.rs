@@ -14,7 +14,10 @@ use crate::source::problem::{ObjectError, Problem};
 const KEY: &str = "config";
 
 /// The configuration of a `ConfigMap`. The document is all or nothing: any error makes all of it invalid.
-pub(in crate::source) fn from_config_map(map: &ConfigMap, place: &Place) -> Result<LegacyConfig, Vec<Problem>> {
+pub(in crate::source) fn from_config_map(
+    map: &ConfigMap,
+    place: &Place,
+) -> Result<LegacyConfig, Vec<Problem>> {
     parse(text_of(map, place)?, place)
 }
 

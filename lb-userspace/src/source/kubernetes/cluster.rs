@@ -23,6 +23,7 @@ type News<K, V> = Change<Item<K, V>>;
 
 /// Something that happened to an object.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, and the largest is the most frequent")]
 pub enum Seen {
     /// A Service.
     Service(News<ServiceKey, SeenService>),
@@ -143,7 +144,12 @@ impl Cluster {
                 self.stale = None;
                 changed
             }
-            other => self.services.apply(other),
+            other @ (Change::Listing
+            | Change::Listed(_)
+            | Change::Applied(None)
+            | Change::Deleted(None)
+            | Change::Absent
+            | Change::Failed(_)) => self.services.apply(other),
         }
     }
 
@@ -231,7 +237,7 @@ impl Cluster {
 
     /// Objects that have no effect.
     pub fn unserved(&self) -> impl Iterator<Item = (&ObjectName, &Unserved)> {
-        self.unserved.values().flat_map(|shelf| shelf.objects())
+        self.unserved.values().flat_map(Shelf::objects)
     }
 
     /// What the controller said last.

@@ -2,10 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use k8s_openapi::{
-    api::core::v1 as core,
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::core::PartialObjectMeta;
 use lb_core::{
     config::{LegacyConfig, RawAdvertisement, RawPool},
@@ -141,6 +138,7 @@ fn created(meta: &ObjectMeta) -> i64 {
 }
 
 /// The object, or its metadata and why it can't be read.
+#[expect(clippy::result_large_err, reason = "it is taken apart at once")]
 fn opened<K>(kind: Kind, object: Guarded<K>) -> Result<K, (ObjectMeta, Problem)> {
     object.0.map_err(|invalid| {
         let problem =
@@ -207,6 +205,7 @@ pub(super) fn node(object: Guarded<core::Node>) -> Item<NodeName, Vec<IpAddr>> {
     Some((name, node.addresses))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
 pub(super) fn pool(object: Guarded<crd::IPAddressPool>) -> Item<ObjectName, SeenPool> {
     let (meta, content, status) = match opened(Kind::Pool, object) {
         Ok(mut object) => {
@@ -219,6 +218,7 @@ pub(super) fn pool(object: Guarded<crd::IPAddressPool>) -> Item<ObjectName, Seen
     Some((name_of(Kind::Pool, &meta), seen))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
 pub(super) fn advertisement(
     object: Guarded<crd::L2Advertisement>,
 ) -> Item<ObjectName, SeenConfig<RawAdvertisement>> {
@@ -235,6 +235,7 @@ pub(super) fn advertisement(
     Some((name_of(kind, &meta), seen))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
 pub(super) fn config_map(object: Guarded<core::ConfigMap>) -> Item<ObjectName, SeenConfig<LegacyConfig>> {
     let kind = Kind::ConfigMap;
     let (meta, content) = match opened(kind, object) {
@@ -249,11 +250,13 @@ pub(super) fn config_map(object: Guarded<core::ConfigMap>) -> Item<ObjectName, S
     Some((name_of(kind, &meta), seen))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
 pub(super) fn unserved<K>(kind: Kind, object: Guarded<PartialObjectMeta<K>>) -> Item<ObjectName, Unserved> {
     let meta = object.0.map_or_else(|invalid| invalid.metadata, |object| object.metadata);
     Some((name_of(kind, &meta), Unserved { meta: Meta::of(&meta) }))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
 pub(super) fn state(object: Guarded<crd::ConfigurationState>) -> Item<ObjectName, SeenState> {
     let (meta, status) = match object.0 {
         Ok(object) => (object.metadata, object.status),
