@@ -6,5 +6,6 @@
 
 pub mod convert;
 pub mod crd;
+pub mod lease;
 pub mod migrate;
 pub mod time;

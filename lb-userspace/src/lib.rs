@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod cli;
+pub mod controller;
 pub mod dataplane;
 pub mod k8s;
 pub mod net;
