@@ -307,7 +307,7 @@ impl<S: LeaseStore> Task<S> {
         match (known, self.election.permit(Instant::now())) {
             (true, _) => tracing::debug!(%lease, ?verb, error = what, "the lease still fails"),
             (false, Some(_)) => {
-                tracing::warn!(%lease, error = what, "the lease can't be renewed, trying again")
+                tracing::warn!(%lease, error = what, "the lease can't be renewed, trying again");
             }
             (false, None) => {
                 tracing::warn!(%lease, error = what, "can't compete for the lease, trying again");
@@ -344,7 +344,7 @@ impl<S: LeaseStore> Task<S> {
         match standing {
             Standing::Leading { term } => tracing::info!(%lease, %identity, term, "leading"),
             Standing::Standby { leader: Some(leader) } => {
-                tracing::info!(%lease, %leader, "another one leads")
+                tracing::info!(%lease, %leader, "another one leads");
             }
             Standing::Standby { leader: None } => tracing::debug!(%lease, "nobody leads"),
         }

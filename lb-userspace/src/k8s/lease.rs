@@ -264,9 +264,14 @@ impl fmt::Debug for KubeLeases {
 }
 
 impl KubeLeases {
-    /// Asks by this client, and writes under this name (`metadata.managedFields[].manager`).
-    pub fn new(client: kube::Client, field_manager: impl Into<String>) -> Self {
-        Self { client, params: PostParams { field_manager: Some(field_manager.into()), dry_run: false } }
+    /// Asks the API server of `config`, and writes under this name (`metadata.managedFields[].manager`).
+    ///
+    /// It has a client of its own, which does not repeat requests by itself: whoever keeps a lease has to know when
+    /// a request began and what came of it, and tries again at times of his own.
+    pub fn new(mut config: kube::Config, field_manager: impl Into<String>) -> Result<Self, kube::Error> {
+        config.default_retry = false;
+        let client = kube::Client::try_from(config)?;
+        Ok(Self { client, params: PostParams { field_manager: Some(field_manager.into()), dry_run: false } })
     }
 
     fn api(&self, key: &LeaseKey) -> Api<Lease> {

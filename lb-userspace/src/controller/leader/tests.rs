@@ -1,3 +1,4 @@
+use std::fmt::Write;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -335,11 +336,11 @@ impl tracing::field::Visit for Line {
     fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
         match field.name() {
             "message" => self.0.insert_str(0, &format!("{value:?}")),
-            name => self.0.push_str(&format!(" {name}={value:?}")),
+            name => write!(self.0, " {name}={value:?}").unwrap(),
         }
     }
 
     fn record_error(&mut self, field: &tracing::field::Field, value: &(dyn std::error::Error + 'static)) {
-        self.0.push_str(&format!(" {}={value}", field.name()));
+        write!(self.0, " {}={value}", field.name()).unwrap();
     }
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::k8s::lease::{LeaseError, LeaseKey, LeaseStore, Memory};
+use crate::k8s::lease::{Cause, LeaseKey, LeaseStore, Memory};
 
 const A: &str = "a_1";
 const B: &str = "b_2";
@@ -53,10 +53,11 @@ impl Bench {
                 self.store.replace(&self.key, revision, record).await.map(Some)
             }
         };
-        answer.map_err(|error| match error {
-            LeaseError::Conflict => Failure::Conflict,
-            _ => Failure::Other,
-        })
+        answer.map_err(
+            |error| {
+                if error.cause() == Cause::Conflict { Failure::Conflict } else { Failure::Other }
+            },
+        )
     }
 
     /// Asks, and gets no answer until the time is over; returns until when it would have waited, in milliseconds.
@@ -211,7 +212,7 @@ async fn what_counts_as_a_change() {
         bench.at(29_999).settle().await;
         assert_eq!(bench.term().is_some(), !is_change, "{name}: before a full duration");
         bench.at(30_000).settle().await;
-        assert_eq!(bench.term().is_some(), true, "{name}: after a full duration");
+        assert!(bench.term().is_some(), "{name}: after a full duration");
     }
 }
 
