@@ -107,8 +107,8 @@ impl Leadership {
         self.told.borrow().standing(&self.clocks)
     }
 
-    /// Returns after the standing has become another one than this clone knew, a new one begins with a standby that
-    /// knows no leader. It returns in time when a permit ends, even if the task hangs. Cancelling it loses nothing.
+    /// Returns after the standing has become another one than this clone knew; at first it knows a standby without a
+    /// leader. It returns in time when a permit ends, even if the task hangs. Cancelling it loses nothing.
     pub async fn changed(&mut self) {
         loop {
             let (standing, until) = {
