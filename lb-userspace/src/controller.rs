@@ -1,0 +1,7 @@
+//! The controller: gives Services their addresses. Of several replicas one does, the others wait.
+//!
+//! [`leader`] keeps the lease that says which one, by the rules of [`leadership`].
+
+pub mod identity;
+pub mod leader;
+pub mod leadership;
