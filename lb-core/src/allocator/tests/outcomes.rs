@@ -84,7 +84,7 @@ fn outcome(allocator: &mut Allocator, case: &Case) -> String {
         format!("{addresses}{error}")
     };
     let fresh = text(&allocate_all(&f11_pools(), &rules, &services, &BTreeMap::new())[&key]);
-    allocator.reconcile(&rules, &BTreeMap::new(), &BTreeMap::new());
+    allocator.reconcile::<ServiceSpec>(&rules, &BTreeMap::new(), &BTreeMap::new());
     let again = text(&allocator.reconcile(&rules, &services, &BTreeMap::new())[&key]);
     assert_eq!(fresh, again, "history");
     check(allocator);
