@@ -2,13 +2,15 @@
 
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::ptr;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-/// Both signals, blocked in this thread and in every thread it starts from now on. Child processes start with an
-/// empty mask, as `std::process::Command` sees to.
+/// Both signals, blocked in this thread and in every thread it starts from now on. A child process inherits that,
+/// and would not end by SIGTERM: see [`hear_signals`].
 pub(crate) struct Interrupt {
     set: libc::sigset_t,
 }
@@ -16,20 +18,12 @@ pub(crate) struct Interrupt {
 impl Interrupt {
     /// Call it before the first thread is started.
     pub(crate) fn block() -> Result<Self> {
-        let mut set = MaybeUninit::<libc::sigset_t>::uninit();
-        // SAFETY: the pointer is to a sigset_t to be initialised.
-        unsafe { libc::sigemptyset(set.as_mut_ptr()) };
-        // SAFETY: sigemptyset has initialised it.
-        let mut set = unsafe { set.assume_init() };
+        let mut set = empty();
         for signal in [libc::SIGINT, libc::SIGTERM] {
             // SAFETY: a live, initialised set and a valid signal.
             unsafe { libc::sigaddset(&raw mut set, signal) };
         }
-        // SAFETY: a live set; the old mask is not asked for.
-        let error = unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, ptr::null_mut()) };
-        if error != 0 {
-            return Err(io::Error::from_raw_os_error(error).into());
-        }
+        change(libc::SIG_BLOCK, &set)?;
         Ok(Self { set })
     }
 
@@ -51,4 +45,26 @@ impl Interrupt {
         }
         Ok(())
     }
+}
+
+/// Lets the child start with no signal blocked, whatever its maker has blocked.
+pub(crate) fn hear_signals(command: &mut Command) {
+    let set = empty();
+    // SAFETY: between fork and exec it only changes the mask, which is async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(move || change(libc::SIG_SETMASK, &set)) };
+}
+
+fn empty() -> libc::sigset_t {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the pointer is to a sigset_t to be initialised.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: sigemptyset has initialised it.
+    unsafe { set.assume_init() }
+}
+
+/// Changes the mask of this thread.
+fn change(how: i32, set: &libc::sigset_t) -> io::Result<()> {
+    // SAFETY: a live set; the old mask is not asked for.
+    let error = unsafe { libc::pthread_sigmask(how, &raw const *set, ptr::null_mut()) };
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use crate::interrupt;
 use crate::namespace::Namespace;
 use crate::run;
 
@@ -26,8 +27,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` in a process group of its own (so that Ctrl-C reaches only its maker), with both output
-    /// streams appended to the file `log`.
+    /// Starts `command` in a process group of its own (so that Ctrl-C reaches only its maker), with no signal blocked
+    /// and both output streams appended to the file `log`.
     pub fn spawn(mut command: Command, log: &Path) -> Result<Self> {
         Self::spawn_in(&mut command, log, None)
     }
@@ -37,6 +38,7 @@ impl Process {
         let out = file.with_context(|| format!("cannot open the log {}", log.display()))?;
         let err = out.try_clone()?;
         let line = run::command_line(command);
+        interrupt::hear_signals(command);
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).process_group(0).spawn();
         let child = child.with_context(|| format!("cannot start `{line}`: is the program installed?"))?;
         Ok(Self { child, log: log.to_owned(), _namespace: namespace })
@@ -126,5 +128,30 @@ impl Drop for Process {
         // Both fail only when it has ended and been reaped already.
         drop(self.child.kill());
         drop(self.child.wait());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+    use crate::interrupt::Interrupt;
+
+    #[test]
+    fn a_child_ends_by_sigterm_though_its_maker_has_blocked_it() {
+        let folder = tempfile::tempdir().unwrap();
+        // A thread of its own: the mask would stay with the one that runs other tests.
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let _interrupt = Interrupt::block().unwrap();
+                let mut sleep = Command::new("sleep");
+                sleep.arg("60");
+                let mut child = Process::spawn(sleep, &folder.path().join("log")).unwrap();
+                child.term().unwrap();
+                let status = child.wait(Duration::from_secs(5)).unwrap();
+                assert_eq!(status.and_then(|status| status.signal()), Some(libc::SIGTERM));
+            });
+        });
     }
 }
