@@ -2,6 +2,8 @@
 //!
 //! [`leader`] keeps the lease that says which one, by the rules of [`leadership`].
 
+pub mod decide;
 pub mod identity;
 pub mod leader;
 pub mod leadership;
+pub mod outcome;

@@ -14,7 +14,11 @@ mod shelf;
 mod watches;
 
 pub use cluster::{Cluster, Seen};
-pub use object::{Meta, SeenConfig, SeenIngress, SeenPool, SeenService, SeenState, Unserved};
+pub use object::{Item, Meta, SeenConfig, SeenIngress, SeenPool, SeenService, SeenState, Unserved};
+/// From objects of the API to what is kept of them.
+pub mod read {
+    pub use super::object::{advertisement, config_map, namespace, node, pool, service, state};
+}
 pub use shelf::{Listed, Shelf};
 pub use watches::{Settings, Watches};
 

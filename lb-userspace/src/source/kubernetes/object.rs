@@ -119,7 +119,8 @@ pub struct SeenState {
     pub status: Option<crd::configuration_state::ConfigurationStateStatus>,
 }
 
-pub(super) type Item<K, V> = Option<(K, V)>;
+/// What an object became, and its key; `None` if it has no usable name.
+pub type Item<K, V> = Option<(K, V)>;
 
 fn name_of(kind: Kind, meta: &ObjectMeta) -> ObjectName {
     ObjectName {
@@ -147,7 +148,8 @@ fn opened<K>(kind: Kind, object: Guarded<K>) -> Result<K, (ObjectMeta, Problem)>
     })
 }
 
-pub(super) fn service(object: Guarded<core::Service>) -> Item<ServiceKey, SeenService> {
+/// A Service. One that can't be read keeps the addresses in its status, if these can be.
+pub fn service(object: Guarded<core::Service>) -> Item<ServiceKey, SeenService> {
     let unreadable = |meta: &ObjectMeta, ingress: Vec<SeenIngress>, problem: Problem| {
         let texts = ingress.iter().filter_map(|entry| entry.ip).map(|ip| ip.to_string()).collect();
         SeenService {
@@ -194,19 +196,21 @@ fn ingress(entry: &core::LoadBalancerIngress) -> SeenIngress {
     SeenIngress { ip, plain }
 }
 
-pub(super) fn namespace(object: Guarded<PartialObjectMeta<core::Namespace>>) -> Item<Arc<str>, Arc<Labels>> {
+/// The labels of a namespace.
+pub fn namespace(object: Guarded<PartialObjectMeta<core::Namespace>>) -> Item<Arc<str>, Arc<Labels>> {
     let meta = object.0.ok()?.metadata;
     Some((meta.name?.into(), Arc::new(meta.labels.unwrap_or_default())))
 }
 
 /// A node whose addresses can't be read has none.
-pub(super) fn node(object: Guarded<core::Node>) -> Item<NodeName, Vec<IpAddr>> {
+pub fn node(object: Guarded<core::Node>) -> Item<NodeName, Vec<IpAddr>> {
     let (name, node) = convert::node(object.0.ok()?).ok()?;
     Some((name, node.addresses))
 }
 
+/// A pool.
 #[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
-pub(super) fn pool(object: Guarded<crd::IPAddressPool>) -> Item<ObjectName, SeenPool> {
+pub fn pool(object: Guarded<crd::IPAddressPool>) -> Item<ObjectName, SeenPool> {
     let (meta, content, status) = match opened(Kind::Pool, object) {
         Ok(mut object) => {
             let (meta, status) = (object.metadata.clone(), object.status.take());
@@ -218,8 +222,9 @@ pub(super) fn pool(object: Guarded<crd::IPAddressPool>) -> Item<ObjectName, Seen
     Some((name_of(Kind::Pool, &meta), seen))
 }
 
+/// An advertisement.
 #[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
-pub(super) fn advertisement(
+pub fn advertisement(
     object: Guarded<crd::L2Advertisement>,
 ) -> Item<ObjectName, SeenConfig<RawAdvertisement>> {
     let kind = Kind::Advertisement;
@@ -235,8 +240,9 @@ pub(super) fn advertisement(
     Some((name_of(kind, &meta), seen))
 }
 
+/// A v0.9 document.
 #[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
-pub(super) fn config_map(object: Guarded<core::ConfigMap>) -> Item<ObjectName, SeenConfig<LegacyConfig>> {
+pub fn config_map(object: Guarded<core::ConfigMap>) -> Item<ObjectName, SeenConfig<LegacyConfig>> {
     let kind = Kind::ConfigMap;
     let (meta, content) = match opened(kind, object) {
         Ok(object) => {
@@ -256,8 +262,9 @@ pub(super) fn unserved<K>(kind: Kind, object: Guarded<PartialObjectMeta<K>>) -> 
     Some((name_of(kind, &meta), Unserved { meta: Meta::of(&meta) }))
 }
 
+/// What the controller said of itself.
 #[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
-pub(super) fn state(object: Guarded<crd::ConfigurationState>) -> Item<ObjectName, SeenState> {
+pub fn state(object: Guarded<crd::ConfigurationState>) -> Item<ObjectName, SeenState> {
     let (meta, status) = match object.0 {
         Ok(object) => (object.metadata, object.status),
         Err(invalid) => (invalid.metadata, None),
