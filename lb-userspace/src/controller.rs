@@ -5,3 +5,4 @@
 pub mod identity;
 pub mod leader;
 pub mod leadership;
+pub mod metrics;
