@@ -36,6 +36,13 @@ impl<L: Ord, M> Sorted<L, M> {
         });
     }
 
+    /// Removes the metric of these labels, if there is one.
+    pub fn remove(&self, labels: &L) {
+        self.change(|metrics| {
+            metrics.remove(labels);
+        });
+    }
+
     /// Puts metrics in the place of all that were there.
     pub fn replace(&self, metrics: BTreeMap<L, M>) {
         self.change(|all| *all = metrics);
@@ -122,8 +129,11 @@ mod tests {
             rendered(&registry),
             "# HELP tries Tries.\n# TYPE tries counter\ntries_total{result=\"bad\"} 2\n# EOF\n"
         );
-        counters.replace(BTreeMap::new());
+        counters.remove(&[("result", "good")]);
+        counters.remove(&[("result", "bad")]);
         assert_eq!(rendered(&registry), "# EOF\n");
+        counters.replace([([("result", "none")], Counter::default())].into());
+        assert!(rendered(&registry).contains("tries_total{result=\"none\"} 0\n"));
     }
 
     #[test]
