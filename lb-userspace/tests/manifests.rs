@@ -120,11 +120,16 @@ fn each_rule_says_why_it_needs_each_verb() {
     let lines: Vec<_> = text.lines().collect();
     let mut rules = 0;
     for (number, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("- apiGroups:")) {
-        let comment: Vec<_> = lines[..number].iter().rev().take_while(|line| line.starts_with("# ")).collect();
+        let comment: Vec<_> =
+            lines[..number].iter().rev().take_while(|line| line.starts_with("# ")).collect();
         let verbs = lines[number..].iter().find_map(|line| line.trim().strip_prefix("verbs: [")).unwrap();
         for verb in verbs.trim_end_matches(']').split(", ") {
             let named = |line: &&&&str| line.split(['#', ' ', ',', ':']).any(|word| word == verb);
-            assert!(comment.iter().any(|line| named(&line)), "line {}: {line} has no word on {verb}", number + 1);
+            assert!(
+                comment.iter().any(|line| named(&line)),
+                "line {}: {line} has no word on {verb}",
+                number + 1
+            );
         }
         rules += 1;
     }

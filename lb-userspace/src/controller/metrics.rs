@@ -22,7 +22,8 @@ mod tests;
 
 /// Upper ends of the buckets for the duration of a pass, in seconds. Steps of 2 to 2.5 from 1 ms, which a small
 /// cluster never exceeds, to 10 s, which nobody should see.
-const PASS_BUCKETS: [f64; 13] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+const PASS_BUCKETS: [f64; 13] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
 /// What was written to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -58,7 +58,9 @@ enum ListenError {
          another port"
     )]
     Taken { address: SocketAddr },
-    #[error("{address} is no address of this machine: give --metrics-addr one of its own, or 0.0.0.0 or [::]")]
+    #[error(
+        "{address} is no address of this machine: give --metrics-addr one of its own, or 0.0.0.0 or [::]"
+    )]
     NotOurs { address: SocketAddr },
     #[error("can't listen on {address}: give --metrics-addr another one")]
     Other {

@@ -35,16 +35,18 @@ fn no_writes() -> String {
     let mut results = WriteResult::ALL.map(WriteResult::label);
     kinds.sort_unstable();
     results.sort_unstable();
-    let line = |kind, result| {
-        format!("barelb_controller_writes_total{{kind=\"{kind}\",result=\"{result}\"}} 0\n")
-    };
+    let line =
+        |kind, result| format!("barelb_controller_writes_total{{kind=\"{kind}\",result=\"{result}\"}} 0\n");
     kinds.iter().flat_map(|kind| results.map(|result| line(*kind, result))).collect()
 }
 
 #[test]
 fn a_controller_that_has_done_nothing() {
     let (registry, _metrics) = controller();
-    let ends = ["0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0", "10.0"];
+    let ends = [
+        "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0",
+        "10.0",
+    ];
     let buckets: String = ends
         .iter()
         .chain(&["+Inf"])
@@ -155,10 +157,7 @@ fn pools_and_families_that_are_gone_are_forgotten() {
     // All of what a pool can give may be kept back while somebody still holds an address of it.
     metrics.pool(&pool("a"), usage((0, 0), (1, 0)));
     metrics.retain_pools(|name| name == "a");
-    assert_eq!(
-        shown(),
-        [vec![format!("{}{{{a}}} 0", names[0])], vec![format!("{}{{{a}}} 1", names[1])]]
-    );
+    assert_eq!(shown(), [vec![format!("{}{{{a}}} 0", names[0])], vec![format!("{}{{{a}}} 1", names[1])]]);
 
     metrics.pool(&pool("a"), usage((0, 0), (0, 0)));
     assert_eq!(shown(), [Vec::<String>::new(), Vec::new()]);
@@ -171,7 +170,10 @@ fn reasons_that_nobody_has_are_not_shown() {
     metrics.waiting(&BTreeMap::from([("NoPools", 1), ("Taken", u64::MAX)]));
     assert_eq!(
         samples(&registry, name),
-        [format!("{name}{{reason=\"NoPools\"}} 1"), format!("{name}{{reason=\"Taken\"}} 9223372036854775807")]
+        [
+            format!("{name}{{reason=\"NoPools\"}} 1"),
+            format!("{name}{{reason=\"Taken\"}} 9223372036854775807")
+        ]
     );
     metrics.waiting(&BTreeMap::from([("NoPools", 0), ("Exhausted", 3)]));
     assert_eq!(samples(&registry, name), [format!("{name}{{reason=\"Exhausted\"}} 3")]);
