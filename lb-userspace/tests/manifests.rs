@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::{Container, Namespace, PodSpec, Probe, ServiceAc
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use lb_userspace::controller::leader::LEASE_NAME;
+use lb_userspace::source::kubernetes::Kind;
 use lb_userspace::telemetry::endpoint;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -90,7 +91,7 @@ fn the_controller_may_do_this_and_nothing_else() {
         "metallb.io/communities [] list,watch",
         "metallb.io/ipaddresspools/status [] patch",
         "metallb.io/configurationstates [] create",
-        "metallb.io/configurationstates [controller] get,patch",
+        "metallb.io/configurationstates [controller] get,list,watch,patch",
         "metallb.io/configurationstates/status [controller] patch",
         "/configmaps [config] list,watch",
         "coordination.k8s.io/leases [] create",
@@ -99,6 +100,20 @@ fn the_controller_may_do_this_and_nothing_else() {
     assert_eq!(lines(&cluster_rules()), in_the_cluster.map(str::to_owned).into());
     assert_eq!(lines(&rules()), in_its_namespace.map(str::to_owned).into());
     assert!(in_its_namespace.iter().any(|line| line.contains(&format!("leases [{LEASE_NAME}]"))));
+}
+
+/// A kind that can't be watched keeps the controller from becoming ready.
+#[test]
+fn every_kind_that_is_watched_may_be() {
+    let rules = [cluster_rules(), rules()].concat();
+    for kind in Kind::ALL {
+        let plural = format!("{}s", kind.name().to_lowercase()).replace("communitys", "communities");
+        let rule = rules.iter().find(|rule| {
+            rule.resources.iter().flatten().any(|resource| *resource == plural)
+                && ["list", "watch"].iter().all(|verb| rule.verbs.iter().any(|granted| granted == verb))
+        });
+        assert!(rule.is_some(), "no rule lets the controller list and watch {plural}");
+    }
 }
 
 #[test]
