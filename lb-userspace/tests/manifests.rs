@@ -44,6 +44,11 @@ fn object<T: DeserializeOwned>(path: &str, kind: &str) -> T {
     object.unwrap_or_else(|error| panic!("{kind} in {path}: {error}"))
 }
 
+fn only<T>(items: Vec<T>) -> T {
+    assert_eq!(items.len(), 1);
+    items.into_iter().next().unwrap()
+}
+
 /// A rule in one line: group, resource, names that it is limited to, verbs.
 fn lines(rules: &[PolicyRule]) -> BTreeSet<String> {
     let mut lines = BTreeSet::new();
@@ -97,8 +102,8 @@ fn the_controller_may_do_this_and_nothing_else() {
         "coordination.k8s.io/leases [] create",
         "coordination.k8s.io/leases [barelb-controller] get,update",
     ];
-    assert_eq!(lines(&cluster_rules()), in_the_cluster.map(str::to_owned).into());
-    assert_eq!(lines(&rules()), in_its_namespace.map(str::to_owned).into());
+    assert_eq!(lines(&cluster_rules()), BTreeSet::from(in_the_cluster.map(str::to_owned)));
+    assert_eq!(lines(&rules()), BTreeSet::from(in_its_namespace.map(str::to_owned)));
     assert!(in_its_namespace.iter().any(|line| line.contains(&format!("leases [{LEASE_NAME}]"))));
 }
 
@@ -135,16 +140,11 @@ fn each_rule_says_why_it_needs_each_verb() {
     let lines: Vec<_> = text.lines().collect();
     let mut rules = 0;
     for (number, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("- apiGroups:")) {
-        let comment: Vec<_> =
-            lines[..number].iter().rev().take_while(|line| line.starts_with("# ")).collect();
+        let comment = lines[..number].iter().rev().take_while(|line| line.starts_with("# "));
+        let said: BTreeSet<_> = comment.flat_map(|line| line.split(['#', ' ', ',', ':'])).collect();
         let verbs = lines[number..].iter().find_map(|line| line.trim().strip_prefix("verbs: [")).unwrap();
         for verb in verbs.trim_end_matches(']').split(", ") {
-            let named = |line: &&&&str| line.split(['#', ' ', ',', ':']).any(|word| word == verb);
-            assert!(
-                comment.iter().any(|line| named(&line)),
-                "line {}: {line} has no word on {verb}",
-                number + 1
-            );
+            assert!(said.contains(verb), "line {}: {line} has no word on {verb}", number + 1);
         }
         rules += 1;
     }
@@ -163,7 +163,7 @@ fn the_rules_are_those_of_the_service_account_of_the_pods() {
         [(cluster.role_ref, cluster.subjects, "ClusterRole"), (own.role_ref, own.subjects, "Role")]
     {
         assert_eq!((role.kind.as_str(), role.name.as_str()), (kind, NAME));
-        let [subject] = subjects.unwrap().try_into().unwrap();
+        let subject = only(subjects.unwrap());
         let found = (subject.kind.as_str(), subject.name.as_str(), subject.namespace.as_deref());
         assert_eq!(found, ("ServiceAccount", NAME, Some(NAMESPACE)));
     }
@@ -194,7 +194,7 @@ fn files(folder: &Path) -> BTreeSet<String> {
 
 #[test]
 fn the_kustomizations_name_every_file() {
-    for (folder, others) in [("../manifests/base", &["../crds"][..]), ("../manifests/crds", &[])] {
+    for (folder, others) in [("../manifests/base", vec!["../crds"]), ("../manifests/crds", vec![])] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let kustomization = fs::read_to_string(folder.join("kustomization.yaml")).unwrap();
         let kustomization: Value = serde_saphyr::from_str(&kustomization).unwrap();
@@ -202,7 +202,7 @@ fn the_kustomizations_name_every_file() {
         let listed: BTreeSet<_> = resources.iter().map(|path| path.as_str().unwrap().to_owned()).collect();
         let mut expected = files(&folder);
         assert!(expected.remove("kustomization.yaml"));
-        expected.extend(others.iter().map(|&path| path.to_owned()));
+        expected.extend(others.into_iter().map(str::to_owned));
         assert_eq!(listed, expected, "{}", folder.display());
     }
 }
@@ -216,8 +216,7 @@ fn pod() -> PodSpec {
 }
 
 fn container() -> Container {
-    let [container] = pod().containers.try_into().unwrap();
-    container
+    only(pod().containers)
 }
 
 #[test]
@@ -230,7 +229,7 @@ fn two_replicas_stand_on_different_nodes() {
     assert_eq!(pod.priority_class_name.as_deref(), Some("system-cluster-critical"));
     // The lease is given back within 5 s, after the last write has ended.
     assert!(pod.termination_grace_period_seconds.unwrap() > 10);
-    let [spread] = pod.topology_spread_constraints.unwrap().try_into().unwrap();
+    let spread = only(pod.topology_spread_constraints.unwrap());
     assert_eq!(spread.topology_key, "kubernetes.io/hostname");
     assert_eq!(spread.label_selector.unwrap().match_labels, labels);
 }
@@ -262,7 +261,7 @@ fn the_container_runs_this_version_of_the_controller() {
     assert_eq!(container.image, Some(format!("barelb:{}", env!("CARGO_PKG_VERSION"))));
     let args = container.args.unwrap();
     assert_eq!(args.first().map(String::as_str), Some("controller"));
-    let [name] = container.env.unwrap().try_into().unwrap();
+    let name = only(container.env.unwrap());
     assert_eq!(name.name, "POD_NAME");
     assert_eq!(name.value_from.unwrap().field_ref.unwrap().field_path, "metadata.name");
 }
@@ -274,7 +273,7 @@ fn the_probes_ask_where_the_controller_listens() {
     let address = args.iter().find_map(|arg| arg.strip_prefix("--metrics-addr=")).unwrap();
     let address = endpoint::address(address).unwrap();
     assert!(address.ip().is_unspecified());
-    let [port] = container.ports.unwrap().try_into().unwrap();
+    let port = only(container.ports.unwrap());
     assert_eq!(port.container_port, i32::from(address.port()));
     let asked = |probe: Option<Probe>| {
         let probe = probe.unwrap().http_get.unwrap();

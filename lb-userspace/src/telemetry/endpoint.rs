@@ -1,8 +1,8 @@
 //! The HTTP port: `/metrics` for Prometheus, `/livez` and `/readyz` for the kubelet.
 //!
 //! The port is open to the whole pod network, so a client gets little: one request per connection, a small header, no
-//! body, [`PATIENCE`] for all of it. Of more than [`CONNECTIONS`] connections the oldest ends, rather than the newest
-//! waits: whoever holds connections open keeps neither the kubelet nor Prometheus out.
+//! body, ten seconds for all of it. Of more than sixteen connections the oldest ends, rather than the newest waits:
+//! whoever holds connections open keeps neither the kubelet nor Prometheus out.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -90,10 +90,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     });
     bound.map_err(|source| {
         let kind = source.kind();
-        let error = match kind {
-            ErrorKind::AddrInUse => ListenError::Taken { address },
-            ErrorKind::AddrNotAvailable => ListenError::NotOurs { address },
-            _ => ListenError::Other { address, source },
+        let error = if kind == ErrorKind::AddrInUse {
+            ListenError::Taken { address }
+        } else if kind == ErrorKind::AddrNotAvailable {
+            ListenError::NotOurs { address }
+        } else {
+            ListenError::Other { address, source }
         };
         io::Error::new(kind, error)
     })
@@ -152,7 +154,7 @@ async fn answer(stream: TcpStream, routes: Router) {
     let connection = http1::Builder::new()
         .keep_alive(false)
         .max_buf_size(HEADER_BYTES)
-        .header_read_timeout(None)
+        .header_read_timeout(None::<Duration>)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
     drop(timeout(PATIENCE, connection).await);
 }
