@@ -6,4 +6,5 @@ pub mod decide;
 pub mod identity;
 pub mod leader;
 pub mod leadership;
+pub mod metrics;
 pub mod outcome;

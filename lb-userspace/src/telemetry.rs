@@ -1,3 +1,6 @@
-//! What the program says of itself.
+//! What the program says of itself: the log, and over HTTP metrics and health.
 
+pub mod endpoint;
+pub mod health;
 pub mod logging;
+pub mod metric;

@@ -1,0 +1,160 @@
+//! The HTTP port: `/metrics` for Prometheus, `/livez` and `/readyz` for the kubelet.
+//!
+//! The port is open to the whole pod network, so a client gets little: one request per connection, a small header, no
+//! body, ten seconds for all of it. Of more than sixteen connections the oldest ends, rather than the newest waits:
+//! whoever holds connections open keeps neither the kubelet nor Prometheus out.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::ready;
+use std::io::{self, ErrorKind};
+use std::net::{self, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use http::StatusCode;
+use http::header::CONTENT_TYPE;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::health::{Health, Unfit};
+
+#[cfg(test)]
+mod tests;
+
+/// Connections at a time. Prometheus, the kubelet and a curious person need four.
+const CONNECTIONS: usize = 16;
+/// How long a connection may take, from its beginning to its end.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Longest request line and headers together, in bytes. The buffer can't be made smaller than that.
+const HEADER_BYTES: usize = 8192;
+/// The text format of OpenMetrics. To readers of the older format counters would have no type.
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Text that is no address to listen on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("expected an IP address and a port: write for example 0.0.0.0:7472, or [::]:7472 for IPv6")]
+pub struct AddressError;
+
+/// Reads the value of `--metrics-addr`; clap puts the flag and the text before the error.
+pub fn address(text: &str) -> Result<SocketAddr, AddressError> {
+    text.parse().map_err(|_error: net::AddrParseError| AddressError)
+}
+
+/// Why an address can't be listened on.
+#[derive(Debug, thiserror::Error)]
+enum ListenError {
+    #[error(
+        "the port of {address} is taken: end what listens there (`ss -ltnp` names it), or give --metrics-addr \
+         another port"
+    )]
+    Taken { address: SocketAddr },
+    #[error(
+        "{address} is no address of this machine: give --metrics-addr one of its own, or 0.0.0.0 or [::]"
+    )]
+    NotOurs { address: SocketAddr },
+    #[error("can't listen on {address}: give --metrics-addr another one")]
+    Other {
+        address: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Listens, and returns what answers there; it runs until it is dropped, and then leaves no connection behind.
+///
+/// Must be called inside a tokio runtime; one thread is enough. An error names the address and says what to do.
+pub fn serve(
+    address: SocketAddr,
+    registry: Arc<Registry>,
+    health: Health,
+) -> io::Result<impl Future<Output = Infallible> + Send + 'static> {
+    let listener = listen(address)?;
+    tracing::info!(address = %listener.local_addr()?, "answering /metrics, /livez and /readyz");
+    Ok(accept(listener, routes(registry, health)))
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let bound = net::TcpListener::bind(address).and_then(|listener| {
+        listener.set_nonblocking(true)?;
+        TcpListener::from_std(listener)
+    });
+    bound.map_err(|source| {
+        let kind = source.kind();
+        let error = if kind == ErrorKind::AddrInUse {
+            ListenError::Taken { address }
+        } else if kind == ErrorKind::AddrNotAvailable {
+            ListenError::NotOurs { address }
+        } else {
+            ListenError::Other { address, source }
+        };
+        io::Error::new(kind, error)
+    })
+}
+
+fn routes(registry: Arc<Registry>, health: Health) -> Router {
+    let live = health.clone();
+    Router::new()
+        .route("/metrics", get(move || ready(metrics(&registry))))
+        .route("/livez", get(move || ready(state(live.live()))))
+        .route("/readyz", get(move || ready(state(health.ready()))))
+}
+
+fn metrics(registry: &Registry) -> Response {
+    let mut text = String::new();
+    match text::encode(&mut text, registry) {
+        Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+        // The text can't be refused by a string, so a metric is at fault.
+        Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "a metric can't be written as text: this is a bug\n")
+            .into_response(),
+    }
+}
+
+fn state(fit: Result<(), Unfit>) -> Response {
+    match fit {
+        Ok(()) => "ok\n".into_response(),
+        Err(unfit) => (StatusCode::SERVICE_UNAVAILABLE, format!("{unfit}\n")).into_response(),
+    }
+}
+
+async fn accept(listener: TcpListener, routes: Router) -> Infallible {
+    let mut connections = JoinSet::new();
+    let mut oldest_first: VecDeque<AbortHandle> = VecDeque::new();
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection to the metrics port can't be taken; trying again");
+                sleep(PATIENCE).await;
+                continue;
+            }
+        };
+        while connections.try_join_next().is_some() {}
+        oldest_first.retain(|connection| !connection.is_finished());
+        if oldest_first.len() >= CONNECTIONS
+            && let Some(oldest) = oldest_first.pop_front()
+        {
+            oldest.abort();
+        }
+        oldest_first.push_back(connections.spawn(answer(stream, routes.clone())));
+    }
+}
+
+/// Answers one request. The client hears of what is wrong with it; that it went away is not worth a word.
+async fn answer(stream: TcpStream, routes: Router) {
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(HEADER_BYTES)
+        .header_read_timeout(None::<Duration>)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    drop(timeout(PATIENCE, connection).await);
+}
