@@ -256,6 +256,8 @@ async fn changes_are_told_to_every_clone_and_renewals_to_none() {
 
 /// What the log was told while something ran: level and text.
 async fn logged(run: impl Future<Output = ()>) -> Vec<(Level, String)> {
+    // A call site is judged for all threads by the only subscriber there is, as long as it is the only one.
+    let _second = tracing::Dispatch::new(Log::default());
     let log = Log::default();
     let lines = Arc::clone(&log.0);
     let _guard = tracing::subscriber::set_default(log);
