@@ -33,9 +33,9 @@ pub enum ClientError {
     Client(#[source] Box<kube::Error>),
 }
 
-/// A client by this kubeconfig or, without one, by `$KUBECONFIG`, `~/.kube/config` or the pod's ServiceAccount, in
-/// this order.
-pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
+/// The way by this kubeconfig or, without one, by `$KUBECONFIG`, `~/.kube/config` or the pod's ServiceAccount, in this
+/// order.
+pub async fn configuration(kubeconfig: Option<&Path>) -> Result<Config, ClientError> {
     let mut config = match kubeconfig {
         Some(path) => {
             let wrong = |source| ClientError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
@@ -45,5 +45,21 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, ClientError> {
         None => Config::infer().await.map_err(|error| ClientError::Nowhere(Box::new(error)))?,
     };
     config.connect_timeout = Some(CONNECT);
+    Ok(config)
+}
+
+/// A client for lists and watches, which repeats what an overloaded server refuses.
+pub fn reading(config: &Config) -> Result<Client, ClientError> {
+    client(config.clone())
+}
+
+/// A client that asks once: whoever writes has to know when a request began and what came of it.
+pub fn writing(config: &Config) -> Result<Client, ClientError> {
+    let mut config = config.clone();
+    config.default_retry = false;
+    client(config)
+}
+
+fn client(config: Config) -> Result<Client, ClientError> {
     Client::try_from(config).map_err(|error| ClientError::Client(Box::new(error)))
 }

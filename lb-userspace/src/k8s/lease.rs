@@ -16,6 +16,8 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, PostParams};
 use kube::core::Status;
 
+use super::client::{self, ClientError};
+
 mod memory;
 #[cfg(test)]
 mod tests;
@@ -266,11 +268,9 @@ impl fmt::Debug for KubeLeases {
 impl KubeLeases {
     /// Asks the API server of `config`, and writes under this name (`metadata.managedFields[].manager`).
     ///
-    /// It has a client of its own, which does not repeat requests by itself: whoever keeps a lease has to know when
-    /// a request began and what came of it, and tries again at times of his own.
-    pub fn new(mut config: kube::Config, field_manager: impl Into<String>) -> Result<Self, kube::Error> {
-        config.default_retry = false;
-        let client = kube::Client::try_from(config)?;
+    /// It has a client of its own, so that no queue of other writes is before a renewal.
+    pub fn new(config: &kube::Config, field_manager: impl Into<String>) -> Result<Self, ClientError> {
+        let client = client::writing(config)?;
         Ok(Self { client, params: PostParams { field_manager: Some(field_manager.into()), dry_run: false } })
     }
 

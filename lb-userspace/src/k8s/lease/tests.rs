@@ -75,7 +75,7 @@ impl Server {
             }
         });
         let config = kube::Config::new(format!("http://{address}").parse().unwrap());
-        (server, KubeLeases::new(config, "barelb-controller").unwrap())
+        (server, KubeLeases::new(&config, "barelb-controller").unwrap())
     }
 
     async fn serve(&self, mut stream: TcpStream) {
@@ -194,7 +194,7 @@ async fn a_server_that_is_not_there() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let config = kube::Config::new(format!("http://{address}").parse().unwrap());
-    let leases = KubeLeases::new(config, "barelb-controller").unwrap();
+    let leases = KubeLeases::new(&config, "barelb-controller").unwrap();
     let error = leases.read(&key()).await.unwrap_err();
     assert_eq!(error.cause(), Cause::Unreachable);
     let expected = "the API server can't be asked: check its address and certificates, and the network to it";

@@ -1,0 +1,304 @@
+//! The desk at which writes wait: which goes out when, and what becomes of those that fail.
+//!
+//! ```text
+//! a pass ── want ──> wanted ── start: permit, room, order, holds ──> in flight ── next ──> Landed ──> the next pass
+//! ```
+//!
+//! What is wanted is replaced by every pass, so a write that failed is not repeated but decided anew. Never are two
+//! writes about one object under way, nor does an address go to a Service while the status of another, which is to
+//! lose it, still shows it or may yet: see [`order`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    future::pending,
+    time::Duration,
+};
+
+use futures::{
+    StreamExt,
+    future::{BoxFuture, FutureExt},
+    stream::FuturesUnordered,
+};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::{
+    metrics::{Metrics, WriteKind, WriteResult},
+    tell::Telling,
+    write::{Api, Target, Write},
+};
+use crate::{k8s::write::WriteError, source::kubernetes::Seen};
+
+mod backoff;
+mod log;
+mod order;
+#[cfg(test)]
+mod tests;
+
+use backoff::{Holds, Pause};
+use log::Failing;
+use order::Order;
+
+/// Writes under way at most.
+const WRITES: usize = 16;
+/// Events under way at most, beside the writes.
+const EVENTS: usize = 4;
+/// Events that wait at most. One more is lost: the state of the objects says the same.
+const WAITING_EVENTS: usize = 16_384;
+/// Attempts to record an event.
+const ATTEMPTS: u32 = 3;
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A write that came back.
+#[derive(Debug)]
+pub struct Landed {
+    /// Which one.
+    pub write: Write,
+    /// The object as it is now, or why nothing was written.
+    pub result: Result<Seen, WriteError>,
+}
+
+/// Until when somebody may write; `None`: not now. Asked before each write.
+pub type Permit = Box<dyn Fn() -> Option<Instant> + Send>;
+
+/// What was in flight.
+enum Back {
+    Write(Landed),
+    Event { telling: Telling, attempt: u32, result: Result<(), WriteError> },
+}
+
+/// See the module.
+pub struct Desk<A> {
+    api: A,
+    permit: Permit,
+    metrics: Metrics,
+    wanted: BTreeMap<Target, Write>,
+    order: Order,
+    flying: FuturesUnordered<BoxFuture<'static, Back>>,
+    events: VecDeque<(Telling, u32)>,
+    events_flying: usize,
+    holds: Holds,
+    pause: Pause,
+    failing: Failing,
+}
+
+impl<A: std::fmt::Debug> std::fmt::Debug for Desk<A> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (wanted, flying) = (self.wanted.len(), self.flying.len());
+        f.debug_struct("Desk").field("wanted", &wanted).field("flying", &flying).finish_non_exhaustive()
+    }
+}
+
+impl<A: Api> Desk<A> {
+    /// An empty desk.
+    pub fn new(api: A, permit: Permit, metrics: Metrics) -> Self {
+        Self {
+            api,
+            permit,
+            metrics,
+            wanted: BTreeMap::new(),
+            order: Order::default(),
+            flying: FuturesUnordered::new(),
+            events: VecDeque::new(),
+            events_flying: 0,
+            holds: Holds::default(),
+            pause: Pause::default(),
+            failing: Failing::default(),
+        }
+    }
+
+    /// What is to be written, instead of everything that was to be and is not under way.
+    pub fn want(&mut self, writes: impl IntoIterator<Item = Write>) {
+        self.wanted = writes.into_iter().map(|write| (write.target(), write)).collect();
+        self.order.plan(&self.wanted, Instant::now());
+        self.holds.retain(&self.wanted, Instant::now());
+    }
+
+    /// Events to be recorded, after the writes.
+    pub fn tell(&mut self, news: impl IntoIterator<Item = Telling>) {
+        for telling in news {
+            if self.events.len() >= WAITING_EVENTS {
+                self.failing.events_lost();
+                return;
+            }
+            self.events.push_back((telling, 1));
+        }
+    }
+
+    /// Gives up everything: what is under way is cut off, though the API server may carry it out.
+    pub fn clear(&mut self) {
+        self.wanted.clear();
+        self.flying.clear();
+        self.events.clear();
+        self.events_flying = 0;
+        self.order = Order::default();
+        self.holds = Holds::default();
+        self.pause = Pause::default();
+    }
+
+    /// Whether nothing is wanted or under way.
+    pub fn is_empty(&self) -> bool {
+        self.wanted.is_empty() && self.flying.is_empty() && self.events.is_empty()
+    }
+
+    /// Starts what can be started, and returns the next write that comes back. Cancelling it loses nothing.
+    pub async fn next(&mut self) -> Landed {
+        loop {
+            let wake = self.start(Instant::now());
+            let wait = async {
+                match wake {
+                    Some(at) => sleep_until(at).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                Some(back) = self.flying.next() => match back {
+                    Back::Write(landed) => {
+                        self.landed(&landed);
+                        return landed;
+                    }
+                    Back::Event { telling, attempt, result } => self.told(telling, attempt, result),
+                },
+                () = wait => {}
+            }
+        }
+    }
+
+    /// Starts writes and events; returns when to look again at those that wait.
+    fn start(&mut self, now: Instant) -> Option<Instant> {
+        // Without a permit nothing is started; whoever leads again has it said by a pass.
+        let until = (self.permit)()?.min(now + PATIENCE);
+        if let Some(at) = self.pause.until().filter(|at| *at > now) {
+            return (!self.wanted.is_empty() || !self.events.is_empty()).then_some(at);
+        }
+        if self.order.is_stale(now) {
+            self.order.plan(&self.wanted, now);
+        }
+        let mut wake: Option<Instant> = None;
+        let mut ready = Vec::new();
+        let mut exchanges = None;
+        let mut barred = false;
+        for (target, write) in &self.wanted {
+            if self.order.flying() + ready.len() >= WRITES {
+                break;
+            }
+            if self.order.is_flying(target) {
+                continue;
+            }
+            if let Some(at) = self.holds.until(target, write, now) {
+                wake = Some(wake.map_or(at, |other| other.min(at)));
+            } else if self.order.bars(target, write) {
+                barred = true;
+                exchanges = exchanges.or((!write.before().is_empty()).then_some(target));
+            } else {
+                ready.push(target.clone());
+            }
+        }
+        if ready.is_empty() && self.order.flying() == 0 && wake.is_none() {
+            // Each waits for another: one gives up what it has first.
+            if let Some(target) = exchanges.cloned()
+                && let Some(write) = self.wanted.get(&target).map(Write::cleared)
+            {
+                self.wanted.insert(target.clone(), write);
+                ready.push(target);
+            }
+        }
+        for target in ready {
+            if let Some(write) = self.wanted.remove(&target) {
+                self.fly(write, until);
+            }
+        }
+        if self.wanted.is_empty() {
+            self.start_events(until);
+        }
+        wake.or_else(|| self.order.doubt_ends(now).filter(|_| barred))
+    }
+
+    fn fly(&mut self, write: Write, until: Instant) {
+        self.order.start(&write);
+        let api = self.api.clone();
+        let flight = async move {
+            let answer = timeout_at(until, api.carry_out(&write)).await;
+            Back::Write(Landed { result: answer.unwrap_or(Err(WriteError::Timeout)), write })
+        };
+        self.flying.push(flight.boxed());
+    }
+
+    fn start_events(&mut self, until: Instant) {
+        while self.events_flying < EVENTS
+            && let Some((telling, attempt)) = self.events.pop_front()
+        {
+            self.events_flying += 1;
+            let api = self.api.clone();
+            let flight = async move {
+                let answer = timeout_at(until, api.record(&telling)).await;
+                Back::Event { result: answer.unwrap_or(Err(WriteError::Timeout)), telling, attempt }
+            };
+            self.flying.push(flight.boxed());
+        }
+    }
+
+    fn landed(&mut self, landed: &Landed) {
+        let (target, now) = (landed.write.target(), Instant::now());
+        self.order.land(&landed.write, landed.result.as_ref().map(|_seen| ()), now);
+        self.metrics.written(target.kind(), result_of(&landed.result));
+        match &landed.result {
+            Ok(_) => {
+                self.pause.end();
+                self.holds.succeeded(&target, now);
+                self.failing.works(target.kind());
+            }
+            Err(error) => {
+                self.failing.failed(&target, error);
+                if is_everywhere(error) {
+                    self.pause.begin(now);
+                } else {
+                    self.holds.failed(&landed.write, error, now);
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, telling: Telling, attempt: u32, result: Result<(), WriteError>) {
+        self.events_flying -= 1;
+        self.metrics.written(WriteKind::Event, result_of(&result));
+        match result {
+            Ok(()) => self.failing.works(WriteKind::Event),
+            Err(error) => {
+                self.failing.event_failed(&telling, &error);
+                if is_everywhere(&error) {
+                    self.pause.begin(Instant::now());
+                    if attempt < ATTEMPTS {
+                        self.events.push_front((telling, attempt + 1));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether other writes would fail as well now.
+fn is_everywhere(error: &WriteError) -> bool {
+    match error {
+        WriteError::Busy { .. } | WriteError::Timeout | WriteError::Unreachable(_) => true,
+        WriteError::Conflict
+        | WriteError::Gone
+        | WriteError::Forbidden { .. }
+        | WriteError::Invalid { .. } => false,
+    }
+}
+
+fn result_of<T>(result: &Result<T, WriteError>) -> WriteResult {
+    match result {
+        Ok(_) => WriteResult::Ok,
+        Err(WriteError::Conflict) => WriteResult::Conflict,
+        Err(
+            WriteError::Gone
+            | WriteError::Forbidden { .. }
+            | WriteError::Invalid { .. }
+            | WriteError::Busy { .. },
+        ) => WriteResult::Refused,
+        Err(WriteError::Timeout) => WriteResult::Timeout,
+        Err(WriteError::Unreachable(_)) => WriteResult::Unreachable,
+    }
+}
