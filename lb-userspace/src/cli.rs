@@ -10,6 +10,7 @@ use serde::Serialize;
 
 pub mod agent;
 pub mod check;
+pub mod controller;
 pub mod crds;
 pub mod detach;
 pub mod inspect;
@@ -30,6 +31,8 @@ pub struct Cli {
 pub enum Command {
     /// Announce addresses from this node.
     Agent(Box<agent::Agent>),
+    /// Give Services their addresses, in a cluster.
+    Controller(Box<controller::Controller>),
     /// Show entries, counters, deadlines, mode, pins and problems of this node.
     Inspect(inspect::Inspect),
     /// Say whether this node is fit to announce, and what to change if not.
@@ -95,6 +98,7 @@ impl Cli {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         match self.command {
             Command::Agent(verb) => verb.run(),
+            Command::Controller(verb) => verb.run(),
             Command::Inspect(verb) => verb.run(),
             Command::Check(verb) => verb.run(),
             Command::Trace(verb) => verb.run(),

@@ -3,8 +3,12 @@
 //! [`leader`] keeps the lease that says which one, by the rules of [`leadership`].
 
 pub mod decide;
+pub mod desk;
 pub mod identity;
 pub mod leader;
 pub mod leadership;
 pub mod metrics;
 pub mod outcome;
+pub mod run;
+pub mod tell;
+pub mod write;

@@ -13,7 +13,10 @@ mod object;
 mod shelf;
 mod watches;
 
-pub use cluster::{Cluster, Seen};
+/// The way to an API server.
+pub use kube::Client;
+
+pub use cluster::{Cluster, Seen, State};
 pub use object::{Item, Meta, SeenConfig, SeenIngress, SeenPool, SeenService, SeenState, Unserved};
 /// From objects of the API to what is kept of them.
 pub mod read {

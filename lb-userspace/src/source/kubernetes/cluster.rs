@@ -6,7 +6,6 @@ use std::{
     sync::Arc,
 };
 
-use kube::runtime::watcher;
 use lb_core::{
     config::{LegacyConfig, RawAdvertisement},
     ids::{NodeName, ServiceKey},
@@ -43,6 +42,19 @@ pub enum Seen {
     State(News<ObjectName, SeenState>),
 }
 
+/// How a watch does.
+#[derive(Debug, Clone, Copy)]
+pub enum State<'a> {
+    /// It is interrupted, and tried again.
+    Fails(&'a (dyn std::error::Error + 'static)),
+    /// The API server does not have the kind.
+    Absent,
+    /// It begins, or begins anew.
+    Begins,
+    /// It shows objects.
+    Works,
+}
+
 impl Seen {
     /// Of which kind it is.
     pub fn kind(&self) -> Kind {
@@ -58,10 +70,15 @@ impl Seen {
         }
     }
 
-    /// Why a watch is interrupted.
-    pub fn failure(&self) -> Option<&watcher::Error> {
-        fn of<T>(change: &Change<T>) -> Option<&watcher::Error> {
-            if let Change::Failed(error) = change { Some(error) } else { None }
+    /// What it says of the watch it comes from.
+    pub fn state(&self) -> State<'_> {
+        fn of<T>(change: &Change<T>) -> State<'_> {
+            match change {
+                Change::Failed(error) => State::Fails(&**error),
+                Change::Absent => State::Absent,
+                Change::Listing => State::Begins,
+                Change::Listed(_) | Change::Complete | Change::Applied(_) | Change::Deleted(_) => State::Works,
+            }
         }
         match self {
             Self::Service(change) => of(change),

@@ -1,0 +1,49 @@
+//! What the log is told of watches: that one fails, once, and that it works again.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+
+use crate::source::kubernetes::{Kind, Seen, State};
+
+#[derive(Debug, Default)]
+pub(super) struct Watching {
+    failing: BTreeSet<Kind>,
+    absent: BTreeSet<Kind>,
+}
+
+impl Watching {
+    pub(super) fn see(&mut self, seen: &Seen) {
+        let kind = seen.kind();
+        match seen.state() {
+            State::Fails(error) => {
+                let what = error as &dyn Error;
+                if self.failing.insert(kind) {
+                    tracing::warn!(
+                        kind = kind.name(),
+                        error = what,
+                        "can't list or watch objects, trying again: check that the API server is reachable and that \
+                         the ServiceAccount may list and watch them"
+                    );
+                } else {
+                    tracing::debug!(kind = kind.name(), error = what, "still can't list or watch objects");
+                }
+            }
+            State::Absent => {
+                self.failing.remove(&kind);
+                if self.absent.insert(kind) {
+                    tracing::info!(
+                        kind = kind.name(),
+                        "the API server does not have this kind; it is used once it is installed"
+                    );
+                }
+            }
+            State::Begins => {}
+            State::Works => {
+                self.absent.remove(&kind);
+                if self.failing.remove(&kind) {
+                    tracing::info!(kind = kind.name(), "objects can be listed and watched again");
+                }
+            }
+        }
+    }
+}
