@@ -32,11 +32,13 @@ use crate::scratch::Scratch;
 
 pub use self::access::Access;
 pub use self::audit::{AuditLog, Request};
+pub use self::controller::Controller;
 pub use self::network::Network;
 pub use self::proxy::KubeProxy;
 
 mod access;
 mod audit;
+mod controller;
 mod kubectl;
 mod network;
 mod node;

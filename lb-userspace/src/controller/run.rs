@@ -87,8 +87,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     let config = client::configuration(settings.kubeconfig.as_deref()).await?;
     let identity = identity(settings.pod.as_deref()).context("making a name for this replica")?;
     let leases = KubeLeases::new(&config, LEASE_NAME)?;
-    let server =
-        Server::new(Writer::new(client::writing(&config)?), &settings.namespace, identity.clone());
+    let server = Server::new(Writer::new(client::writing(&config)?), &settings.namespace, identity.clone());
     let source = Source {
         client: client::reading(&config)?,
         settings: kubernetes::Settings {

@@ -27,9 +27,7 @@ impl Failing {
         let what = error as &dyn Error;
         let (reason, note) = (telling.reason.name(), &telling.note);
         // A namespace that ends takes no events.
-        if matches!(error, WriteError::Gone)
-            || !self.known.insert((WriteKind::Event.label(), cause(error)))
-        {
+        if matches!(error, WriteError::Gone) || !self.known.insert((WriteKind::Event.label(), cause(error))) {
             tracing::debug!(reason, note, error = what, "an event is not recorded");
         } else {
             tracing::warn!(reason, note, error = what, words = words(error), "an event can't be recorded");

@@ -78,9 +78,9 @@ impl Order {
     /// Whether the write gives an address that another Service still shows and is to lose.
     pub(super) fn bars(&self, target: &Target, write: &Write) -> bool {
         let gives = write.gives().into_iter().flat_map(|addresses| addresses.iter());
-        gives.into_iter().any(|ip| {
-            self.leaving.get(&ip).is_some_and(|others| others.iter().any(|other| other != target))
-        })
+        gives
+            .into_iter()
+            .any(|ip| self.leaving.get(&ip).is_some_and(|others| others.iter().any(|other| other != target)))
     }
 
     pub(super) fn start(&mut self, write: &Write) {

@@ -77,7 +77,9 @@ impl Seen {
                 Change::Failed(error) => State::Fails(&**error),
                 Change::Absent => State::Absent,
                 Change::Listing => State::Begins,
-                Change::Listed(_) | Change::Complete | Change::Applied(_) | Change::Deleted(_) => State::Works,
+                Change::Listed(_) | Change::Complete | Change::Applied(_) | Change::Deleted(_) => {
+                    State::Works
+                }
             }
         }
         match self {

@@ -1,0 +1,129 @@
+//! `barelb controller`, under the rights of manifests/base and no others.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use super::{Access, ControlPlane, END, LOG_TAIL, POLL, READY};
+use crate::agent::barelb;
+use crate::process::Process;
+use crate::rig::workspace;
+use crate::scratch::Scratch;
+
+/// Where MetalLB's objects are.
+pub const NAMESPACE: &str = "metallb-system";
+/// First port of `--metrics-addr`; each replica has one of its own.
+const METRICS: u16 = 7472;
+
+impl ControlPlane {
+    /// Applies manifests/base, as a user does it. Nothing starts the pods of its Deployment here.
+    pub fn install(&self) -> Result<()> {
+        let base = workspace().join("manifests/base");
+        let base = base.to_str().context("the workspace has no UTF-8 path")?;
+        self.kubectl(&["apply", "--server-side", "--kustomize", base])?;
+        let kinds = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
+        self.kubectl(&kinds)?;
+        Ok(())
+    }
+
+    /// The account of the Deployment.
+    pub fn controller_account(&self) -> Result<Access> {
+        self.service_account(NAMESPACE, "barelb-controller")
+    }
+}
+
+/// A replica of the controller; killed on drop.
+#[derive(Debug)]
+pub struct Controller {
+    process: Process,
+    metrics: SocketAddr,
+    namespace: crate::namespace::Namespace,
+    _folder: Scratch,
+}
+
+impl Controller {
+    /// Starts the replica of this number on the machine of the control plane, with further arguments. The manifests
+    /// are installed: [`ControlPlane::install`].
+    pub fn start(plane: &ControlPlane, replica: u16, arguments: &[&str]) -> Result<Self> {
+        let access = plane.controller_account()?;
+        let folder = Scratch::new("controller")?;
+        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, METRICS + replica));
+        let mut command = plane.namespace().command(barelb()?);
+        command.arg("controller").arg("--kubeconfig").arg(access.kubeconfig());
+        command.args(["--metrics-addr", &metrics.to_string(), "--log", "lb_userspace=debug,info"]);
+        command.args(arguments).env("POD_NAME", format!("barelb-controller-{replica}"));
+        let process = plane.namespace().spawn_command(&mut command, &folder.join("controller.log"))?;
+        Ok(Self { process, metrics, namespace: plane.namespace().clone(), _folder: folder })
+    }
+
+    /// The process, to send signals to.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Ends it in order, and waits.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.term()?;
+        let status = self.process.wait(END)?.with_context(|| format!("it goes on:\n{}", self.tail()))?;
+        ensure!(status.success(), "it ended with {status}; its log ends:\n{}", self.tail());
+        Ok(())
+    }
+
+    /// Waits until it has listed everything.
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let deadline = Instant::now() + READY;
+        while self.page("/readyz").is_err() {
+            ensure!(
+                self.process.is_running() && Instant::now() < deadline,
+                "the controller is not ready; its log ends:\n{}",
+                self.tail()
+            );
+            thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// What it answers at `/metrics`, `/livez` or `/readyz`; an error if that is no success.
+    pub fn page(&self, path: &str) -> Result<String> {
+        let url = format!("http://{}{path}", self.metrics);
+        self.namespace.exec("curl", &["--silent", "--fail-with-body", "--max-time", "5", &url])
+    }
+
+    /// The value of a metric, by its name with labels as the page has it.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let page = self.page("/metrics")?;
+        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        Ok(line.with_context(|| format!("no metric {name}:\n{page}"))?.parse()?)
+    }
+
+    /// Resident memory now and at most, in bytes.
+    pub fn memory(&self) -> Result<[u64; 2]> {
+        let file = PathBuf::from(format!("/proc/{}/status", self.process.pid()));
+        let text = fs::read_to_string(&file).context("the controller has ended")?;
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            anyhow::Ok(number.with_context(|| format!("no {name}"))?.parse::<u64>()? * 1024)
+        };
+        Ok([field("VmRSS:")?, field("VmHWM:")?])
+    }
+
+    /// The end of its log.
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+    }
+
+    /// Time it is given for anything: many times of what it needs.
+    pub const PATIENCE: Duration = READY;
+}
