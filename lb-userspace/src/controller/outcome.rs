@@ -18,6 +18,8 @@ mod tests;
 
 /// Annotation that says from which pool the addresses are.
 pub const FROM_POOL: &str = "metallb.io/ip-allocated-from-pool";
+/// Deprecated beginning of MetalLB's annotations.
+pub const OLD_PREFIX: &str = "metallb.universe.tf/";
 /// Its deprecated twin, which is taken away.
 pub const OLD_FROM_POOL: &str = "metallb.universe.tf/ip-allocated-from-pool";
 

@@ -32,7 +32,7 @@ use super::{
     leadership::Standing,
     metrics::Metrics,
     outcome,
-    tell::{self, Told},
+    tell::{self, Subject, Telling, Told},
     write::{STATE_NAME, Server, Write},
 };
 use crate::{
@@ -242,6 +242,7 @@ impl Controller {
             {
                 news.push(tell::allocated(key, &seen.meta.uid, *addresses, pool));
             }
+            news.iter().for_each(log);
             self.desk.tell(news);
         }
         if let Ok(seen) = landed.result {
@@ -260,7 +261,9 @@ impl Controller {
         self.cluster.dress();
         let decided = self.decider.decide(&self.cluster, self.lb_class.as_deref());
         let state = tell::state(&decided, &self.cluster);
-        self.desk.tell(self.told.news(&decided, &self.cluster));
+        let news = self.told.news(&decided, &self.cluster);
+        news.iter().for_each(log);
+        self.desk.tell(news);
         let mut writes = services(&decided, &self.cluster);
         writes.extend(pools(&decided, &self.cluster));
         writes.extend(own_state(&state, &self.cluster));
@@ -274,6 +277,15 @@ impl Controller {
         let took = start.elapsed();
         self.metrics.pass(took);
         self.earliest = start + took * SHARE;
+    }
+}
+
+/// The log has what the events have, which are lost where they can't be recorded.
+fn log(telling: &Telling) {
+    let (reason, note) = (telling.reason.name(), &telling.note);
+    match &telling.subject {
+        Subject::Service(service) => tracing::info!(%service, reason, note, "an event"),
+        Subject::Object(object) => tracing::warn!(%object, reason, note, "an event"),
     }
 }
 

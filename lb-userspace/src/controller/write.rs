@@ -212,7 +212,7 @@ impl Api for Server {
                 uid: &telling.uid,
             },
         };
-        let warning = telling.severity == Severity::Warning;
+        let warning = telling.reason.severity() == Severity::Warning;
         let said = Said { warning, reason: telling.reason.name(), note: &telling.note };
         self.writer.record(&self.reporter, regarding, said, SystemTime::now()).await
     }
