@@ -242,6 +242,10 @@ impl<A: Api> Desk<A> {
         let (target, now) = (landed.write.target(), Instant::now());
         self.order.land(&landed.write, landed.result.as_ref().map(|_seen| ()), now);
         self.metrics.written(target.kind(), result_of(&landed.result));
+        // A pass made while it was under way knew nothing of it: the next one does.
+        if self.wanted.get(&target).is_some_and(|write| write.version() == landed.write.version()) {
+            self.wanted.remove(&target);
+        }
         match &landed.result {
             Ok(_) => {
                 self.pause.end();
