@@ -4,7 +4,9 @@
 pub mod agent;
 mod bed;
 mod contender;
+pub mod controller;
 mod cpu;
+mod document;
 #[path = "../../lb-ebpf/src/rig/layout.rs"]
 mod layout;
 mod ours;

@@ -7,15 +7,14 @@ mod goals;
 mod tables;
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::cpu;
+use super::document::{self, spread};
 use super::rounds::Rounds;
-use super::stats::Spread;
 use goals::{Goal, Reached};
 
 /// The document, written as the figures come in, and printed as it grows.
@@ -85,20 +84,8 @@ impl Report {
     }
 
     fn table(&mut self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        let rules = vec!["---".to_owned(); head.len()];
-        let head = head.iter().map(|&cell| cell.to_owned()).collect();
-        let mut text = String::new();
-        for row in [head, rules].into_iter().chain(rows) {
-            // Writing to a String does not fail.
-            writeln!(text, "| {} |", row.join(" | ")).unwrap_or_default();
-        }
-        self.add(&text);
+        self.add(&document::table(head, rows));
     }
-}
-
-fn spread(spread: Spread, digits: usize) -> String {
-    let Spread { value, low, high } = spread;
-    format!("{value:.digits$} [{low:.digits$}–{high:.digits$}]")
 }
 
 fn percent(share: f64) -> String {

@@ -1,0 +1,96 @@
+//! The benchmark of the controller: the allocator by itself, then all of it on a real API server.
+//! `cargo xtask bench --controller` runs it; it writes docs/benchmarks-controller.md.
+
+mod allocator;
+mod cluster;
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use super::{cpu, document};
+
+/// Measures the allocator, and the controller on an API server. Needs root and the testbed.
+#[derive(clap::Parser, Clone, Debug)]
+#[command(name = "barelb-bench-controller")]
+pub struct Options {
+    /// Where the tables are saved.
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Rounds of the allocator.
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..))]
+    pub rounds: u16,
+    /// Services on the API server.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u16).range(1..=60_000))]
+    pub services: u16,
+}
+
+/// What was to be reached, and what was.
+struct Goal {
+    text: &'static str,
+    measured: String,
+    met: bool,
+    /// What was tried, where it is missed.
+    tried: &'static str,
+}
+
+impl Goal {
+    fn row(self) -> Vec<String> {
+        let verdict = if self.met { "met".to_owned() } else { format!("**missed**. {}", self.tried) };
+        vec![self.text.to_owned(), self.measured, verdict.trim().to_owned()]
+    }
+}
+
+/// The document as it grows, also on standard output.
+#[derive(Default)]
+struct Page {
+    text: String,
+    goals: Vec<Goal>,
+}
+
+impl Page {
+    #[expect(clippy::print_stdout, reason = "the tables are the output of the benchmark")]
+    fn add(&mut self, text: &str) {
+        println!("{text}");
+        self.text.push_str(text);
+        self.text.push('\n');
+    }
+
+    fn table(&mut self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
+        self.add(&document::table(head, rows));
+    }
+}
+
+/// Measures everything, prints the tables and saves them.
+pub fn run(options: &Options) -> Result<()> {
+    let mut page = Page::default();
+    page.add(HEAD);
+    page.table(&["machine", ""], cpu::facts().into_iter().map(|(name, value)| vec![name, value]));
+    allocator::measure(&mut page, usize::from(options.rounds))?;
+    cluster::measure(&mut page, usize::from(options.services))?;
+    page.add("\n## Goals\n");
+    let goals: Vec<_> = std::mem::take(&mut page.goals).into_iter().map(Goal::row).collect();
+    page.table(&["goal", "measured", ""], goals);
+    page.add(NOTES);
+    fs::write(&options.out, &page.text).with_context(|| format!("cannot write {}", options.out.display()))
+}
+
+const HEAD: &str = "\
+# Benchmarks of the controller
+
+Made by `cargo xtask bench --controller`; do not edit. All figures are of this machine and this run.
+";
+
+const NOTES: &str = "
+## Notes
+
+* The allocator is measured in process, by the calls that the controller makes. Figures are medians over the rounds; in
+  brackets the 95 % bootstrap interval.
+* The scan is what MetalLB's allocator does: it looks at the addresses of a pool one after the other until one is free.
+  Here it is that loop over a hash set of the addresses in use and nothing else, which flatters it.
+* On the API server, controller, API server, etcd and the generator of Services share the two processors of this
+  machine. Most of a cold start is the API server's time.
+* Writes are counted in the API server's audit log. The lease is renewed by one write every two seconds, which is
+  not counted.
+";
