@@ -15,7 +15,7 @@ use crate::rig::workspace;
 use crate::scratch::Scratch;
 
 /// Where MetalLB's objects are.
-pub const NAMESPACE: &str = "metallb-system";
+const NAMESPACE: &str = "metallb-system";
 /// First port of `--metrics-addr`; each replica has one of its own.
 const METRICS: u16 = 7472;
 

@@ -9,7 +9,7 @@
 //! lose it, still shows it or may yet: see [`order`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     future::pending,
     time::Duration,
 };
@@ -63,7 +63,7 @@ pub type Permit = Box<dyn Fn() -> Option<Instant> + Send>;
 
 /// What was in flight.
 enum Back {
-    Write(Landed),
+    Write(Box<Landed>),
     Event { telling: Telling, attempt: u32, result: Result<(), WriteError> },
 }
 
@@ -155,7 +155,7 @@ impl<A: Api> Desk<A> {
                 Some(back) = self.flying.next() => match back {
                     Back::Write(landed) => {
                         self.landed(&landed);
-                        return landed;
+                        return *landed;
                     }
                     Back::Event { telling, attempt, result } => self.told(telling, attempt, result),
                 },
@@ -219,7 +219,7 @@ impl<A: Api> Desk<A> {
         let api = self.api.clone();
         let flight = async move {
             let answer = timeout_at(until, api.carry_out(&write)).await;
-            Back::Write(Landed { result: answer.unwrap_or(Err(WriteError::Timeout)), write })
+            Back::Write(Box::new(Landed { result: answer.unwrap_or(Err(WriteError::Timeout)), write }))
         };
         self.flying.push(flight.boxed());
     }

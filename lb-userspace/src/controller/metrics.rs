@@ -28,7 +28,7 @@ const PASS_BUCKETS: [f64; 13] =
 /// What was written to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteKind {
-    /// The addresses of a Service, with its conditions and the annotation that names the pool.
+    /// The addresses of a Service, with the annotation that names the pool.
     ServiceStatus,
     /// The counters of an `IPAddressPool`.
     PoolStatus,

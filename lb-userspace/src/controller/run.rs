@@ -113,7 +113,7 @@ pub async fn run(settings: Settings) -> Result<()> {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = leader.ended() => bail!("the task that keeps the lease has ended; this is a bug, the log says more"),
-            () = leadership.changed() => controller.stand(leadership.standing()),
+            () = leadership.changed() => controller.stand(&leadership.standing()),
             () = pass => controller.pass(),
             landed = controller.desk.next() => controller.landed(landed),
             Some(seen) = controller.watches.next() => controller.see(seen),
@@ -190,7 +190,7 @@ impl Controller {
     }
 
     /// Begins to lead or ceases to.
-    fn stand(&mut self, standing: Standing) {
+    fn stand(&mut self, standing: &Standing) {
         self.leads = matches!(standing, Standing::Leading { .. });
         self.metrics.leader(self.leads);
         self.desk.clear();

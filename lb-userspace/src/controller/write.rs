@@ -130,6 +130,7 @@ impl Write {
     }
 
     /// The same Service, with nothing left: the first half of an exchange.
+    #[must_use]
     pub fn cleared(&self) -> Self {
         let mut cleared = self.clone();
         if let Self::Service { change, .. } = &mut cleared {

@@ -125,7 +125,7 @@ mod tests {
         let (health, set) = with_clock();
         set(60);
         assert_eq!(health.live(), Ok(()), "also before the first beat");
-        health.clone().beat();
+        health.beat();
         set(120);
         assert_eq!(health.live(), Ok(()));
         set(195);

@@ -110,7 +110,7 @@ impl Services {
         };
         let one = |number: usize| {
             let namespace = format!("team-{}", number % 100);
-            let key = ServiceKey::new(&namespace, &format!("service-{number}")).context("a name")?;
+            let key = ServiceKey::new(&namespace, format!("service-{number}")).context("a name")?;
             anyhow::Ok((key, spec.clone()))
         };
         Ok(Self((0..count).map(one).collect::<Result<_>>()?))

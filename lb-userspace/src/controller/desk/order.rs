@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use lb_core::addresses::Addresses;
 use tokio::time::Instant;
 
 use super::super::write::{Target, Write};
@@ -77,7 +78,7 @@ impl Order {
 
     /// Whether the write gives an address that another Service still shows and is to lose.
     pub(super) fn bars(&self, target: &Target, write: &Write) -> bool {
-        let gives = write.gives().into_iter().flat_map(|addresses| addresses.iter());
+        let gives = write.gives().into_iter().flat_map(Addresses::iter);
         gives
             .into_iter()
             .any(|ip| self.leaving.get(&ip).is_some_and(|others| others.iter().any(|other| other != target)))
@@ -119,6 +120,6 @@ impl Order {
 
 /// What a status may show while the write is under way.
 fn shown(write: &Write) -> Vec<IpAddr> {
-    let gives = write.gives().into_iter().flat_map(|addresses| addresses.iter());
+    let gives = write.gives().into_iter().flat_map(Addresses::iter);
     write.before().iter().copied().chain(gives).collect()
 }

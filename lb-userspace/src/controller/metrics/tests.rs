@@ -1,3 +1,5 @@
+use std::fmt::Write;
+
 use prometheus_client::encoding::text;
 
 use super::*;
@@ -47,11 +49,10 @@ fn a_controller_that_has_done_nothing() {
         "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1", "0.25", "0.5", "1.0", "2.5", "5.0",
         "10.0",
     ];
-    let buckets: String = ends
-        .iter()
-        .chain(&["+Inf"])
-        .map(|end| format!("barelb_controller_reconcile_duration_seconds_bucket{{le=\"{end}\"}} 0\n"))
-        .collect();
+    let buckets = ends.iter().chain(&["+Inf"]).fold(String::new(), |mut text, end| {
+        writeln!(text, "barelb_controller_reconcile_duration_seconds_bucket{{le=\"{end}\"}} 0").unwrap();
+        text
+    });
     let expected = format!(
         "# HELP barelb_build_info Always 1; the version is a label.\n\
          # TYPE barelb_build_info gauge\n\
@@ -88,8 +89,7 @@ fn a_controller_that_has_done_nothing() {
 
 #[test]
 fn a_controller_at_work() {
-    let (registry, metrics) = controller();
-    let shared = metrics.clone();
+    let (registry, shared) = controller();
     shared.pool(&pool("default"), usage((253, i64::MAX), (2, 1)));
     shared.waiting(&BTreeMap::from([("Taken", 2), ("Exhausted", 7)]));
     shared.pass(Duration::from_micros(1500));

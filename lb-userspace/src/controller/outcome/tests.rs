@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use lb_core::{allocator::Allocation, request::AllocError};
 
 use super::*;
-use crate::source::kubernetes::SeenIngress;
+use crate::source::kubernetes::{Meta, SeenIngress};
 
 fn key() -> ServiceKey {
     "default/web".parse().unwrap()
@@ -18,7 +18,7 @@ fn seen(ips: &[&str], annotations: &[(&str, &str)]) -> SeenService {
     let entry = |text: &&str| SeenIngress { ip: text.parse().ok(), plain: true };
     let annotations = annotations.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     SeenService {
-        meta: Default::default(),
+        meta: Meta::default(),
         spec: ServiceSpec {
             annotations: annotations.collect(),
             ingress: ips.iter().map(|ip| (*ip).to_owned()).collect(),
@@ -40,6 +40,7 @@ fn decided(decision: Decision) -> Decided {
     Decided { decisions: [(key(), decision)].into(), ..Decided::default() }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as it is compared")]
 fn set(texts: &[&str]) -> Option<Change> {
     Some(Change::Set { addresses: addresses(texts), pool: PoolName::new("a").unwrap() })
 }

@@ -152,7 +152,7 @@ fn old_annotations_are_named() {
     let telling = deprecated(&key(), &cluster.services()[&key()]).unwrap();
     let note = "write metallb.io/ for metallb.universe.tf/ in these annotations: metallb.universe.tf/allow-shared-ip";
     assert_eq!(telling, Telling::of_service(&key(), &"u".into(), Reason::DeprecatedAnnotation, note));
-    let cluster = super::tests::cluster(&json!({"metallb.universe.tf/ip-allocated-from-pool": "p"}));
+    let cluster = self::cluster(&json!({"metallb.universe.tf/ip-allocated-from-pool": "p"}));
     assert_eq!(deprecated(&key(), &cluster.services()[&key()]), None);
 }
 
@@ -233,6 +233,19 @@ fn counters_of_a_pool_and_reasons_of_those_who_wait() {
     assert_eq!(counters(&decided, &name(Kind::Pool)), Some(expected));
     assert_eq!(counters(&decided, &name(Kind::ConfigMap)), None);
     assert_eq!(waiting(&decided), BTreeMap::from([("NotInAnyPool", 1)]));
-    let held = super::tests::decided(holding(one("192.0.2.1"), in_use()));
+    let held = self::decided(holding(one("192.0.2.1"), in_use()));
     assert_eq!(waiting(&held), BTreeMap::new());
+}
+
+#[test]
+fn a_service_that_cannot_be_read_is_told_and_keeps_what_it_has() {
+    let mut cluster = cluster(&json!({}));
+    let object = json!({
+        "metadata": {"namespace": "web", "name": "a", "uid": "u", "resourceVersion": "2"},
+        "spec": {"type": "LoadBalancer", "ports": [{"port": 0}]},
+    });
+    cluster.apply(Seen::Service(Change::Applied(read::service(serde_json::from_value(object).unwrap()))));
+    let news = Told::default().news(&Decided::default(), &cluster);
+    let note = "the Service can't be read, and keeps the addresses it has: spec.ports[0].port: port 0 is outside 1-65535";
+    assert_eq!(news, [Telling::of_service(&key(), &"u".into(), Reason::AllocationFailed, note)]);
 }

@@ -209,7 +209,6 @@ pub fn node(object: Guarded<core::Node>) -> Item<NodeName, Vec<IpAddr>> {
 }
 
 /// A pool.
-#[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
 pub fn pool(object: Guarded<crd::IPAddressPool>) -> Item<ObjectName, SeenPool> {
     let (meta, content, status) = match opened(Kind::Pool, object) {
         Ok(mut object) => {
@@ -223,7 +222,6 @@ pub fn pool(object: Guarded<crd::IPAddressPool>) -> Item<ObjectName, SeenPool> {
 }
 
 /// An advertisement.
-#[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
 pub fn advertisement(
     object: Guarded<crd::L2Advertisement>,
 ) -> Item<ObjectName, SeenConfig<RawAdvertisement>> {
@@ -241,7 +239,6 @@ pub fn advertisement(
 }
 
 /// A v0.9 document.
-#[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
 pub fn config_map(object: Guarded<core::ConfigMap>) -> Item<ObjectName, SeenConfig<LegacyConfig>> {
     let kind = Kind::ConfigMap;
     let (meta, content) = match opened(kind, object) {
@@ -263,7 +260,6 @@ pub(super) fn unserved<K>(kind: Kind, object: Guarded<PartialObjectMeta<K>>) -> 
 }
 
 /// What the controller said of itself.
-#[expect(clippy::unnecessary_wraps, reason = "one shape for all kinds")]
 pub fn state(object: Guarded<crd::ConfigurationState>) -> Item<ObjectName, SeenState> {
     let (meta, status) = match object.0 {
         Ok(object) => (object.metadata, object.status),

@@ -93,6 +93,7 @@ impl<K: Ord, V: PartialEq> Shelf<K, V> {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "as a watch gives it")]
     fn item(key: &str, value: u32) -> Option<(String, u32)> {
         Some((key.to_owned(), value))
     }
