@@ -45,6 +45,7 @@ mod node;
 mod programs;
 mod proxy;
 mod server;
+pub mod services;
 
 /// Where the API server listens.
 const PORT: u16 = 6443;
