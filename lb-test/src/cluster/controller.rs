@@ -15,7 +15,7 @@ use crate::rig::workspace;
 use crate::scratch::Scratch;
 
 /// Where MetalLB's objects are.
-const NAMESPACE: &str = "metallb-system";
+pub(super) const NAMESPACE: &str = "metallb-system";
 /// First port of `--metrics-addr`; each replica has one of its own.
 const METRICS: u16 = 7472;
 
