@@ -1,5 +1,9 @@
 //! L5: `barelb controller` on a real API server, under the rights of manifests/base. Needs root and the testbed.
-#![expect(clippy::unwrap_used, clippy::float_cmp, reason = "a test fails by panicking; gauges are whole numbers")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    reason = "a test fails by panicking; gauges are whole numbers"
+)]
 
 use std::thread;
 use std::time::Duration;

@@ -10,5 +10,7 @@ pub mod leadership;
 pub mod metrics;
 pub mod outcome;
 pub mod run;
+#[cfg(test)]
+mod simulation;
 pub mod tell;
 pub mod write;

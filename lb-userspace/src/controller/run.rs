@@ -290,7 +290,7 @@ fn log(telling: &Telling) {
 }
 
 /// The Services whose objects do not say what is decided.
-fn services(decided: &Decided, cluster: &Cluster) -> Vec<Write> {
+pub(super) fn services(decided: &Decided, cluster: &Cluster) -> Vec<Write> {
     let changes = cluster.services().iter().filter_map(|(key, seen)| {
         let change = outcome::change(decided, key, seen)?;
         let version = Arc::clone(&seen.meta.version);
