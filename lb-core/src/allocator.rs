@@ -12,7 +12,7 @@
 //! map, the pool's name decides.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
 };
@@ -91,9 +91,11 @@ impl PoolState {
 #[derive(Debug, Clone, Default)]
 pub struct Allocator {
     pools: BTreeMap<PoolName, PoolState>,
-    held: BTreeMap<ServiceKey, Held>,
+    // Hashed: in a tree of a million names every look compares twenty, each of which lies elsewhere in memory. Nothing
+    // may depend on the order of these two.
+    held: HashMap<ServiceKey, Held>,
     /// Holders of each address, sorted; never empty.
-    holders: BTreeMap<IpAddr, Vec<ServiceKey>>,
+    holders: HashMap<IpAddr, Vec<ServiceKey>>,
 }
 
 impl Allocator {
@@ -117,6 +119,7 @@ impl Allocator {
                 None => lost.push(service),
             }
         }
+        lost.sort();
         lost
     }
 
@@ -125,7 +128,7 @@ impl Allocator {
         self.held.get(service).map(|held| &held.allocation)
     }
 
-    /// Everything that is held.
+    /// Everything that is held, in no order.
     pub fn allocations(&self) -> impl Iterator<Item = (&ServiceKey, &Allocation)> {
         self.held.iter().map(|(service, held)| (service, &held.allocation))
     }

@@ -82,7 +82,8 @@ impl Allocator {
     ///
     /// What a Service holds is, in this order: what the book says, what `restored` says (what the caller wrote
     /// itself, such as a status file), what its status says; of two statuses with one address that of the Service
-    /// whose annotations name the pool, as a controller writes them together. All of that is entered before anybody is served.
+    /// whose annotations name the pool, as a controller writes them together. All of that is entered before anybody is
+    /// served.
     /// Then come Services that ask for addresses by number, then all others, each in order of namespace and
     /// name; whoever failed is tried again while addresses become free.
     ///

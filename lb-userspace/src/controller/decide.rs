@@ -181,7 +181,11 @@ impl Decider {
             let seen = cluster.services().get(*key);
             seen.is_some_and(|seen| seen.spec.service_type == ServiceType::LoadBalancer)
         });
-        present.flat_map(|(key, held)| held.addresses.iter().map(|ip| (ip, key.clone()))).collect()
+        let mut all: Vec<_> =
+            present.flat_map(|(key, held)| held.addresses.iter().map(move |ip| (ip, key))).collect();
+        // Of several who share an address the first by name stands for all, in every pass.
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        all.into_iter().map(|(ip, key)| (ip, key.clone())).collect()
     }
 }
 

@@ -31,6 +31,9 @@ mod tests;
 /// Label of an `EndpointSlice` that names its Service.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 
+/// Beginnings of the annotations that are read.
+const PREFIXES: [&str; 3] = ["metallb.io/", "metallb.universe.tf/", "barelb.io/"];
+
 /// Namespace of an object that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
@@ -117,7 +120,7 @@ pub fn service(service: core::Service) -> Result<(ServiceKey, ServiceSpec), Fiel
         service_type: spec.type_.as_deref().map(ServiceType::from).unwrap_or_default(),
         load_balancer_class: spec.load_balancer_class,
         load_balancer_ip: spec.load_balancer_ip,
-        annotations: service.metadata.annotations.unwrap_or_default(),
+        annotations: service.metadata.annotations.map(ours).unwrap_or_default(),
         labels: service.metadata.labels.unwrap_or_default(),
         namespace_labels: BTreeMap::new(),
         cluster_ips,
@@ -129,6 +132,12 @@ pub fn service(service: core::Service) -> Result<(ServiceKey, ServiceSpec), Fiel
         ingress: ingress.unwrap_or_default().into_iter().filter_map(|entry| entry.ip).collect(),
     };
     Ok((key, spec))
+}
+
+/// The annotations that mean something here. The others may be large, and change when nothing is asked for.
+fn ours(mut annotations: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    annotations.retain(|name, _| PREFIXES.iter().any(|prefix| name.starts_with(prefix)));
+    annotations
 }
 
 fn port(index: usize, written: &core::ServicePort) -> Result<Port, FieldError> {
