@@ -96,6 +96,8 @@ pub struct Allocator {
     held: HashMap<ServiceKey, Held>,
     /// Holders of each address, sorted; never empty.
     holders: HashMap<IpAddr, Vec<ServiceKey>>,
+    /// Addresses that are free and that one Service only may get, while [`Allocator::reconcile`] runs.
+    reserved: HashMap<IpAddr, ServiceKey>,
 }
 
 impl Allocator {
@@ -239,10 +241,35 @@ impl Allocator {
 
     /// The first holder of the address with which the Service can't share it.
     fn conflict(&self, request: &Request<'_>, ip: IpAddr) -> Option<(&ServiceKey, SharingConflict)> {
+        if let Some(owner) = self.reserved.get(&ip).filter(|owner| *owner != request.service) {
+            return Some((owner, SharingConflict::NoKey));
+        }
         let others = self.holders(ip).iter().filter(|holder| *holder != request.service);
         others.filter_map(|holder| Some((holder, self.held.get(holder)?))).find_map(|(holder, held)| {
             request.sharing.conflict(&held.sharing).map(|conflict| (holder, conflict))
         })
+    }
+
+    /// Keeps free addresses for a Service, wherever they lie.
+    fn reserve(&mut self, service: &ServiceKey, addresses: Addresses) {
+        for ip in addresses.iter() {
+            if self.holders(ip).is_empty() && !self.reserved.contains_key(&ip) {
+                for state in self.pools.values_mut() {
+                    state.space(Family::of(ip)).take(ip);
+                }
+                self.reserved.insert(ip, service.clone());
+            }
+        }
+    }
+
+    fn end_reservations(&mut self) {
+        for ip in std::mem::take(&mut self.reserved).into_keys() {
+            if self.holders(ip).is_empty() {
+                for state in self.pools.values_mut().filter(|state| state.pool.may_give(ip)) {
+                    state.space(Family::of(ip)).give_back(ip);
+                }
+            }
+        }
     }
 
     fn place_in(

@@ -110,6 +110,7 @@ impl Allocator {
             self.keep_free(key, *addresses);
         }
         self.serve(&requests, &mut decisions);
+        self.end_reservations();
         decisions
     }
 
@@ -180,6 +181,7 @@ impl Allocator {
                             decision.awaiting = Some(addresses);
                             decision.error = cause;
                         }
+                        self.reserve(request.service, addresses);
                         continue;
                     }
                     let notice = cause.map(|cause| Notice::Cleared { addresses, cause });

@@ -19,7 +19,7 @@ use crate::source::kubernetes::{Cluster, Kind};
 
 mod server;
 
-use server::{Fault, Shared};
+use server::{Fault, Settlement, Shared};
 
 /// Kinds whose watches are played.
 const KINDS: [Kind; 2] = [Kind::Service, Kind::Pool];
@@ -186,8 +186,9 @@ async fn play(steps: Vec<Step>) {
                 if !forgot {
                     settled.assert_kept(&now, &story);
                 }
-                (settled, forgot) = (now, false);
                 let (writes, valid) = Replica::start(&server).pass();
+                // Of a pool that is wrong an earlier form is in force, and ends when that becomes possible.
+                (settled, forgot) = (if valid { now } else { Settlement::default() }, false);
                 assert!(writes == 0 || !valid, "a restart makes {writes} writes: {story}");
             }
         }

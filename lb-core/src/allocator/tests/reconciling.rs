@@ -283,3 +283,25 @@ fn the_address_of_a_service_that_may_come_back_is_given_to_nobody() {
         assert!(allocator.holders(address.first()).is_empty(), "gone for good");
     }
 }
+
+/// Its addresses lie in two pools now, of which one may be there only because another can't be read.
+#[test]
+fn who_waits_for_a_pool_keeps_each_of_its_addresses_from_others() {
+    let config = config(&[raw("a", &["1.2.3.0/31"]), raw("b", &["1000::/127"])]);
+    let ingress = vec!["1.2.3.0".to_owned(), "1000::".to_owned()];
+    let old = ServiceSpec {
+        ingress,
+        ..families(spec(), &[Family::Ipv4, Family::Ipv6], FamilyPolicy::RequireDualStack)
+    };
+    let rules = Rules { pools_in_doubt: true, ..Rules::default() };
+    let named = |text: &str| ServiceSpec { load_balancer_ip: Some(text.to_owned()), ..spec() };
+    let all = services(&[("a-four", spec()), ("b-named", named("1.2.3.0")), ("old", old.clone())]);
+    let mut allocator = Allocator::new(&config);
+    for _ in 0..2 {
+        let decisions = allocator.reconcile(&rules, &all, &BTreeMap::new());
+        check(&allocator);
+        assert_eq!(text(&decisions), "a-four=1.2.3.1 b-named=-!Taken old=-!DifferentPools");
+    }
+    let sure = allocator.reconcile(&Rules::default(), &all, &BTreeMap::new());
+    assert_eq!(text(&sure), "a-four=1.2.3.1 b-named=1.2.3.0 old=-!Exhausted");
+}
