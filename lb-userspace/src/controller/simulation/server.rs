@@ -174,9 +174,19 @@ impl Server {
         let held = self.objects.iter().filter(|((kind, _), _)| *kind == Kind::Service);
         let held = held.filter_map(|(_, object)| {
             let meta = &object.value["metadata"];
-            let pool = meta["annotations"][FROM_POOL].as_str()?.to_owned();
+            let annotations = &meta["annotations"];
+            let pool = annotations[FROM_POOL].as_str()?.to_owned();
+            // Who waits for another address or pool leaves as soon as it can.
+            let shown = addresses(&object.value);
+            let wishes = [
+                annotations["metallb.io/address-pool"].as_str().is_none_or(|wish| wish == pool),
+                annotations["metallb.io/loadBalancerIPs"].as_str().is_none_or(|wish| shown == [wish]),
+            ];
+            if wishes.contains(&false) {
+                return None;
+            }
             let pool = self.objects.get(&(Kind::Pool, pool))?;
-            Some(((meta["uid"].to_string(), object.asked), (addresses(&object.value), version(pool))))
+            Some(((meta["uid"].to_string(), object.asked), (shown, version(pool))))
         });
         Settlement { held: held.collect(), pools: pools.map(|(_, object)| version(object)).collect() }
     }
