@@ -131,6 +131,7 @@ impl Allocator {
     }
 
     /// Everything that is held, in no order.
+    #[expect(clippy::disallowed_methods, reason = "callers put them in order")]
     pub fn allocations(&self) -> impl Iterator<Item = (&ServiceKey, &Allocation)> {
         self.held.iter().map(|(service, held)| (service, &held.allocation))
     }

@@ -114,6 +114,7 @@ impl Allocator {
         decisions
     }
 
+    #[expect(clippy::disallowed_methods, reason = "in whichever order they go, the same is free")]
     fn forget_all_but(&mut self, requests: &[(Request<'_>, &ServiceSpec)]) {
         let present = |key: &ServiceKey| requests.binary_search_by(|(r, _)| r.service.cmp(key)).is_ok();
         let gone: Vec<ServiceKey> = self.held.keys().filter(|key| !present(key)).cloned().collect();

@@ -295,7 +295,7 @@ fn who_waits_for_a_pool_keeps_each_of_its_addresses_from_others() {
     };
     let rules = Rules { pools_in_doubt: true, ..Rules::default() };
     let named = |text: &str| ServiceSpec { load_balancer_ip: Some(text.to_owned()), ..spec() };
-    let all = services(&[("a-four", spec()), ("b-named", named("1.2.3.0")), ("old", old.clone())]);
+    let all = services(&[("a-four", spec()), ("b-named", named("1.2.3.0")), ("old", old)]);
     let mut allocator = Allocator::new(&config);
     for _ in 0..2 {
         let decisions = allocator.reconcile(&rules, &all, &BTreeMap::new());

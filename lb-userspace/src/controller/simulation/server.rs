@@ -311,6 +311,11 @@ fn seen(kind: Kind, change: Change<Value>) -> Seen {
         Kind::Namespace => Seen::Namespace(change.map(|value| read::namespace(parsed(value)))),
         Kind::Node => Seen::Node(change.map(|value| read::node(parsed(value)))),
         Kind::Advertisement => Seen::Advertisement(change.map(|value| read::advertisement(parsed(value)))),
-        _ => Seen::ConfigMap(change.map(|value| read::config_map(parsed(value)))),
+        Kind::ConfigMap
+        | Kind::BgpPeer
+        | Kind::BgpAdvertisement
+        | Kind::BfdProfile
+        | Kind::Community
+        | Kind::State => Seen::ConfigMap(change.map(|value| read::config_map(parsed(value)))),
     }
 }
