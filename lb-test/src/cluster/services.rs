@@ -29,6 +29,7 @@ pub fn pool_with(name: &str, addresses: &[&str], more: &Value) -> Value {
 }
 
 /// An object of MetalLB's API in its namespace.
+#[expect(clippy::needless_pass_by_value, reason = "callers write it in place")]
 pub fn object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
     let metadata = json!({"name": name, "namespace": NAMESPACE});
     json!({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
