@@ -12,7 +12,7 @@
 //! map, the pool's name decides.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     net::IpAddr,
     sync::Arc,
 };
@@ -28,10 +28,12 @@ use crate::{
     sharing::{Sharing, SharingConflict},
 };
 
+mod holders;
 mod reconcile;
 #[cfg(test)]
 mod tests;
 
+use holders::Holders;
 pub use reconcile::{Decision, Notice, allocate_all};
 
 /// What a Service holds.
@@ -94,8 +96,7 @@ pub struct Allocator {
     // Hashed: in a tree of a million names every look compares twenty, each of which lies elsewhere in memory. Nothing
     // may depend on the order of these two.
     held: HashMap<ServiceKey, Held>,
-    /// Holders of each address, sorted; never empty.
-    holders: HashMap<IpAddr, Vec<ServiceKey>>,
+    holders: HashMap<IpAddr, Holders>,
     /// Addresses that are free and that one Service only may get, while [`Allocator::reconcile`] runs.
     reserved: HashMap<IpAddr, ServiceKey>,
 }
@@ -138,7 +139,7 @@ impl Allocator {
 
     /// Who holds an address, by name.
     pub fn holders(&self, ip: IpAddr) -> &[ServiceKey] {
-        self.holders.get(&ip).map(Vec::as_slice).unwrap_or_default()
+        self.holders.get(&ip).map(Holders::as_slice).unwrap_or_default()
     }
 
     /// How full a pool is.
@@ -357,22 +358,32 @@ impl Allocator {
 
     fn give(&mut self, request: &Request<'_>, pool: PoolName, addresses: Addresses) -> Allocation {
         let allocation = Allocation { pool, addresses };
-        let held = self.held.get(request.service);
-        if held.is_none_or(|h| h.allocation != allocation || h.sharing != request.sharing) {
-            self.commit(request.service, allocation.clone(), request.sharing.clone());
+        match self.held.get(request.service) {
+            Some(held) if held.allocation == allocation && held.sharing == request.sharing => {
+                return allocation;
+            }
+            Some(_) => {
+                self.release(request.service);
+            }
+            None => {}
         }
+        self.commit(request.service, allocation.clone(), request.sharing.clone());
         allocation
     }
 
-    /// Enters an allocation that was found to be permitted, in place of what the Service holds.
+    /// Enters an allocation that was found to be permitted, of a Service that holds nothing.
     fn commit(&mut self, service: &ServiceKey, allocation: Allocation, sharing: Sharing) {
-        self.release(service);
         for ip in allocation.addresses.iter() {
-            let holders = self.holders.entry(ip).or_default();
-            let first = holders.is_empty();
-            if let Err(place) = holders.binary_search(service) {
-                holders.insert(place, service.clone());
-            }
+            let first = match self.holders.entry(ip) {
+                Entry::Vacant(free) => {
+                    free.insert(Holders::One(service.clone()));
+                    true
+                }
+                Entry::Occupied(mut others) => {
+                    others.get_mut().add(service);
+                    false
+                }
+            };
             if let Some(state) = self.pools.get_mut(&allocation.pool) {
                 let family = Family::of(ip);
                 if first {
@@ -389,13 +400,19 @@ impl Allocator {
 
     /// Removes a holder from an address, and frees the address if it was the last.
     fn leave(&mut self, service: &ServiceKey, ip: IpAddr, held: &Held) {
-        let Some(holders) = self.holders.get_mut(&ip) else { return };
-        holders.retain(|holder| holder != service);
-        let last = holders.is_empty();
+        let Entry::Occupied(mut holders) = self.holders.entry(ip) else { return };
         let key = held.sharing.key();
-        let key_remains = holders.iter().any(|h| self.held.get(h).is_some_and(|h| h.sharing.key() == key));
-        if last {
-            self.holders.remove(&ip);
+        let others = holders.get().without(service);
+        let last = others.is_none();
+        let has_key = |h: &ServiceKey| self.held.get(h).is_some_and(|h| h.sharing.key() == key);
+        let key_remains = others.iter().flat_map(Holders::as_slice).any(has_key);
+        match others {
+            Some(others) => {
+                holders.insert(others);
+            }
+            None => {
+                holders.remove();
+            }
         }
         let Some(state) = self.pools.get_mut(&held.allocation.pool) else { return };
         if last {
