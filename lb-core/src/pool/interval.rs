@@ -27,33 +27,38 @@ impl IntervalSet {
 
     /// Adds all numbers from `first` to `last`, merging with what touches them.
     pub fn insert(&mut self, first: u128, last: u128) {
-        let (mut start, mut end) = (first, last);
-        if let Some((before, before_end)) = self.intervals.range(..=first).next_back().map(|(a, b)| (*a, *b))
-            && before_end.saturating_add(1) >= first
-        {
-            start = before;
-            end = end.max(before_end);
-        }
-        while let Some((next, next_end)) = self.intervals.range(start..).next().map(|(a, b)| (*a, *b)) {
+        let mut end = last;
+        while let Some((&next, &next_end)) = self.intervals.range(first..).next() {
             if next > end.saturating_add(1) {
                 break;
             }
             self.intervals.remove(&next);
             end = end.max(next_end);
         }
-        self.intervals.insert(start, end);
+        match self.intervals.range_mut(..first).next_back() {
+            Some((_, before_end)) if before_end.saturating_add(1) >= first => {
+                *before_end = end.max(*before_end);
+            }
+            Some(_) | None => {
+                self.intervals.insert(first, end);
+            }
+        }
     }
 
     /// Takes one number out; returns whether it was in.
     pub fn remove(&mut self, number: u128) -> bool {
-        let Some((first, last)) = self.around(number) else { return false };
-        if first == number {
-            self.intervals.remove(&first);
-        } else {
-            self.intervals.insert(first, number - 1);
+        let Some((&first, last)) = self.intervals.range_mut(..=number).next_back() else { return false };
+        let end = *last;
+        if number > end {
+            return false;
         }
-        if last != number {
-            self.intervals.insert(number + 1, last);
+        if first < number {
+            *last = number - 1;
+        } else {
+            self.intervals.remove(&first);
+        }
+        if number < end {
+            self.intervals.insert(number + 1, end);
         }
         true
     }
