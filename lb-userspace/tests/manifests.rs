@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Container, Namespace, PodSpec, Probe, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+use lb_userspace::cli::{Cli, Command};
 use lb_userspace::controller::leader::LEASE_NAME;
 use lb_userspace::source::kubernetes::Kind;
 use lb_userspace::telemetry::endpoint;
@@ -85,7 +87,7 @@ fn the_controller_may_do_this_and_nothing_else() {
         "/services/status [] patch",
         "/namespaces [] list,watch",
         "/nodes [] list,watch",
-        "events.k8s.io/events [] create,patch",
+        "events.k8s.io/events [] create",
     ];
     let in_its_namespace = [
         "metallb.io/ipaddresspools [] list,watch",
@@ -261,6 +263,8 @@ fn the_container_runs_this_version_of_the_controller() {
     assert_eq!(container.image, Some(format!("barelb:{}", env!("CARGO_PKG_VERSION"))));
     let args = container.args.unwrap();
     assert_eq!(args.first().map(String::as_str), Some("controller"));
+    let cli = Cli::try_parse_from(["barelb".to_owned()].into_iter().chain(args)).unwrap();
+    assert!(matches!(cli.command, Command::Controller(_)));
     let name = only(container.env.unwrap());
     assert_eq!(name.name, "POD_NAME");
     assert_eq!(name.value_from.unwrap().field_ref.unwrap().field_path, "metadata.name");
