@@ -1,9 +1,5 @@
 //! L5: `barelb controller` on a real API server, under the rights of manifests/base. Needs root and the testbed.
-#![expect(
-    clippy::unwrap_used,
-    clippy::float_cmp,
-    reason = "a test fails by panicking; gauges are whole numbers"
-)]
+#![expect(clippy::float_cmp, reason = "gauges are whole numbers")]
 
 use std::thread;
 use std::time::Duration;
@@ -11,21 +7,6 @@ use std::time::Duration;
 use lb_test::cluster::services::{FROM_POOL, plain, pool, service};
 use lb_test::cluster::{Component, ControlPlane, Controller};
 use serde_json::{Value, json};
-
-/// Waits for an event on an object, and returns its text.
-fn event(plane: &ControlPlane, kind: &str, name: &str, reason: &str) -> String {
-    let all = ["events.events.k8s.io", "--all-namespaces"];
-    let found = plane.wait_for(Controller::PATIENCE, "no such event", |plane| {
-        let events = plane.get(&all)?;
-        let mut events = events["items"].as_array().unwrap().iter();
-        let found = events.find(|event| {
-            let (object, said) = (&event["regarding"], &event["reason"]);
-            object["kind"] == kind && object["name"] == name && *said == reason
-        });
-        Ok(found.map(|event| event["note"].as_str().unwrap().to_owned()))
-    });
-    found.unwrap_or_else(|error| panic!("{reason} on {kind} {name}: {error:#}"))
-}
 
 #[test]
 #[ignore = "L5: needs root and the testbed"]
@@ -42,7 +23,7 @@ fn l5_services_get_addresses_lose_them_and_get_them_again() {
     let managers = managers["metadata"]["managedFields"].as_array().unwrap().clone();
     let ours = managers.iter().find(|one| one["manager"] == "barelb").unwrap();
     assert_eq!((&ours["operation"], &ours["subresource"]), (&json!("Apply"), &json!("status")));
-    assert!(event(&plane, "Service", "a", "IPAllocated").contains("192.0.2.100"));
+    assert!(plane.event("Service", "a", "IPAllocated").unwrap().contains("192.0.2.100"));
 
     // Both families, in the order of the cluster IPs; a wish by field and by either annotation.
     let dual = json!({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6", "IPv4"]});
@@ -57,11 +38,11 @@ fn l5_services_get_addresses_lose_them_and_get_them_again() {
         .unwrap();
     plane.becomes(&controller, "six", &["2001:db8:1::2"]).unwrap();
     plane.becomes(&controller, "old", &["192.0.2.102"]).unwrap();
-    event(&plane, "Service", "old", "deprecatedAnnotation");
+    plane.event("Service", "old", "deprecatedAnnotation").unwrap();
 
     // Nothing is free; the next one who leaves makes room.
     plane.apply_all(&[plain("waits")]).unwrap();
-    event(&plane, "Service", "waits", "AllocationFailed");
+    plane.event("Service", "waits", "AllocationFailed").unwrap();
     assert_eq!(plane.addresses("waits").unwrap(), Vec::<String>::new());
     assert_eq!(controller.metric("barelb_allocator_services_waiting{reason=\"Exhausted\"}").unwrap(), 1.0);
     plane.kubectl(&["delete", "service", "a"]).unwrap();

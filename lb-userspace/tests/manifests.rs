@@ -1,4 +1,5 @@
 //! The manifests in manifests/base mean what they are to mean, as far as that can be seen without a cluster.
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;

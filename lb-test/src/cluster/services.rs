@@ -107,6 +107,20 @@ impl ControlPlane {
         done.with_context(|| format!("the controller's log ends:\n{}", controller.tail()))
     }
 
+    /// Waits for an event on an object, and returns its text.
+    pub fn event(&self, kind: &str, name: &str, reason: &str) -> Result<String> {
+        let missing = format!("no event {reason} on {kind} {name}");
+        self.wait_for(Controller::PATIENCE, &missing, |plane| {
+            let events = plane.get(&["events.events.k8s.io", "--all-namespaces"])?;
+            let mut events = events["items"].as_array().into_iter().flatten();
+            let found = events.find(|event| {
+                let (object, said) = (&event["regarding"], &event["reason"]);
+                object["kind"] == kind && object["name"] == name && *said == reason
+            });
+            Ok(found.and_then(|event| Some(event["note"].as_str()?.to_owned())))
+        })
+    }
+
     /// Waits until this replica leads.
     pub fn leads(&self, controller: &Controller) -> Result<()> {
         let led = self.wait_for(Controller::PATIENCE, "it does not lead", |_| {
