@@ -12,7 +12,7 @@
 //! map, the pool's name decides.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
     sync::Arc,
 };
@@ -24,16 +24,17 @@ use crate::{
     config::Config,
     ids::{PoolName, ServiceKey},
     pool::{Family, Pool, PoolSize, space::Space},
-    request::{AllocError, Request, Wanted},
+    request::{AllocError, Request},
     sharing::{Sharing, SharingConflict},
 };
 
 mod holders;
 mod reconcile;
+mod search;
 #[cfg(test)]
 mod tests;
 
-use holders::Holders;
+use holders::HoldersOf;
 pub use reconcile::{Decision, Notice, allocate_all};
 
 /// What a Service holds.
@@ -81,10 +82,46 @@ impl PoolState {
         }
     }
 
-    fn space(&mut self, family: Family) -> &mut Space {
+    fn space(&self, family: Family) -> &Space {
+        match family {
+            Family::Ipv4 => &self.ipv4,
+            Family::Ipv6 => &self.ipv6,
+        }
+    }
+
+    fn space_mut(&mut self, family: Family) -> &mut Space {
         match family {
             Family::Ipv4 => &mut self.ipv4,
             Family::Ipv6 => &mut self.ipv6,
+        }
+    }
+
+    /// The address that is given out next.
+    fn next_free(&mut self, family: Family) -> Option<IpAddr> {
+        let space = match family {
+            Family::Ipv4 => &mut self.ipv4,
+            Family::Ipv6 => &mut self.ipv6,
+        };
+        space.next_free(&self.pool)
+    }
+
+    /// [`Pool::contains`], without a walk through all ranges.
+    fn contains(&self, ip: IpAddr) -> bool {
+        self.space(Family::of(ip)).position(ip).is_some()
+    }
+
+    /// Whether all of these lie in the pool and may be given out.
+    fn gives(&self, addresses: Addresses) -> bool {
+        addresses.iter().all(|ip| self.contains(ip) && !self.pool.keeps_back(ip))
+    }
+
+    /// Nobody holds the address under this key any more.
+    fn unshare(&mut self, key: &Arc<str>, ip: IpAddr) {
+        if let Some(addresses) = self.shared.get_mut(key) {
+            addresses.remove(&ip);
+            if addresses.is_empty() {
+                self.shared.remove(key);
+            }
         }
     }
 }
@@ -93,10 +130,12 @@ impl PoolState {
 #[derive(Debug, Clone, Default)]
 pub struct Allocator {
     pools: BTreeMap<PoolName, PoolState>,
+    /// Pools that serve any Service unasked.
+    general: Arc<[PoolName]>,
     // Hashed: in a tree of a million names every look compares twenty, each of which lies elsewhere in memory. Nothing
     // may depend on the order of these two.
     held: HashMap<ServiceKey, Held>,
-    holders: HashMap<IpAddr, Holders>,
+    holders: HoldersOf,
     /// Addresses that are free and that one Service only may get, while [`Allocator::reconcile`] runs.
     reserved: HashMap<IpAddr, ServiceKey>,
 }
@@ -104,8 +143,12 @@ pub struct Allocator {
 impl Allocator {
     /// A book with nothing given out.
     pub fn new(config: &Config) -> Self {
-        let pools = config.pools.iter().map(|(name, pool)| (name.clone(), PoolState::new(pool))).collect();
-        Self { pools, ..Self::default() }
+        let general = config.pools.values().filter(|pool| pool.auto_assign && pool.allocation.is_none());
+        Self {
+            pools: config.pools.iter().map(|(name, pool)| (name.clone(), PoolState::new(pool))).collect(),
+            general: general.map(|pool| pool.name.clone()).collect(),
+            ..Self::default()
+        }
     }
 
     /// Takes over new pools. A holder stays where its addresses are, under the name of the pool that now has
@@ -115,10 +158,10 @@ impl Allocator {
         let mut lost = Vec::new();
         for (service, held) in before.held {
             let Allocation { pool, addresses } = held.allocation;
-            let same = self.pools.get(&pool).filter(|state| gives(&state.pool, addresses));
-            let home = same.or_else(|| self.pools.values().find(|state| gives(&state.pool, addresses)));
+            let same = self.pools.get(&pool).filter(|state| state.gives(addresses));
+            let home = same.or_else(|| self.pools.values().find(|state| state.gives(addresses)));
             match home.map(|state| state.pool.name.clone()) {
-                Some(pool) => self.commit(&service, Allocation { pool, addresses }, held.sharing),
+                Some(pool) => self.commit(&service, &Allocation { pool, addresses }, &held.sharing),
                 None => lost.push(service),
             }
         }
@@ -139,7 +182,7 @@ impl Allocator {
 
     /// Who holds an address, by name.
     pub fn holders(&self, ip: IpAddr) -> &[ServiceKey] {
-        self.holders.get(&ip).map(Holders::as_slice).unwrap_or_default()
+        self.holders.get(ip)
     }
 
     /// How full a pool is.
@@ -180,8 +223,8 @@ impl Allocator {
 
     /// Finds addresses for a Service in MetalLB's order and gives them to it in place of what it holds.
     pub fn allocate(&mut self, request: &Request<'_>) -> Result<Allocation, AllocError> {
-        let wanted = request.families.clone()?;
-        let wish = request.wish.clone()?;
+        let wanted = *request.families.as_ref().map_err(Clone::clone)?;
+        let wish = request.wish.as_ref().map_err(Clone::clone)?;
         if self.pools.is_empty() {
             return Err(AllocError::NoPools);
         }
@@ -191,8 +234,9 @@ impl Allocator {
         if let Some(pool) = &wish.pool {
             return self.place_in(request, pool, wanted);
         }
-        for group in self.automatic(request) {
-            if let Some((pool, addresses)) = self.find(request, &group, wanted) {
+        let general = self.general.clone();
+        for group in [&self.pinned_to(request)[..], &general] {
+            if let Some((pool, addresses)) = self.find(request, group, wanted) {
                 return Ok(self.give(request, pool, addresses));
             }
         }
@@ -202,43 +246,8 @@ impl Allocator {
     /// Takes away what a Service holds.
     pub fn release(&mut self, service: &ServiceKey) -> Option<Allocation> {
         let held = self.held.remove(service)?;
-        for ip in held.allocation.addresses.iter() {
-            self.leave(service, ip, &held);
-        }
+        self.leave(service, &held);
         Some(held.allocation)
-    }
-
-    /// The pool that has all these addresses and may give them to this Service, preferring `wish`.
-    fn pool_for(
-        &self,
-        request: &Request<'_>,
-        addresses: Addresses,
-        wish: Option<&PoolName>,
-    ) -> Result<PoolName, AllocError> {
-        if let Some(name) = wish {
-            let unknown = || AllocError::UnknownPool { pool: name.to_string() };
-            let state = self.pools.get(name).ok_or_else(unknown)?;
-            if !addresses.iter().all(|ip| state.pool.contains(ip)) {
-                return Err(AllocError::NotInPool { addresses, pool: name.clone() });
-            }
-            return admit(&state.pool, request, addresses);
-        }
-        let mut refused = None;
-        for state in self.pools.values() {
-            if addresses.iter().all(|ip| state.pool.contains(ip)) {
-                match admit(&state.pool, request, addresses) {
-                    Ok(name) => return Ok(name),
-                    Err(error) => refused = refused.or(Some(error)),
-                }
-            }
-        }
-        let in_none = |ip: &IpAddr| !self.pools.values().any(|state| state.pool.contains(*ip));
-        Err(match (refused, addresses.iter().find(in_none)) {
-            (Some(error), _) => error,
-            (None, _) if self.pools.is_empty() => AllocError::NoPools,
-            (None, Some(ip)) => AllocError::NotInAnyPool { ip },
-            (None, None) => AllocError::DifferentPools { addresses },
-        })
     }
 
     /// The first holder of the address with which the Service can't share it.
@@ -257,7 +266,7 @@ impl Allocator {
         for ip in addresses.iter() {
             if self.holders(ip).is_empty() && !self.reserved.contains_key(&ip) {
                 for state in self.pools.values_mut() {
-                    state.space(Family::of(ip)).take(ip);
+                    state.space_mut(Family::of(ip)).take(ip);
                 }
                 self.reserved.insert(ip, service.clone());
             }
@@ -267,182 +276,58 @@ impl Allocator {
     fn end_reservations(&mut self) {
         for ip in std::mem::take(&mut self.reserved).into_keys() {
             if self.holders(ip).is_empty() {
-                for state in self.pools.values_mut().filter(|state| state.pool.may_give(ip)) {
-                    state.space(Family::of(ip)).give_back(ip);
+                for state in self.pools.values_mut().filter(|state| state.gives(Addresses::one(ip))) {
+                    state.space_mut(Family::of(ip)).give_back(ip);
                 }
             }
         }
     }
 
-    fn place_in(
-        &mut self,
-        request: &Request<'_>,
-        pool: &PoolName,
-        wanted: Wanted,
-    ) -> Result<Allocation, AllocError> {
-        let unknown = || AllocError::UnknownPool { pool: pool.to_string() };
-        let state = self.pools.get(pool).ok_or_else(unknown)?;
-        if !request.permitted_by(state.pool.allocation.as_ref()) {
-            return Err(AllocError::PoolClosed { pool: pool.clone() });
-        }
-        match self.find(request, std::slice::from_ref(pool), wanted) {
-            Some((pool, addresses)) => Ok(self.give(request, pool, addresses)),
-            None => Err(AllocError::exhausted(Some(pool), wanted)),
-        }
-    }
-
-    /// Pools that serve this Service unasked: those pinned to it in order of priority, then the general ones.
-    fn automatic(&self, request: &Request<'_>) -> [Vec<PoolName>; 2] {
-        let open = || self.pools.values().map(|state| &state.pool).filter(|pool| pool.auto_assign);
-        let pinned = open().filter_map(|pool| {
-            let rule = pool.allocation.as_ref().filter(|rule| request.permitted_by(Some(rule)))?;
-            Some((rule.order(), pool.name.clone()))
-        });
-        let mut pinned: Vec<_> = pinned.collect();
-        pinned.sort();
-        let general = open().filter(|pool| pool.allocation.is_none()).map(|pool| pool.name.clone());
-        [pinned.into_iter().map(|(_, name)| name).collect(), general.collect()]
-    }
-
-    /// Addresses from the first of the pools that can serve the Service. A pool with both families free wins
-    /// over one that comes earlier but has only one of them.
-    fn find(
-        &mut self,
-        request: &Request<'_>,
-        pools: &[PoolName],
-        wanted: Wanted,
-    ) -> Option<(PoolName, Addresses)> {
-        let (primary, both, single) = match wanted {
-            Wanted::One(family) => (family, false, true),
-            Wanted::Both { primary, required } => (primary, true, !required),
-        };
-        if both {
-            for pool in pools {
-                let Some(ipv4) = self.find_one(request, pool, Family::Ipv4) else { continue };
-                let Some(ipv6) = self.find_one(request, pool, Family::Ipv6) else { continue };
-                return Some((pool.clone(), Addresses::new(&[ipv4, ipv6])?));
-            }
-        }
-        let families = [Some(primary), both.then(|| primary.other())];
-        for family in families.into_iter().flatten().filter(|_| single) {
-            for pool in pools {
-                if let Some(ip) = self.find_one(request, pool, family) {
-                    return Some((pool.clone(), Addresses::one(ip)));
-                }
-            }
-        }
-        None
-    }
-
-    /// The first address of the pool that is free, or that the Service may share.
-    fn find_one(&mut self, request: &Request<'_>, pool: &PoolName, family: Family) -> Option<IpAddr> {
-        let state = self.pools.get_mut(pool)?;
-        let space = match family {
-            Family::Ipv4 => &mut state.ipv4,
-            Family::Ipv6 => &mut state.ipv6,
-        };
-        let free = space.next_free(&state.pool);
-        let limit = free.and_then(|ip| space.position(ip));
-        let Some(key) = request.sharing.key() else { return free };
-        let state = self.pools.get(pool)?;
-        let space = match family {
-            Family::Ipv4 => &state.ipv4,
-            Family::Ipv6 => &state.ipv6,
-        };
-        let shared = state.shared.get(key).into_iter().flatten().copied();
-        let earlier = shared.filter_map(|ip| Some((space.position(ip)?, ip)));
-        let earlier = earlier.filter(|(position, _)| limit.is_none_or(|limit| *position < limit));
-        let joinable = earlier.filter(|(_, ip)| self.conflict(request, *ip).is_none()).min();
-        joinable.map(|(_, ip)| ip).or(free)
-    }
-
+    /// Enters an allocation that was found to be permitted, in place of what the Service holds.
     fn give(&mut self, request: &Request<'_>, pool: PoolName, addresses: Addresses) -> Allocation {
         let allocation = Allocation { pool, addresses };
-        match self.held.get(request.service) {
-            Some(held) if held.allocation == allocation && held.sharing == request.sharing => {
-                return allocation;
-            }
-            Some(_) => {
-                self.release(request.service);
-            }
-            None => {}
-        }
-        self.commit(request.service, allocation.clone(), request.sharing.clone());
+        self.commit(request.service, &allocation, &request.sharing);
         allocation
     }
 
-    /// Enters an allocation that was found to be permitted, of a Service that holds nothing.
-    fn commit(&mut self, service: &ServiceKey, allocation: Allocation, sharing: Sharing) {
+    fn commit(&mut self, service: &ServiceKey, allocation: &Allocation, sharing: &Sharing) {
+        let held = Held { allocation: allocation.clone(), sharing: sharing.clone() };
+        if let Some(before) = self.held.insert(service.clone(), held) {
+            if before.allocation == *allocation && before.sharing == *sharing {
+                return;
+            }
+            self.leave(service, &before);
+        }
+        let mut state = self.pools.get_mut(&allocation.pool);
         for ip in allocation.addresses.iter() {
-            let first = match self.holders.entry(ip) {
-                Entry::Vacant(free) => {
-                    free.insert(Holders::One(service.clone()));
-                    true
-                }
-                Entry::Occupied(mut others) => {
-                    others.get_mut().add(service);
-                    false
-                }
-            };
-            if let Some(state) = self.pools.get_mut(&allocation.pool) {
-                let family = Family::of(ip);
-                if first {
-                    state.space(family).take(ip);
-                    state.in_use.add(family, 1);
-                }
-                if let Some(key) = sharing.key() {
-                    state.shared.entry(key.clone()).or_default().insert(ip);
-                }
+            let first = self.holders.add(ip, service);
+            let Some(state) = &mut state else { continue };
+            if first {
+                state.space_mut(Family::of(ip)).take(ip);
+                state.in_use.add(Family::of(ip), 1);
             }
-        }
-        self.held.insert(service.clone(), Held { allocation, sharing });
-    }
-
-    /// Removes a holder from an address, and frees the address if it was the last.
-    fn leave(&mut self, service: &ServiceKey, ip: IpAddr, held: &Held) {
-        let Entry::Occupied(mut holders) = self.holders.entry(ip) else { return };
-        let key = held.sharing.key();
-        let others = holders.get().without(service);
-        let last = others.is_none();
-        let has_key = |h: &ServiceKey| self.held.get(h).is_some_and(|h| h.sharing.key() == key);
-        let key_remains = others.iter().flat_map(Holders::as_slice).any(has_key);
-        match others {
-            Some(others) => {
-                holders.insert(others);
-            }
-            None => {
-                holders.remove();
-            }
-        }
-        let Some(state) = self.pools.get_mut(&held.allocation.pool) else { return };
-        if last {
-            state.space(Family::of(ip)).give_back(ip);
-            state.in_use.subtract_one(Family::of(ip));
-        }
-        if let Some(key) = key
-            && !key_remains
-            && let Some(addresses) = state.shared.get_mut(key)
-        {
-            addresses.remove(&ip);
-            if addresses.is_empty() {
-                state.shared.remove(key);
+            if let Some(key) = sharing.key() {
+                state.shared.entry(key.clone()).or_default().insert(ip);
             }
         }
     }
-}
 
-fn gives(pool: &Pool, addresses: Addresses) -> bool {
-    addresses.iter().all(|ip| pool.may_give(ip))
-}
-
-/// The pool's name, if it may give these addresses (which lie in it) to this Service.
-fn admit(pool: &Pool, request: &Request<'_>, addresses: Addresses) -> Result<PoolName, AllocError> {
-    if !request.permitted_by(pool.allocation.as_ref()) {
-        return Err(AllocError::PoolClosed { pool: pool.name.clone() });
-    }
-    match addresses.iter().find(|ip| !pool.may_give(*ip)) {
-        Some(ip) if pool.withheld().contains(&ip) => Err(AllocError::NodeAddress { ip }),
-        Some(ip) => Err(AllocError::Avoided { ip }),
-        None => Ok(pool.name.clone()),
+    /// Strikes a holder out, and frees each address of which it was the last.
+    fn leave(&mut self, service: &ServiceKey, before: &Held) {
+        let mut state = self.pools.get_mut(&before.allocation.pool);
+        for ip in before.allocation.addresses.iter() {
+            let others = self.holders.remove(ip, service);
+            let Some(state) = &mut state else { continue };
+            if others.is_empty() {
+                state.space_mut(Family::of(ip)).give_back(ip);
+                state.in_use.subtract_one(Family::of(ip));
+            }
+            let Some(key) = before.sharing.key() else { continue };
+            let has_key =
+                |other: &ServiceKey| self.held.get(other).and_then(|h| h.sharing.key()) == Some(key);
+            if !others.iter().any(has_key) {
+                state.unshare(key, ip);
+            }
+        }
     }
 }

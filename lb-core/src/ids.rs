@@ -6,8 +6,11 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
+mod service;
 #[cfg(test)]
 mod tests;
+
+pub use service::ServiceKey;
 
 /// Longest DNS-like name Kubernetes accepts (RFC 1123 subdomain).
 const MAX_NAME: usize = 253;
@@ -34,7 +37,7 @@ pub enum NameError {
     NoNamespace,
 }
 
-fn check(text: &str, limit: usize, permitted: impl Fn(char) -> bool) -> Result<Arc<str>, NameError> {
+fn check(text: &str, limit: usize, permitted: impl Fn(char) -> bool) -> Result<(), NameError> {
     if text.is_empty() {
         return Err(NameError::Empty);
     }
@@ -43,7 +46,7 @@ fn check(text: &str, limit: usize, permitted: impl Fn(char) -> bool) -> Result<A
     }
     match text.chars().find(|c| !permitted(*c)) {
         Some(bad) => Err(NameError::BadCharacter(bad)),
-        None => Ok(text.into()),
+        None => Ok(()),
     }
 }
 
@@ -72,7 +75,9 @@ macro_rules! name {
         impl $name {
             /// The name, if `text` is one.
             pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
-                check(text.as_ref(), $limit, $permitted).map(Self)
+                let text = text.as_ref();
+                check(text, $limit, $permitted)?;
+                Ok(Self(text.into()))
             }
 
             /// The name as text.
@@ -132,59 +137,6 @@ name!(
     MAX_NAME,
     is_printable
 );
-
-/// Namespace and name of a Service. Both are safe as parts of a file name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceKey {
-    namespace: Arc<str>,
-    name: Arc<str>,
-}
-
-impl ServiceKey {
-    /// The key, if both parts are DNS names; a namespace has no dots.
-    pub fn new(namespace: impl AsRef<str>, name: impl AsRef<str>) -> Result<Self, NameError> {
-        Ok(Self {
-            namespace: check(namespace.as_ref(), MAX_NAME, is_dns)?,
-            name: check(name.as_ref(), MAX_NAME, is_dns_or_dot)?,
-        })
-    }
-
-    /// The namespace.
-    pub fn namespace(&self) -> &str {
-        &self.namespace
-    }
-
-    /// The name inside the namespace.
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl fmt::Display for ServiceKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl FromStr for ServiceKey {
-    type Err = NameError;
-    fn from_str(text: &str) -> Result<Self, NameError> {
-        let (namespace, name) = text.split_once('/').ok_or(NameError::NoNamespace)?;
-        Self::new(namespace, name)
-    }
-}
-
-impl Serialize for ServiceKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for ServiceKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
 
 /// Kernel interface index (`ifindex`), the key by which the data plane knows a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

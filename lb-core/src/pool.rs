@@ -198,7 +198,17 @@ impl Pool {
 
     /// Whether the address lies in one of the ranges and may be given out.
     pub fn may_give(&self, ip: IpAddr) -> bool {
-        self.contains(ip) && !self.withheld.contains(&ip) && !(self.avoid_buggy_ips && is_buggy(ip))
+        self.contains(ip) && !self.keeps_back(ip)
+    }
+
+    /// Whether the pool keeps back an address that lies in it.
+    pub(crate) fn keeps_back(&self, ip: IpAddr) -> bool {
+        self.withheld.contains(&ip) || self.avoids(ip)
+    }
+
+    /// Whether the pool keeps the address back for old network gear.
+    pub(crate) fn avoids(&self, ip: IpAddr) -> bool {
+        self.avoid_buggy_ips && is_buggy(ip)
     }
 
     /// How many addresses the pool can give out.
@@ -208,7 +218,7 @@ impl Pool {
             let buggy = if self.avoid_buggy_ips { range.buggy() } else { 0 };
             size.add(range.family, range.len() - buggy);
         }
-        for ip in self.withheld.iter().filter(|ip| !(self.avoid_buggy_ips && is_buggy(**ip))) {
+        for ip in self.withheld.iter().filter(|ip| !self.avoids(**ip)) {
             size.subtract_one(Family::of(*ip));
         }
         size

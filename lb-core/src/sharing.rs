@@ -106,12 +106,16 @@ pub enum SharingConflict {
     SamePort(Port),
 }
 
-/// What decides whether a Service may share an address.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sharing {
-    key: Option<Arc<str>>,
-    backend: Arc<str>,
-    ports: Arc<[Port]>,
+/// What decides whether a Service may share an address. Without a key nothing else counts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Sharing(Option<Arc<Claim>>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Claim {
+    key: Arc<str>,
+    backend: String,
+    /// In order.
+    ports: Vec<Port>,
 }
 
 impl Sharing {
@@ -122,37 +126,34 @@ impl Sharing {
         selector: &BTreeMap<String, String>,
         ports: impl IntoIterator<Item = Port>,
     ) -> Self {
-        let backend: String = match policy {
+        let Some(key) = key.filter(|key| !key.is_empty()) else { return Self::default() };
+        let backend = match policy {
             TrafficPolicy::Cluster => String::new(),
             // NUL can't occur in a label, so different selectors give different texts.
             TrafficPolicy::Local => selector.iter().flat_map(|(k, v)| [k.as_str(), "\0", v, "\0"]).collect(),
         };
         let mut ports: Vec<Port> = ports.into_iter().collect();
         ports.sort_unstable();
-        Self {
-            key: key.filter(|key| !key.is_empty()).map(Into::into),
-            backend: backend.into(),
-            ports: ports.into(),
-        }
+        Self(Some(Arc::new(Claim { key: key.into(), backend, ports })))
     }
 
     /// The sharing key, if there is one.
     pub fn key(&self) -> Option<&Arc<str>> {
-        self.key.as_ref()
+        self.0.as_deref().map(|claim| &claim.key)
     }
 
     /// Why a Service with this claim can't join one with the other, or `None` if it can. Symmetric.
     pub fn conflict(&self, other: &Self) -> Option<SharingConflict> {
-        let (Some(key), Some(other_key)) = (&self.key, &other.key) else {
+        let (Some(claim), Some(other)) = (&self.0, &other.0) else {
             return Some(SharingConflict::NoKey);
         };
-        if key != other_key {
+        if claim.key != other.key {
             return Some(SharingConflict::DifferentKey);
         }
-        if self.backend != other.backend {
+        if claim.backend != other.backend {
             return Some(SharingConflict::DifferentBackend);
         }
-        let common = self.ports.iter().find(|port| other.ports.binary_search(port).is_ok());
+        let common = claim.ports.iter().find(|port| other.ports.binary_search(port).is_ok());
         common.map(|port| SharingConflict::SamePort(*port))
     }
 }

@@ -7,13 +7,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Addresses, Allocation, Allocator, gives};
+use super::{Addresses, Allocation, Allocator};
 use crate::{
     config::Config,
     ids::{PoolName, ServiceKey},
     pool::Family,
     request::{AllocError, Request, Rules, ServiceSpec, ServiceType, StatusError, Wanted, Wish},
-    sharing::{Sharing, TrafficPolicy},
+    sharing::Sharing,
 };
 
 /// What became of one Service. An allocation *and* an error means that a new wish could not be fulfilled and the
@@ -126,10 +126,9 @@ impl Allocator {
     /// Enters a Service that is not there for addresses that nobody has, so that nobody gets them.
     fn keep_free(&mut self, service: &ServiceKey, addresses: Addresses) {
         let free = addresses.iter().all(|ip| self.holders(ip).is_empty());
-        let pool = self.pools.values().map(|state| &state.pool).find(|pool| gives(pool, addresses));
-        if let Some(pool) = pool.filter(|_| free).map(|pool| pool.name.clone()) {
-            let nobody = Sharing::new(None, TrafficPolicy::default(), &BTreeMap::new(), []);
-            self.commit(service, Allocation { pool, addresses }, nobody);
+        let state = self.pools.values().find(|state| state.gives(addresses));
+        if let Some(pool) = state.filter(|_| free).map(|state| state.pool.name.clone()) {
+            self.commit(service, &Allocation { pool, addresses }, &Sharing::default());
         }
     }
 

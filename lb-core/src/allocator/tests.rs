@@ -151,6 +151,6 @@ fn check(allocator: &Allocator) {
         let count = |v4: bool| i64::try_from(used.iter().filter(|ip| ip.is_ipv4() == v4).count()).unwrap();
         assert_eq!(state.in_use, PoolSize { ipv4: count(true), ipv6: count(false) });
         let mut free = state.clone();
-        assert!(used.iter().all(|ip| !free.space(Family::of(*ip)).take(*ip)), "what is used is not free");
+        assert!(used.iter().all(|ip| !free.space_mut(Family::of(*ip)).take(*ip)), "what is used is not free");
     }
 }

@@ -26,6 +26,20 @@ fn service_keys_are_safe_as_file_names() {
 }
 
 #[test]
+fn service_keys_are_in_order_of_namespace_and_name() {
+    let key = |text: &str| text.parse::<ServiceKey>().unwrap();
+    let long = format!("{}/{}", "n".repeat(253), "m.".repeat(126));
+    for text in ["a/b", "a/b.c", &long] {
+        let (namespace, name) = text.split_once('/').unwrap();
+        assert_eq!((key(text).namespace(), key(text).name(), key(text).as_str()), (namespace, name, text));
+        assert_eq!(key(text), key(text));
+    }
+    let sorted = ["a/x", "a/x-y", "a/x.y", "a-b/a", "a0/a", "b/a"].map(key);
+    assert!(sorted.is_sorted_by(|one, other| one < other), "the text as a whole would put a-b/a first");
+    assert_ne!(key("a/bc"), key("ab/c"));
+}
+
+#[test]
 fn vlans_are_read_as_the_annotation_writes_them() {
     let id = |n| VlanId::new(n).unwrap();
     assert_eq!("42".parse(), Ok(Vlans::Single(id(42))));

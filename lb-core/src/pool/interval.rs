@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-/// Intervals by their first number; the value is the last one.
+/// Intervals by their last number; the value is the first one, so that taking the lowest number of an interval, which
+/// is what an allocation does, changes no key.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct IntervalSet {
     intervals: BTreeMap<u128, u128>,
@@ -12,12 +13,12 @@ pub struct IntervalSet {
 impl IntervalSet {
     /// The lowest number in the set.
     pub fn first(&self) -> Option<u128> {
-        self.intervals.first_key_value().map(|(first, _)| *first)
+        self.intervals.first_key_value().map(|(_, first)| *first)
     }
 
     /// Whether the number is in the set.
     pub fn contains(&self, number: u128) -> bool {
-        self.around(number).is_some()
+        self.intervals.range(number..).next().is_some_and(|(_, first)| *first <= number)
     }
 
     /// Number of intervals: what memory is proportional to.
@@ -27,44 +28,46 @@ impl IntervalSet {
 
     /// Adds all numbers from `first` to `last`, merging with what touches them.
     pub fn insert(&mut self, first: u128, last: u128) {
-        let mut end = last;
-        while let Some((&next, &next_end)) = self.intervals.range(first..).next() {
-            if next > end.saturating_add(1) {
-                break;
-            }
-            self.intervals.remove(&next);
-            end = end.max(next_end);
-        }
-        match self.intervals.range_mut(..first).next_back() {
-            Some((_, before_end)) if before_end.saturating_add(1) >= first => {
-                *before_end = end.max(*before_end);
-            }
-            Some(_) | None => {
-                self.intervals.insert(first, end);
+        let mut start = first;
+        loop {
+            match self.intervals.range_mut(start.saturating_sub(1)..).next() {
+                Some((&end, begin)) if *begin <= last.saturating_add(1) => {
+                    start = start.min(*begin);
+                    if end >= last {
+                        *begin = start;
+                        return;
+                    }
+                    self.intervals.remove(&end);
+                }
+                Some(_) | None => break,
             }
         }
+        self.intervals.insert(last, start);
     }
 
     /// Takes one number out; returns whether it was in.
     pub fn remove(&mut self, number: u128) -> bool {
-        let Some((&first, last)) = self.intervals.range_mut(..=number).next_back() else { return false };
-        let end = *last;
-        if number > end {
+        // Nearly always the lowest number is taken, and a look at the end is cheaper than a search.
+        if let Some(mut lowest) = self.intervals.first_entry()
+            && *lowest.get() == number
+            && number < *lowest.key()
+        {
+            lowest.insert(number + 1);
+            return true;
+        }
+        let Some((&last, start)) = self.intervals.range_mut(number..).next() else { return false };
+        let first = *start;
+        if number < first {
             return false;
         }
-        if first < number {
-            *last = number - 1;
+        if number < last {
+            *start = number + 1;
         } else {
-            self.intervals.remove(&first);
+            self.intervals.remove(&last);
         }
-        if number < end {
-            self.intervals.insert(number + 1, end);
+        if first < number {
+            self.intervals.insert(number - 1, first);
         }
         true
-    }
-
-    fn around(&self, number: u128) -> Option<(u128, u128)> {
-        let (first, last) = self.intervals.range(..=number).next_back()?;
-        (number <= *last).then_some((*first, *last))
     }
 }

@@ -4,7 +4,7 @@
 //! position 0, and so on through the list. Free positions are intervals, so finding the next address is a look
 //! at the first interval even when a pool has thousands of ranges and all but the last are full.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 
 use super::{Family, Pool, address, interval::IntervalSet, number};
 
@@ -12,31 +12,36 @@ use super::{Family, Pool, address, interval::IntervalSet, number};
 #[derive(Debug, Clone)]
 pub struct Space {
     family: Family,
-    /// First position of each range → its first address.
-    by_position: BTreeMap<u128, u128>,
-    /// First address of each range → (last address, first position).
-    by_address: BTreeMap<u128, (u128, u128)>,
+    /// In order of position.
+    by_position: Vec<Stretch>,
+    /// In order of address.
+    by_address: Vec<Stretch>,
     free: IntervalSet,
+}
+
+/// A range and where it stands in the order of giving out.
+#[derive(Debug, Clone, Copy)]
+struct Stretch {
+    first: u128,
+    last: u128,
+    position: u128,
 }
 
 impl Space {
     /// Everything the pool can give out in this family is free.
     pub fn new(pool: &Pool, family: Family) -> Self {
-        let mut space = Self {
-            family,
-            by_position: BTreeMap::new(),
-            by_address: BTreeMap::new(),
-            free: IntervalSet::default(),
-        };
+        let mut space =
+            Self { family, by_position: Vec::new(), by_address: Vec::new(), free: IntervalSet::default() };
         let mut position: u128 = 0;
         for range in pool.ranges.iter().filter(|range| range.family == family) {
             let last = position + (range.last - range.first);
-            space.by_position.insert(position, range.first);
-            space.by_address.insert(range.first, (range.last, position));
+            space.by_position.push(Stretch { first: range.first, last: range.last, position });
             space.free.insert(position, last);
             // Only ::/0 reaches the top of u128, and nothing can follow it.
             position = last.wrapping_add(1);
         }
+        space.by_address.clone_from(&space.by_position);
+        space.by_address.sort_unstable_by_key(|stretch| stretch.first);
         for ip in pool.withheld.iter().filter(|ip| Family::of(**ip) == family) {
             space.take(*ip);
         }
@@ -49,7 +54,7 @@ impl Space {
         loop {
             let position = self.free.first()?;
             let ip = self.at(position)?;
-            if pool.may_give(ip) {
+            if !pool.avoids(ip) {
                 return Some(ip);
             }
             self.free.remove(position);
@@ -74,8 +79,9 @@ impl Space {
             return None;
         }
         let ip = number(ip);
-        let (first, (last, position)) = self.by_address.range(..=ip).next_back()?;
-        (ip <= *last).then(|| position + (ip - first))
+        let after = self.by_address.partition_point(|stretch| stretch.first <= ip);
+        let stretch = self.by_address.get(after.checked_sub(1)?)?;
+        (ip <= stretch.last).then(|| stretch.position + (ip - stretch.first))
     }
 
     /// Number of free intervals, for tests of the memory bound.
@@ -84,7 +90,8 @@ impl Space {
     }
 
     fn at(&self, position: u128) -> Option<IpAddr> {
-        let (start, first) = self.by_position.range(..=position).next_back()?;
-        Some(address(self.family, first + (position - start)))
+        let after = self.by_position.partition_point(|stretch| stretch.position <= position);
+        let stretch = self.by_position.get(after.checked_sub(1)?)?;
+        Some(address(self.family, stretch.first + (position - stretch.position)))
     }
 }
