@@ -220,7 +220,8 @@ impl<'a> Trial<'a> {
         else {
             return;
         };
-        if self.unchanged || self.stands == Stands::Former {
+        // A document with an error has lost its pools by that: to fix it is all there is to do.
+        if self.unchanged || self.stands == Stands::Former || self.has_error() {
             return;
         }
         let entries = former.pools.iter().flat_map(|pool| &pool.addresses);

@@ -167,11 +167,21 @@ fn a_v09_document_is_one_object() {
             Stands::Former,
             "address-pools[0].name: \"c\" is already the name of another object",
         ),
+        // What has an error is in no pool either, and that is not told as a second error.
+        (
+            legacy(&[("a", &["192.0.2.9-192.0.2.8"]), ("b", &["2001:db8::/112"])]),
+            used("192.0.2.7"),
+            Stands::Former,
+            "address-pools[0].addresses[0]: the range starts at 192.0.2.9, after its end 192.0.2.8: swap them; what it \
+             said before stays in force",
+        ),
     ] {
         let both = candidates(&[Some(written), Some(crd.clone())], &[Some(good.clone()), Some(crd.clone())]);
         let settled = settle(&both, &[], &in_use);
         assert_eq!(settled.stands, [stands, Stands::Written], "{:?}", texts(&settled));
         assert_eq!(texts(&settled).is_empty(), told.is_empty(), "{:?}", texts(&settled));
+        let lost = texts(&settled).iter().any(|text| text.contains("any more"));
+        assert_eq!(lost, told.contains("any more"), "{:?}", texts(&settled));
         assert!(texts(&settled).first().is_none_or(|text| text.contains(told)), "{:?}", texts(&settled));
         if stands == Stands::Former {
             let expected = ["a: 192.0.2.0/24", "b: 2001:db8::/112", "c: 203.0.113.0/24"];
