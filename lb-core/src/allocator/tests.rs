@@ -11,6 +11,7 @@ use crate::{
 
 mod facts;
 mod hostile;
+mod messages;
 mod outcomes;
 mod passes;
 mod properties;

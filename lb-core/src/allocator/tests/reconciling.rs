@@ -305,3 +305,47 @@ fn who_waits_for_a_pool_keeps_each_of_its_addresses_from_others() {
     let sure = allocator.reconcile(&Rules::default(), &all, &BTreeMap::new());
     assert_eq!(text(&sure), "a-four=1.2.3.1 b-named=1.2.3.0 old=-!Exhausted");
 }
+
+/// One of the ways in which a Service has an address, the strongest first.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Claim {
+    Book,
+    Remembered,
+    Marked,
+    Status,
+}
+
+/// The first by name always has the weaker claim.
+#[test]
+fn of_two_claims_the_stronger_one_counts() {
+    let claims = [Claim::Book, Claim::Remembered, Claim::Marked, Claim::Status];
+    for (ips, other) in [("1.2.3.2", "1.2.3.0"), ("1000::2", "1000::")] {
+        let family = Family::of(ip(ips));
+        let wants = |spec: ServiceSpec| families(spec, &[family], FamilyPolicy::SingleStack);
+        for (strong, weak) in
+            claims.iter().enumerate().flat_map(|(n, one)| claims[n + 1..].iter().map(move |w| (*one, *w)))
+        {
+            let claiming = |claim: Claim| {
+                let ingress = if matches!(claim, Claim::Marked | Claim::Status) {
+                    vec![ips.to_owned()]
+                } else {
+                    vec![]
+                };
+                let marks = [("metallb.io/ip-allocated-from-pool", "test")];
+                let spec = if claim == Claim::Marked { annotate(spec(), &marks) } else { spec() };
+                wants(ServiceSpec { ingress, ..spec })
+            };
+            let mut allocator = Allocator::new(&small());
+            if strong == Claim::Book {
+                pass(&mut allocator, &services(&[("z", wants(wanting(ips)))]));
+            }
+            let both = services(&[("a", claiming(weak)), ("z", claiming(strong))]);
+            let remembered =
+                [("a", weak), ("z", strong)].into_iter().filter(|(_, claim)| *claim == Claim::Remembered);
+            let remembered = remembered.map(|(name, _)| (key(name), addresses(ips))).collect();
+            let decisions = allocator.reconcile(&Rules::default(), &both, &remembered);
+            check(&allocator);
+            assert_eq!(text(&decisions), format!("a={other} z={ips}"), "{strong:?} against {weak:?}");
+        }
+    }
+}
