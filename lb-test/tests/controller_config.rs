@@ -4,7 +4,7 @@
 
 use std::net::Ipv6Addr;
 
-use lb_test::cluster::services::{FROM_POOL, OLD_FROM_POOL, dual, object, plain, pool, service};
+use lb_test::cluster::services::{FROM_POOL, OLD_FROM_POOL, dual, legacy, object, plain, pool, service};
 use lb_test::cluster::{ControlPlane, Controller};
 use serde_json::{Value, json};
 
@@ -12,27 +12,11 @@ fn none() -> Value {
     json!({})
 }
 
-/// The v0.9 `ConfigMap` with this text.
-fn legacy(text: &str) -> Value {
-    let metadata = json!({"name": "config", "namespace": "metallb-system"});
-    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config": text}})
-}
-
 fn started(objects: &[Value]) -> (ControlPlane, Controller) {
     let plane = ControlPlane::installed().unwrap();
     plane.apply_all(objects).unwrap();
     let controller = Controller::start(&plane, 0, &[]).unwrap();
     (plane, controller)
-}
-
-/// Waits until the controller's state says that all is well or not, and returns its summary.
-fn state(plane: &ControlPlane, result: &str) -> String {
-    let waited = plane.wait_for(Controller::PATIENCE, "another state", |plane| {
-        let state = plane.get(&["configurationstate", "controller", "--namespace", "metallb-system"])?;
-        anyhow::ensure!(state["status"]["result"] == result, "{state}");
-        Ok(Some(state["status"]["errorSummary"].as_str().unwrap_or_default().to_owned()))
-    });
-    waited.unwrap()
 }
 
 #[test]
@@ -44,11 +28,11 @@ fn l5_the_old_config_map_is_followed_and_a_bad_edit_takes_nothing_away() {
     let both = document("192.0.2.8/30, 2001:db8:2::/126");
     let (plane, controller) = started(&[legacy(&both), dual("a", &none())]);
     plane.becomes(&controller, "a", &["192.0.2.8", "2001:db8:2::"]).unwrap();
-    assert_eq!(state(&plane, "Valid"), "");
+    assert_eq!(plane.controller_state("Valid").unwrap(), "");
 
     plane.apply_all(&[legacy(&document("192.0.2.9-192.0.2.8")), dual("b", &none())]).unwrap();
     plane.becomes(&controller, "b", &["192.0.2.9", "2001:db8:2::1"]).unwrap();
-    let summary = state(&plane, "Invalid");
+    let summary = plane.controller_state("Invalid").unwrap();
     assert!(summary.contains("192.0.2.9") && summary.contains("what it said before stays"), "{summary}");
     let note = plane.event("ConfigMap", "config", "ConfigurationError").unwrap();
     assert!(note.contains("address-pools[0].addresses"), "{note}");
@@ -63,12 +47,12 @@ fn l5_the_old_config_map_is_followed_and_a_bad_edit_takes_nothing_away() {
     plane.apply_all(&[legacy(&document("192.0.2.0/30, 2001:db8:3::/126"))]).unwrap();
     plane
         .wait_for(Controller::PATIENCE, "the addresses in use are not missed", |plane| {
-            Ok(state(plane, "Invalid").contains("no pool has 192.0.2.8 any more").then_some(()))
+            Ok(plane.controller_state("Invalid")?.contains("no pool has 192.0.2.8 any more").then_some(()))
         })
         .unwrap();
     plane.becomes(&controller, "a", &["192.0.2.8", "2001:db8:2::"]).unwrap();
     plane.apply_all(&[legacy(&document("192.0.2.8-192.0.2.10, 2001:db8:2::/126, 198.51.100.0/30"))]).unwrap();
-    assert_eq!(state(&plane, "Valid"), "");
+    assert_eq!(plane.controller_state("Valid").unwrap(), "");
     plane.becomes(&controller, "a", &["192.0.2.8", "2001:db8:2::"]).unwrap();
 }
 
@@ -112,15 +96,15 @@ fn l5_addresses_that_metallb_gave_stay() {
 fn l5_what_has_no_effect_is_said() {
     let (plane, controller) = started(&[pool("p", &["192.0.2.0/28"]), plain("a")]);
     plane.becomes(&controller, "a", &["192.0.2.0"]).unwrap();
-    assert_eq!(state(&plane, "Valid"), "");
+    assert_eq!(plane.controller_state("Valid").unwrap(), "");
     let spec = json!({"myASN": 64512, "peerASN": 64513, "peerAddress": "192.0.2.254"});
     plane.apply_all(&[object("metallb.io/v1beta2", "BGPPeer", "router", spec)]).unwrap();
     let note = plane.event("BGPPeer", "router", "NotServed").unwrap();
     assert!(note.starts_with("BareLB announces in layer 2 only, so this BGPPeer has no effect"), "{note}");
-    let summary = state(&plane, "Invalid");
+    let summary = plane.controller_state("Invalid").unwrap();
     assert!(summary.starts_with("BGPPeer metallb-system/router: "), "{summary}");
     plane.kubectl(&["delete", "bgppeer", "router", "--namespace", "metallb-system"]).unwrap();
-    assert_eq!(state(&plane, "Valid"), "");
+    assert_eq!(plane.controller_state("Valid").unwrap(), "");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //!
 //! `KUBEBUILDER_ASSETS` is honoured first, as in the rest of the ecosystem. What it lacks is built from the modules
 //! pinned in `testbed/go.mod`, once per version, into the user's cache. Either way `target/testbed` shows all of
-//! them in one folder.
+//! them in one folder, with `MetalLB`'s own CRDs beside them.
 
 mod go;
+mod metallb;
 mod program;
 
 use std::ffi::OsString;
@@ -21,7 +22,8 @@ use crate::workspace::{Workspace, tool_folder};
 use go::Go;
 use program::{PROGRAMS, Program, Versions};
 
-/// Build etcd, kube-apiserver, kube-proxy and kubectl for the cluster tests and print the folder they are in.
+/// Build etcd, kube-apiserver, kube-proxy and kubectl for the cluster tests, fetch MetalLB's CRDs, and print the folder they
+/// are in.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -31,8 +33,8 @@ pub(crate) fn run(workspace: &Workspace, _args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// A folder with all programs; builds those that are neither given nor in the cache, and needs neither Go nor
-/// network when there are none.
+/// A folder with all programs, and with `MetalLB`'s CRDs; builds and fetches what is neither given nor in the cache, and
+/// needs neither Go nor network when there is nothing of that.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<PathBuf> {
     let module = workspace.root().join("testbed");
     let versions = Versions::read(&module.join("go.mod"))?;
@@ -48,6 +50,7 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<PathBuf> {
         let file = from(given.as_deref(), program).unwrap_or_else(|| cache.join(program.name));
         show(&file, &shown.join(program.name))?;
     }
+    show(&metallb::prepare(&module.join("metallb"), &versions.go)?, &shown.join("metallb-crds"))?;
     Ok(shown)
 }
 

@@ -53,7 +53,13 @@ impl Holders {
 /// Addresses that are kept together: neighbours are given out one after the other, so that most look-ups find their
 /// entry where the last one was.
 const ROW: usize = 8;
-type Row = [Option<Holders>; ROW];
+
+#[derive(Debug, Clone, Default)]
+struct Row {
+    /// How many places are taken: a look at all of them would be a look at most of the row's memory.
+    taken: usize,
+    places: [Option<Holders>; ROW],
+}
 
 /// The lowest address of a row. The derived hash of an [`IpAddr`] takes it in in pieces, which costs more than the rest
 /// of a look-up.
@@ -82,7 +88,7 @@ impl HoldersOf {
     /// By name.
     pub(super) fn get(&self, ip: IpAddr) -> &[ServiceKey] {
         let (row, place) = place(ip);
-        let holders = self.0.get(&row).and_then(|row| row.get(place)?.as_ref());
+        let holders = self.0.get(&row).and_then(|row| row.places.get(place)?.as_ref());
         holders.map(Holders::as_slice).unwrap_or_default()
     }
 
@@ -90,19 +96,21 @@ impl HoldersOf {
     #[cfg(test)]
     #[expect(clippy::disallowed_methods, reason = "a sum has no order")]
     pub(super) fn len(&self) -> usize {
-        self.0.values().flatten().flatten().count()
+        self.0.values().flat_map(|row| &row.places).flatten().count()
     }
 
     /// Enters a holder; returns whether it is the first.
     pub(super) fn add(&mut self, ip: IpAddr, service: &ServiceKey) -> bool {
         let (row, place) = place(ip);
-        match self.0.entry(row).or_default().get_mut(place) {
+        let row = self.0.entry(row).or_default();
+        match row.places.get_mut(place) {
             Some(Some(others)) => {
                 others.add(service);
                 false
             }
             Some(free) => {
                 *free = Some(Holders::One(service.clone()));
+                row.taken += 1;
                 true
             }
             None => false,
@@ -112,15 +120,18 @@ impl HoldersOf {
     /// Strikes a holder out; returns who is left.
     pub(super) fn remove(&mut self, ip: IpAddr, service: &ServiceKey) -> &[ServiceKey] {
         let (row, place) = place(ip);
-        let Entry::Occupied(mut row) = self.0.entry(row) else { return &[] };
-        if let Some(holders) = row.get_mut().get_mut(place) {
-            *holders = holders.take().and_then(|holders| holders.without(service));
-        }
-        if row.get().iter().all(Option::is_none) {
-            row.remove();
+        let Entry::Occupied(mut entry) = self.0.entry(row) else { return &[] };
+        let row = entry.get_mut();
+        let Some(holders) = row.places.get_mut(place) else { return &[] };
+        let before = holders.take();
+        row.taken -= usize::from(before.is_some());
+        *holders = before.and_then(|holders| holders.without(service));
+        row.taken += usize::from(holders.is_some());
+        if row.taken == 0 {
+            entry.remove();
             return &[];
         }
-        let holders = row.into_mut().get(place).and_then(Option::as_ref);
+        let holders = entry.into_mut().places.get(place).and_then(Option::as_ref);
         holders.map(Holders::as_slice).unwrap_or_default()
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Access, ControlPlane, END, LOG_TAIL, POLL, READY};
+use super::{Access, ControlPlane, END, LOG_TAIL, POLL, READY, programs};
 use crate::agent::barelb;
 use crate::process::Process;
 use crate::rig::workspace;
@@ -25,9 +25,25 @@ impl ControlPlane {
         let base = workspace().join("manifests/base");
         let base = base.to_str().context("the workspace has no UTF-8 path")?;
         self.kubectl(&["apply", "--server-side", "--kustomize", base])?;
-        let kinds = ["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"];
-        self.kubectl(&kinds)?;
+        self.wait_for_crds()
+    }
+
+    /// Applies `MetalLB`'s own CRDs, and of manifests/base all but the CRDs.
+    pub fn install_with_metallbs_crds(&self) -> Result<()> {
+        let crds = programs::find("metallb-crds")?;
+        self.kubectl(&["apply", "--filename", crds.to_str().context("the testbed has no UTF-8 path")?])?;
+        self.wait_for_crds()?;
+        let base = workspace().join("manifests/base");
+        for part in ["namespace.yaml", "controller/serviceaccount.yaml", "controller/rbac.yaml"] {
+            let file = base.join(part);
+            let file = file.to_str().context("the workspace has no UTF-8 path")?;
+            self.kubectl(&["apply", "--server-side", "--filename", file])?;
+        }
         Ok(())
+    }
+
+    fn wait_for_crds(&self) -> Result<()> {
+        self.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]).map(drop)
     }
 
     /// The account of the Deployment.

@@ -1,4 +1,4 @@
-//! Where the programs of the testbed are.
+//! Where the parts of the testbed are.
 
 use std::env;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub(super) fn find(name: &str) -> Result<PathBuf> {
     let named =
         ["BARELB_TESTBED", "KUBEBUILDER_ASSETS"].map(|variable| env::var_os(variable).map(PathBuf::from));
     let folders = named.into_iter().flatten().chain([workspace().join("target/testbed")]);
-    folders.map(|folder| folder.join(name)).find(|file| file.is_file()).with_context(|| {
+    folders.map(|folder| folder.join(name)).find(|file| file.exists()).with_context(|| {
         format!(
             "there is no {name}: run `cargo xtask testbed`, or name a folder with it by KUBEBUILDER_ASSETS"
         )

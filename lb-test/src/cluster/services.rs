@@ -35,6 +35,12 @@ pub fn object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
     json!({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
 }
 
+/// The v0.9 `ConfigMap` with this document.
+pub fn legacy(document: &str) -> Value {
+    let metadata = json!({"name": "config", "namespace": NAMESPACE});
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"config": document}})
+}
+
 /// A Service of one port in the namespace `default`; `more` is merged into its spec.
 pub fn service(name: &str, annotations: &Value, more: &Value) -> Value {
     let spec = merged(json!({"type": "LoadBalancer", "ports": [{"port": 80}]}), more);
@@ -118,6 +124,15 @@ impl ControlPlane {
                 object["kind"] == kind && object["name"] == name && *said == reason
             });
             Ok(found.and_then(|event| Some(event["note"].as_str()?.to_owned())))
+        })
+    }
+
+    /// Waits until the controller's state has this result (`Valid`, `Invalid`), and returns what it sums up.
+    pub fn controller_state(&self, result: &str) -> Result<String> {
+        self.wait_for(Controller::PATIENCE, "another state", |plane| {
+            let state = plane.get(&["configurationstate", "controller", "--namespace", NAMESPACE])?;
+            ensure!(state["status"]["result"] == result, "{state}");
+            Ok(Some(state["status"]["errorSummary"].as_str().unwrap_or_default().to_owned()))
         })
     }
 

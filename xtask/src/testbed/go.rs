@@ -98,6 +98,23 @@ impl Go {
         }
         command
     }
+
+    /// The folder of a module that `folder`'s `go.mod` requires and its `go.sum` vouches for; it is below `modules`.
+    pub(super) fn download(&self, folder: &Path, module: &str, modules: &Path) -> Result<PathBuf> {
+        let go = || {
+            let mut command = Command::new(&self.program);
+            command.current_dir(folder).env("GOWORK", "off").env("GOTOOLCHAIN", "local");
+            command.env("GOMODCACHE", modules).env("GOFLAGS", "-mod=readonly -modcacherw");
+            if self.ours {
+                command.env_remove("GOROOT");
+            }
+            command
+        };
+        run(go().args(["mod", "download", module]))?;
+        let answer = ask(go().args(["list", "-m", "-f", "{{.Dir}}", module]));
+        let dir = answer.map(|text| PathBuf::from(text.trim())).filter(|dir| dir.is_dir());
+        dir.with_context(|| format!("{module} was fetched into {} and is not there", modules.display()))
+    }
 }
 
 /// Complete or not at all: the folder gets its name last.

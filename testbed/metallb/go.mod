@@ -1,0 +1,5 @@
+module github.com/barelb/barelb/testbed/metallb
+
+go 1.26.0
+
+require go.universe.tf/metallb v0.16.2
