@@ -7,7 +7,6 @@ use std::fs;
 use lb_test::agent::barelb;
 use lb_test::cluster::services::{dual, legacy, object, plain, pool, pool_with};
 use lb_test::cluster::{Component, ControlPlane, Controller};
-use lb_test::rig::workspace;
 use lb_test::scratch::Scratch;
 use serde_json::{Value, json};
 
@@ -56,10 +55,7 @@ fn l5_metallbs_own_crds_are_enough() {
 
     // Our CRDs in place of theirs, while it runs.
     let mut log = plane.audit_from_now().unwrap();
-    let base = workspace().join("manifests/base");
-    plane
-        .kubectl(&["apply", "--server-side", "--force-conflicts", "--kustomize", base.to_str().unwrap()])
-        .unwrap();
+    plane.install_over_metallbs_crds().unwrap();
     plane.apply_all(&[pool("two", &["192.0.2.16/28", "2001:db8:2::/124"])]).unwrap();
     plane.becomes(&controller, "waits", &["192.0.2.16", "2001:db8:2::"]).unwrap();
     plane.becomes(&controller, "a", &["10.0.0.0"]).unwrap();
@@ -89,10 +85,11 @@ fn l5_migrated_objects_take_the_place_of_the_config_map() {
     plane.becomes(&controller, "a", &["192.0.2.8", "2001:db8:2::"]).unwrap();
     plane.becomes(&controller, "asks", &["198.51.100.1"]).unwrap();
 
-    let folder = Scratch::new("migrate").unwrap();
+    let (program, folder) = (barelb().unwrap(), Scratch::new("migrate").unwrap());
     let file = folder.join("config.json");
     fs::write(&file, legacy(document).to_string()).unwrap();
-    let objects = plane.namespace().exec(barelb().unwrap(), &["migrate", file.to_str().unwrap()]).unwrap();
+    let objects =
+        plane.namespace().exec(program.to_str().unwrap(), &["migrate", file.to_str().unwrap()]).unwrap();
     let mut log = plane.audit_from_now().unwrap();
     plane.apply(&objects).unwrap();
     // Both say the same, and only one of them counts.

@@ -257,16 +257,14 @@ impl Allocator {
         let Some(held) = self.allocation(request.service).cloned() else {
             return self.allocate(request).map(|_allocation| ());
         };
-        if let Some(addresses) = wish.addresses
-            && !addresses.same(held.addresses)
-        {
-            return self.assign(request, addresses).map(|_allocation| ());
-        }
-        match wish.pool {
-            Some(pool) if pool != held.pool => {
-                return self.place_in(request, &pool, wanted).map(|_allocation| ());
+        let elsewhere = wish.pool.filter(|pool| *pool != held.pool);
+        match (wish.addresses, elsewhere) {
+            // Of a wish for addresses and another pool nothing but the reason is to be had.
+            (Some(addresses), elsewhere) if elsewhere.is_some() || !addresses.same(held.addresses) => {
+                return self.assign(request, addresses).map(|_allocation| ());
             }
-            Some(_) | None => {}
+            (None, Some(pool)) => return self.place_in(request, &pool, wanted).map(|_allocation| ()),
+            (Some(_), _) | (None, None) => {}
         }
         match wanted {
             Wanted::Both { required, .. } if held.addresses.second().is_none() => {

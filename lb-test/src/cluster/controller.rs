@@ -22,9 +22,18 @@ const METRICS: u16 = 7472;
 impl ControlPlane {
     /// Applies manifests/base, as a user does it. Nothing starts the pods of its Deployment here.
     pub fn install(&self) -> Result<()> {
+        self.apply_base(&["apply", "--server-side"])
+    }
+
+    /// The same where `MetalLB`'s CRDs are, which ours replace.
+    pub fn install_over_metallbs_crds(&self) -> Result<()> {
+        self.apply_base(&["apply", "--server-side", "--force-conflicts"])
+    }
+
+    fn apply_base(&self, how: &[&str]) -> Result<()> {
         let base = workspace().join("manifests/base");
         let base = base.to_str().context("the workspace has no UTF-8 path")?;
-        self.kubectl(&["apply", "--server-side", "--kustomize", base])?;
+        self.kubectl(&[how, &["--kustomize", base]].concat())?;
         self.wait_for_crds()
     }
 

@@ -67,7 +67,7 @@ struct Settlement {
     problems: Vec<(ObjectName, Problem)>,
     /// Something that is written is not in force: what others do may change that.
     refused: bool,
-    /// Something was never good.
+    /// Something that may have pools was never good.
     missing: bool,
 }
 
@@ -98,12 +98,7 @@ impl Decider {
         };
         let before: BTreeMap<ServiceKey, Addresses> =
             self.allocator.allocations().map(|(key, held)| (key.clone(), held.addresses)).collect();
-        let unreadable = cluster.unreadable().iter().filter_map(|(key, seen)| {
-            let written = seen.spec.held().ok().flatten();
-            Some((key.clone(), written.or_else(|| before.get(key).copied())?))
-        });
-        let unreadable: BTreeMap<ServiceKey, Addresses> = unreadable.collect();
-        let decisions = self.allocator.reconcile(&rules, cluster.services(), &unreadable);
+        let decisions = self.reconcile(cluster, &rules, &before);
         self.leave(cluster, &decisions, before);
         let usage = self.config.pools.keys();
         let usage = usage.filter_map(|name| Some((name.clone(), self.allocator.usage(name)?))).collect();
@@ -118,6 +113,28 @@ impl Decider {
         }
     }
 
+    /// Decides about all Services but those that can't be read and those of whose namespace nothing is known yet: these
+    /// keep what they have.
+    fn reconcile(
+        &mut self,
+        cluster: &Cluster,
+        rules: &Rules,
+        before: &BTreeMap<ServiceKey, Addresses>,
+    ) -> BTreeMap<ServiceKey, Decision> {
+        let (known, early): (Vec<_>, Vec<_>) =
+            cluster.services().iter().partition(|(key, _)| cluster.has_namespace(key));
+        let kept = early.iter().copied().chain(cluster.unreadable()).filter_map(|(key, seen)| {
+            let written = seen.spec.held().ok().flatten();
+            Some((key.clone(), written.or_else(|| before.get(key).copied())?))
+        });
+        let kept: BTreeMap<ServiceKey, Addresses> = kept.collect();
+        if early.is_empty() {
+            return self.allocator.reconcile(rules, cluster.services(), &kept);
+        }
+        let known: BTreeMap<_, _> = known.into_iter().map(|(key, seen)| (key.clone(), seen)).collect();
+        self.allocator.reconcile(rules, &known, &kept)
+    }
+
     /// Notes which Services held something and have another class now, until their statuses say something else.
     fn leave(
         &mut self,
@@ -127,7 +144,8 @@ impl Decider {
     ) {
         self.left.extend(before);
         self.left.retain(|key, addresses| {
-            let seen = cluster.services().get(key).filter(|_| !decisions.contains_key(key));
+            let decided = decisions.contains_key(key) || !cluster.has_namespace(key);
+            let seen = cluster.services().get(key).filter(|_| !decided);
             let written = seen.and_then(|seen| seen.spec.held().ok().flatten());
             written.is_some_and(|written| written.same(*addresses))
         });
@@ -151,7 +169,10 @@ impl Decider {
             former: BTreeMap::new(),
             problems: Vec::new(),
             refused: settled.stands.iter().any(|stands| *stands != Stands::Written),
-            missing: settled.stands.contains(&Stands::Nothing),
+            missing: written
+                .iter()
+                .zip(&settled.stands)
+                .any(|(one, stands)| *stands == Stands::Nothing && one.name.kind != Kind::Advertisement),
         };
         let names: BTreeMap<String, &ObjectName> =
             written.iter().map(|one| (one.name.to_string(), &one.name)).collect();

@@ -31,15 +31,19 @@ use crate::{k8s::write::WriteError, source::kubernetes::Seen};
 mod backoff;
 mod log;
 mod order;
+mod pick;
 #[cfg(test)]
 mod tests;
 
-use backoff::{Holds, Pause};
+use backoff::{Holds, Trouble};
 use log::Failing;
 use order::Order;
+use pick::Picked;
 
 /// Writes under way at most.
 const WRITES: usize = 16;
+/// Writes under way at most while the API server answers nobody.
+const ATTEMPTS_AT_ONCE: usize = 4;
 /// Events under way at most, beside the writes.
 const EVENTS: usize = 4;
 /// Events that wait at most. One more is lost: the state of the objects says the same.
@@ -63,8 +67,8 @@ pub type Permit = Box<dyn Fn() -> Option<Instant> + Send>;
 
 /// What was in flight.
 enum Back {
-    Write(Box<Landed>),
-    Event { telling: Telling, attempt: u32, result: Result<(), WriteError> },
+    Write { landed: Box<Landed>, began: Instant },
+    Event { telling: Telling, attempt: u32, began: Instant, result: Result<(), WriteError> },
 }
 
 /// See the module.
@@ -78,7 +82,9 @@ pub struct Desk<A> {
     events: VecDeque<(Telling, u32)>,
     events_flying: usize,
     holds: Holds,
-    pause: Pause,
+    trouble: Trouble,
+    /// The object that was begun with last: the next ones go first.
+    last: Option<Target>,
     failing: Failing,
 }
 
@@ -102,9 +108,15 @@ impl<A: Api> Desk<A> {
             events: VecDeque::new(),
             events_flying: 0,
             holds: Holds::default(),
-            pause: Pause::default(),
+            trouble: Trouble::default(),
+            last: None,
             failing: Failing::default(),
         }
+    }
+
+    /// Which versions of the objects are known now, before the next [`Desk::want`].
+    pub fn know<'a>(&mut self, version: impl Fn(&Target) -> Option<&'a str>) {
+        self.order.know(version);
     }
 
     /// What is to be written, instead of everything that was to be and is not under way.
@@ -133,7 +145,7 @@ impl<A: Api> Desk<A> {
         self.events_flying = 0;
         self.order = Order::default();
         self.holds = Holds::default();
-        self.pause = Pause::default();
+        self.trouble = Trouble::default();
     }
 
     /// Whether nothing is wanted or under way.
@@ -153,11 +165,13 @@ impl<A: Api> Desk<A> {
             };
             tokio::select! {
                 Some(back) = self.flying.next() => match back {
-                    Back::Write(landed) => {
-                        self.landed(&landed);
+                    Back::Write { landed, began } => {
+                        self.landed(&landed, began);
                         return *landed;
                     }
-                    Back::Event { telling, attempt, result } => self.told(telling, attempt, result),
+                    Back::Event { telling, attempt, began, result } => {
+                        self.told(telling, attempt, began, result);
+                    }
                 },
                 () = wait => {}
             }
@@ -168,58 +182,43 @@ impl<A: Api> Desk<A> {
     fn start(&mut self, now: Instant) -> Option<Instant> {
         // Without a permit nothing is started; whoever leads again has it said by a pass.
         let until = (self.permit)()?.min(now + PATIENCE);
-        if let Some(at) = self.pause.until().filter(|at| *at > now) {
+        if let Some(at) = self.trouble.until(now) {
             return (!self.wanted.is_empty() || !self.events.is_empty()).then_some(at);
         }
         if self.order.is_stale(now) {
             self.order.plan(&self.wanted, now);
         }
-        let mut wake: Option<Instant> = None;
-        let mut ready = Vec::new();
-        let mut exchanges = None;
-        let mut barred = false;
-        for (target, write) in &self.wanted {
-            if self.order.flying() + ready.len() >= WRITES {
-                break;
-            }
-            if self.order.is_flying(target) {
-                continue;
-            }
-            if let Some(at) = self.holds.until(target, write, now) {
-                wake = Some(wake.map_or(at, |other| other.min(at)));
-            } else if self.order.bars(target, write) {
-                barred = true;
-                exchanges = exchanges.or((!write.before().is_empty()).then_some(target));
-            } else {
-                ready.push(target.clone());
-            }
+        let Picked { mut ready, wake, barred, room } = self.pick(now);
+        if barred
+            && ready.is_empty()
+            && self.order.flying() == 0
+            && let Some(target) = self.order.circle(&self.barred(now))
+            && let Some(write) = self.wanted.get(&target).map(Write::cleared)
+        {
+            self.wanted.insert(target.clone(), write);
+            ready.push(target);
         }
-        if ready.is_empty() && self.order.flying() == 0 && wake.is_none() {
-            // Each waits for another: one gives up what it has first.
-            if let Some(target) = exchanges.cloned()
-                && let Some(write) = self.wanted.get(&target).map(Write::cleared)
-            {
-                self.wanted.insert(target.clone(), write);
-                ready.push(target);
-            }
-        }
+        let idle = ready.len() < room;
         for target in ready {
             if let Some(write) = self.wanted.remove(&target) {
+                self.last = Some(target);
                 self.fly(write, until);
             }
         }
-        if self.wanted.is_empty() {
+        if idle {
             self.start_events(until);
         }
-        wake.or_else(|| self.order.doubt_ends(now).filter(|_| barred))
+        let doubt = self.order.doubt_ends(now).filter(|_| barred);
+        wake.into_iter().chain(doubt).min()
     }
 
     fn fly(&mut self, write: Write, until: Instant) {
         self.order.start(&write);
-        let api = self.api.clone();
+        let (api, began) = (self.api.clone(), Instant::now());
         let flight = async move {
             let answer = timeout_at(until, api.carry_out(&write)).await;
-            Back::Write(Box::new(Landed { result: answer.unwrap_or(Err(WriteError::Timeout)), write }))
+            let landed = Box::new(Landed { result: answer.unwrap_or(Err(WriteError::Timeout)), write });
+            Back::Write { landed, began }
         };
         self.flying.push(flight.boxed());
     }
@@ -229,16 +228,16 @@ impl<A: Api> Desk<A> {
             && let Some((telling, attempt)) = self.events.pop_front()
         {
             self.events_flying += 1;
-            let api = self.api.clone();
+            let (api, began) = (self.api.clone(), Instant::now());
             let flight = async move {
                 let answer = timeout_at(until, api.record(&telling)).await;
-                Back::Event { result: answer.unwrap_or(Err(WriteError::Timeout)), telling, attempt }
+                Back::Event { result: answer.unwrap_or(Err(WriteError::Timeout)), telling, attempt, began }
             };
             self.flying.push(flight.boxed());
         }
     }
 
-    fn landed(&mut self, landed: &Landed) {
+    fn landed(&mut self, landed: &Landed, began: Instant) {
         let (target, now) = (landed.write.target(), Instant::now());
         self.order.land(&landed.write, landed.result.as_ref().map(|_seen| ()), now);
         self.metrics.written(target.kind(), result_of(&landed.result));
@@ -248,22 +247,21 @@ impl<A: Api> Desk<A> {
         }
         match &landed.result {
             Ok(_) => {
-                self.pause.end();
-                self.holds.succeeded(&target, now);
+                self.trouble.works(now);
+                self.holds.succeeded(&landed.write, now);
                 self.failing.works(target.kind());
             }
             Err(error) => {
                 self.failing.failed(&target, error);
+                self.holds.failed(&landed.write, error, now);
                 if is_everywhere(error) {
-                    self.pause.begin(now);
-                } else {
-                    self.holds.failed(&landed.write, error, now);
+                    self.trouble.failed(began, now);
                 }
             }
         }
     }
 
-    fn told(&mut self, telling: Telling, attempt: u32, result: Result<(), WriteError>) {
+    fn told(&mut self, telling: Telling, attempt: u32, began: Instant, result: Result<(), WriteError>) {
         self.events_flying -= 1;
         self.metrics.written(WriteKind::Event, result_of(&result));
         match result {
@@ -271,7 +269,7 @@ impl<A: Api> Desk<A> {
             Err(error) => {
                 self.failing.event_failed(&telling, &error);
                 if is_everywhere(&error) {
-                    self.pause.begin(Instant::now());
+                    self.trouble.failed(began, Instant::now());
                     if attempt < ATTEMPTS {
                         self.events.push_front((telling, attempt + 1));
                     }
@@ -281,7 +279,7 @@ impl<A: Api> Desk<A> {
     }
 }
 
-/// Whether other writes would fail as well now.
+/// Whether other writes may fail as well now.
 fn is_everywhere(error: &WriteError) -> bool {
     match error {
         WriteError::Busy { .. } | WriteError::Timeout | WriteError::Unreachable(_) => true,

@@ -33,13 +33,13 @@ use super::{
     metrics::Metrics,
     outcome,
     tell::{self, Subject, Telling, Told},
-    write::{STATE_NAME, Server, Write},
+    write::{STATE_NAME, Server, Target, Write},
 };
 use crate::{
     k8s::{
         client,
         lease::KubeLeases,
-        write::{Writer, configuration},
+        write::{Writer, configuration, says_the_same},
     },
     source::kubernetes::{self, Cluster, Kind, Listed, Seen, Watches},
     telemetry::{endpoint, health::Health},
@@ -246,7 +246,7 @@ impl Controller {
             self.desk.tell(news);
         }
         if let Ok(seen) = landed.result {
-            self.cluster.apply(seen);
+            self.cluster.answer(seen);
         }
         self.call();
     }
@@ -267,6 +267,7 @@ impl Controller {
         let mut writes = services(&decided, &self.cluster);
         writes.extend(pools(&decided, &self.cluster));
         writes.extend(own_state(&state, &self.cluster));
+        self.desk.know(|target| known(target, &self.cluster));
         self.desk.want(writes);
         self.metrics.waiting(&tell::waiting(&decided));
         for (name, usage) in &decided.usage {
@@ -277,6 +278,17 @@ impl Controller {
         let took = start.elapsed();
         self.metrics.pass(took);
         self.earliest = start + took * SHARE;
+    }
+}
+
+/// The version of what a write is about.
+pub(super) fn known<'a>(target: &Target, cluster: &'a Cluster) -> Option<&'a str> {
+    match target {
+        Target::Service(key) => {
+            let seen = cluster.services().get(key).or_else(|| cluster.unreadable().get(key));
+            seen.map(|seen| &*seen.meta.version)
+        }
+        Target::Pool(_) | Target::State => None,
     }
 }
 
@@ -317,5 +329,6 @@ fn own_state(state: &tell::State, cluster: &Cluster) -> Option<Write> {
     let seen = cluster.state();
     let before = seen.and_then(|seen| seen.status.as_ref());
     let status = configuration(&state.summary, state.valid, before, SystemTime::now());
-    (before != Some(&status)).then(|| Write::State { status, exists: seen.is_some() })
+    let says = before.is_some_and(|before| says_the_same(before, &status));
+    (!says).then(|| Write::State { status, exists: seen.is_some() })
 }

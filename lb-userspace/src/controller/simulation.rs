@@ -15,7 +15,7 @@ use super::{
     metrics::Metrics,
     run,
 };
-use crate::source::kubernetes::{Cluster, Kind};
+use crate::source::kubernetes::{Cluster, Kind, Seen};
 
 mod server;
 
@@ -43,6 +43,8 @@ enum Step {
     Pass,
     /// Writes go on for so many milliseconds, the next ones with these faults.
     Work(u64, Vec<Fault>),
+    /// From now on answers to writes are taken in at once or, with `false`, after other things.
+    Prompt(bool),
     Restart,
     /// Nothing is lost any more until nothing happens any more.
     Settle,
@@ -66,6 +68,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..KINDS.len()).prop_map(Step::Relist),
         5 => Just(Step::Pass),
         5 => (0..3000_u64, proptest::collection::vec(fault, 0..4)).prop_map(|(time, faults)| Step::Work(time, faults)),
+        1 => any::<bool>().prop_map(Step::Prompt),
         1 => Just(Step::Restart),
         2 => Just(Step::Settle),
     ]
@@ -79,6 +82,9 @@ struct Replica {
     desk: Desk<Shared>,
     /// How far each watch has come.
     seen: BTreeMap<Kind, usize>,
+    /// Answers that have come and are not taken in yet.
+    answers: Vec<Seen>,
+    prompt: bool,
 }
 
 impl Replica {
@@ -90,6 +96,8 @@ impl Replica {
             decider: Decider::default(),
             desk: Desk::new(server.clone(), permit, Metrics::new(&mut Registry::default())),
             seen: BTreeMap::new(),
+            answers: Vec::new(),
+            prompt: true,
         };
         for kind in
             [Kind::Namespace, Kind::Node, Kind::Advertisement, Kind::ConfigMap, Kind::Service, Kind::Pool]
@@ -120,10 +128,14 @@ impl Replica {
     /// As the controller's loop makes one, without what is told; returns how many Services are to be written, and
     /// whether all of the configuration is in force.
     fn pass(&mut self) -> (usize, bool) {
+        for answer in self.answers.drain(..) {
+            self.cluster.answer(answer);
+        }
         self.cluster.dress();
         let decided = self.decider.decide(&self.cluster, None);
         let writes = run::services(&decided, &self.cluster);
         let count = writes.len();
+        self.desk.know(|target| run::known(target, &self.cluster));
         self.desk.want(writes);
         (count, decided.problems.is_empty())
     }
@@ -131,8 +143,12 @@ impl Replica {
     async fn work(&mut self, long: Duration) {
         let end = Instant::now() + long;
         while let Ok(landed) = timeout(end - Instant::now(), self.desk.next()).await {
-            if let Ok(seen) = landed.result {
-                self.cluster.apply(seen);
+            match landed.result {
+                Ok(seen) if self.prompt => {
+                    self.cluster.answer(seen);
+                }
+                Ok(seen) => self.answers.push(seen),
+                Err(_) => {}
             }
         }
     }
@@ -174,6 +190,7 @@ async fn play(steps: Vec<Step>) {
                 server.with(|server| server.faults = faults);
                 replica.work(Duration::from_millis(time)).await;
             }
+            Step::Prompt(prompt) => replica.prompt = prompt,
             Step::Restart => {
                 replica = Replica::start(&server);
                 // What was in force of a pool that is wrong now is known to nobody any more.

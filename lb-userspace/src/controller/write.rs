@@ -129,6 +129,19 @@ impl Write {
         }
     }
 
+    /// Whether the other one makes the same of the same Service, in whichever version. What is said of pools and of the
+    /// own state is always different, and yet the same kind of news.
+    pub fn does_the_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Service { key, change, .. }, Self::Service { key: other, change: to, .. }) => {
+                key == other && change == to
+            }
+            (Self::Pool { name, .. }, Self::Pool { name: other, .. }) => name == other,
+            (Self::State { .. }, Self::State { .. }) => true,
+            (Self::Service { .. } | Self::Pool { .. } | Self::State { .. }, _) => false,
+        }
+    }
+
     /// The same Service, with nothing left: the first half of an exchange.
     #[must_use]
     pub fn cleared(&self) -> Self {

@@ -8,8 +8,11 @@ use kube::{
     config::{InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-/// How long a connection may take to be made; every request has a limit of its own.
+/// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a server that is asked for a list or a watch may say nothing: a watch ends, and so says something, after a
+/// minute at the latest. Without it the loss of a server between request and answer is never seen.
+const SILENCE: Duration = Duration::from_secs(75);
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -50,10 +53,15 @@ pub async fn configuration(kubeconfig: Option<&Path>) -> Result<Config, ClientEr
 
 /// A client for lists and watches, which repeats what an overloaded server refuses.
 pub fn reading(config: &Config) -> Result<Client, ClientError> {
-    client(config.clone())
+    let mut config = config.clone();
+    config.read_timeout = Some(SILENCE);
+    // A connection that was not used for a while has not failed.
+    config.reset_reader_on_write = true;
+    client(config)
 }
 
-/// A client that asks once: whoever writes has to know when a request began and what came of it.
+/// A client that asks once: whoever writes has to know when a request began and what came of it. It limits the time of
+/// each request itself.
 pub fn writing(config: &Config) -> Result<Client, ClientError> {
     let mut config = config.clone();
     config.default_retry = false;

@@ -116,19 +116,22 @@ pub fn service(service: core::Service) -> Result<(ServiceKey, ServiceSpec), Fiel
         spec.cluster_ips.filter(|list| !list.is_empty()).unwrap_or_else(|| single.into_iter().collect());
     let ingress =
         service.status.and_then(|status| status.load_balancer).and_then(|balancer| balancer.ingress);
+    let service_type = spec.type_.as_deref().map(ServiceType::from).unwrap_or_default();
+    // Of others nobody asks these; they can be many and large.
+    let asked = service_type == ServiceType::LoadBalancer;
     let spec = ServiceSpec {
-        service_type: spec.type_.as_deref().map(ServiceType::from).unwrap_or_default(),
+        service_type,
         load_balancer_class: spec.load_balancer_class,
         load_balancer_ip: spec.load_balancer_ip,
         annotations: service.metadata.annotations.map(ours).unwrap_or_default(),
-        labels: service.metadata.labels.unwrap_or_default(),
+        labels: service.metadata.labels.filter(|_| asked).unwrap_or_default(),
         namespace_labels: BTreeMap::new(),
         cluster_ips,
         ip_families,
         ip_family_policy: families.unwrap_or_default(),
         ports,
         external_traffic_policy: policy.unwrap_or_default(),
-        selector: spec.selector.unwrap_or_default(),
+        selector: spec.selector.filter(|_| asked).unwrap_or_default(),
         ingress: ingress.unwrap_or_default().into_iter().filter_map(|entry| entry.ip).collect(),
     };
     Ok((key, spec))

@@ -29,6 +29,8 @@ use serde::de::DeserializeOwned;
 
 /// How long one watch request lasts, in seconds. A connection that died silently is noticed five seconds later.
 const WATCH_SECONDS: u32 = 60;
+/// Objects in one answer to a list. All of them are in memory at once, and one can have more than a megabyte.
+const PAGE: u32 = 100;
 /// Between two looks for a kind that the API server does not have.
 const ABSENT: Duration = Duration::from_secs(30);
 /// Before a list that follows a refused watch.
@@ -90,7 +92,7 @@ pub fn watch<K>(api: Api<Guarded<K>>, name: Option<&str>) -> BoxStream<'static, 
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let mut config = watcher::Config::default().timeout(WATCH_SECONDS);
+    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
     if let Some(name) = name {
         config = config.fields(&format!("metadata.name={name}"));
     }
@@ -138,7 +140,7 @@ where
         }
         // kube would ask for the same version for ever.
         let again = begin(&self.api, &self.config);
-        if code == Some(404) && is_absent(self.api.clone()).await {
+        if code == Some(404) && is_absent(self.api.clone(), &self.config).await {
             let pause = stream::once(tokio::time::sleep(ABSENT)).filter_map(|()| async { None });
             self.stream = pause.chain(again).boxed();
             return Change::Absent;
@@ -150,7 +152,7 @@ where
 }
 
 /// Whether a server that says it is ready does not have the kind.
-async fn is_absent<K>(api: Api<Guarded<K>>) -> bool
+async fn is_absent<K>(api: Api<Guarded<K>>, config: &watcher::Config) -> bool
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
@@ -160,7 +162,9 @@ where
     if !matches!(is_ready, Ok(Ok(_))) {
         return false;
     }
-    let one = ListParams::default().limit(1);
+    // Who may only see the object of one name may not ask for others.
+    let mut one = ListParams::default().limit(1);
+    one.field_selector.clone_from(&config.field_selector);
     match tokio::time::timeout(QUICK, api.list_metadata(&one)).await {
         Ok(Err(kube::Error::Api(status))) => status.code == 404,
         Ok(Ok(_) | Err(_)) | Err(_) => false,

@@ -26,7 +26,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
-pub use state::configuration;
+pub use state::{configuration, says_the_same};
 
 /// Who owns the fields that are written (`metadata.managedFields[].manager`).
 pub const FIELD_MANAGER: &str = "barelb";

@@ -306,6 +306,22 @@ fn who_waits_for_a_pool_keeps_each_of_its_addresses_from_others() {
     assert_eq!(text(&sure), "a-four=1.2.3.1 b-named=1.2.3.0 old=-!Exhausted");
 }
 
+/// The pool asked for must not move a Service from the address that it asks for.
+#[test]
+fn a_wish_that_contradicts_itself_moves_nobody() {
+    let pools =
+        config(&[raw("test", &["1.2.3.0/30", "1000::/126"]), raw("other", &["1.2.4.0/30", "2000::/126"])]);
+    for (ips, family) in [("1.2.3.1", Family::Ipv4), ("1000::1", Family::Ipv6)] {
+        let wants = |spec: ServiceSpec| families(spec, &[family], FamilyPolicy::SingleStack);
+        let mut allocator = Allocator::new(&pools);
+        let held = format!("a={ips}");
+        assert_eq!(pass(&mut allocator, &services(&[("a", wants(wanting(ips)))])), held);
+        let both = annotate(wants(wanting(ips)), &[("metallb.io/address-pool", "other")]);
+        assert_eq!(pass(&mut allocator, &services(&[("a", both.clone())])), format!("{held}!NotInPool"));
+        assert_eq!(pass(&mut Allocator::new(&pools), &services(&[("a", both)])), "a=-!NotInPool");
+    }
+}
+
 /// One of the ways in which a Service has an address, the strongest first.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Claim {

@@ -19,7 +19,8 @@ fn cluster(services: &[Value], pools: &[Value], maps: &[Value]) -> Cluster {
     });
     list(&mut cluster, services, |change| Seen::Service(change.map(read::service)));
     list(&mut cluster, &[node], |change| Seen::Node(change.map(read::node)));
-    list(&mut cluster, &[], |change| Seen::Namespace(change.map(read::namespace)));
+    let namespace = json!({"metadata": {"name": "default"}});
+    list(&mut cluster, &[namespace], |change| Seen::Namespace(change.map(read::namespace)));
     list(&mut cluster, pools, |change| Seen::Pool(change.map(read::pool)));
     list(&mut cluster, &[], |change| Seen::Advertisement(change.map(read::advertisement)));
     list(&mut cluster, maps, |change| Seen::ConfigMap(change.map(read::config_map)));
@@ -172,4 +173,40 @@ fn a_service_of_another_class_leaves_what_it_had() {
     other["status"] = json!({});
     put_service(&mut cluster, other);
     assert_eq!(decider.decide(&cluster, None).left.len(), 0);
+}
+
+/// A Service can be seen before its namespace, whose labels decide which pools are open to it.
+#[test]
+fn nothing_is_decided_before_the_namespace_is_seen() {
+    let place = |mut service: Value| {
+        service["metadata"]["namespace"] = json!("new");
+        service
+    };
+    let mut pinned = pool("pinned", 1, &["198.51.100.0/28"]);
+    pinned["spec"]["serviceAllocation"] = json!({"namespaceSelectors": [{"matchLabels": {"team": "a"}}]});
+    let services =
+        [place(service("fresh", 1, &[])), place(service("has", 1, &["192.0.2.0"])), service("z", 1, &[])];
+    let mut cluster = cluster(&services, &[pool("general", 1, &["192.0.2.0/31"]), pinned], &[]);
+    let mut decider = Decider::default();
+    for _ in 0..2 {
+        let decided = decider.decide(&cluster, None);
+        assert_eq!(held(&decided), ["z 192.0.2.1"], "what a Service of an unseen namespace has is its own");
+        assert_eq!(decided.left, BTreeMap::new());
+    }
+    let namespace = json!({"metadata": {"name": "new", "labels": {"team": "a"}}});
+    put(&mut cluster, namespace, |change| Seen::Namespace(change.map(read::namespace)));
+    let decided = decider.decide(&cluster, None);
+    assert_eq!(held(&decided), ["z 192.0.2.1", "fresh 198.51.100.0", "has 192.0.2.0"]);
+}
+
+/// Only what may have pools makes it doubtful whether an address has none.
+#[test]
+fn a_bad_advertisement_keeps_nobody_waiting() {
+    let mut cluster = cluster(&[service("a", 1, &["203.0.113.9"])], &[pool("p", 1, &["192.0.2.0/28"])], &[]);
+    let metadata = json!({"namespace": "metallb-system", "name": "bad", "uid": "u", "resourceVersion": "1"});
+    let ad = json!({"metadata": metadata, "spec": {"ipAddressPools": ["p", "p"]}});
+    put(&mut cluster, ad, |change| Seen::Advertisement(change.map(read::advertisement)));
+    let decided = Decider::default().decide(&cluster, None);
+    assert!(decided.problems.iter().any(|(name, _)| name.name == "bad"), "{:?}", decided.problems);
+    assert_eq!(held(&decided), ["a 192.0.2.0"]);
 }

@@ -1,4 +1,4 @@
-//! How long a write waits after one that failed.
+//! How long a write waits after one that failed, or that has had no effect.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -11,22 +11,44 @@ use crate::k8s::write::WriteError;
 const CONFLICT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
 /// First and longest wait of an object that is refused: somebody has to change something.
 const REFUSED: (Duration, Duration) = (Duration::from_secs(5), Duration::from_mins(5));
-/// First and longest wait of all when the API server can't answer.
+/// The same for another version of the object, which may be what was missing.
+const REFUSED_BEFORE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(30));
+/// First and longest wait of an object about which the API server could not answer.
 const AWAY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
-/// Between two writes of a pool's counters: they change with every address.
-const COUNTERS: Duration = Duration::from_secs(1);
+/// First and longest wait before the third time of a write that somebody else undoes.
+const UNDONE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
+/// Between two writes of a pool's counters, which change with every address, and of the own state.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// How long a write is known after its wait.
+const KNOWN: Duration = Duration::from_mins(2);
+/// Between two attempts while the API server answers nobody.
+const GAP: Duration = Duration::from_millis(500);
 
-fn wait((first, longest): (Duration, Duration), failures: u32) -> Duration {
-    first.saturating_mul(1_u32.checked_shl(failures.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest)
+fn wait((first, longest): (Duration, Duration), times: u32) -> Duration {
+    first.saturating_mul(1_u32.checked_shl(times.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest)
+}
+
+/// Why an object waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Why {
+    /// Somebody else wrote it: a different write, such as one for a later version, need not wait.
+    Conflict,
+    /// It was refused. Another version may be tried from `other` on.
+    Refused { other: Instant },
+    /// There was no answer.
+    Away,
+    /// It was written. The same is not written again and again.
+    Done,
 }
 
 /// An object that waits.
 #[derive(Debug)]
 struct Hold {
     until: Instant,
-    failures: u32,
-    /// What was in conflict: anything else, such as a later version, need not wait.
-    conflicted: Option<Write>,
+    why: Why,
+    write: Write,
+    /// How often the same happened before, with this time.
+    times: u32,
 }
 
 /// Objects that wait.
@@ -36,58 +58,84 @@ pub(super) struct Holds(BTreeMap<Target, Hold>);
 impl Holds {
     /// Until when this write has to wait, if it has.
     pub(super) fn until(&self, target: &Target, write: &Write, now: Instant) -> Option<Instant> {
-        let hold = self.0.get(target).filter(|hold| hold.until > now)?;
-        hold.conflicted.as_ref().is_none_or(|conflicted| conflicted == write).then_some(hold.until)
+        let hold = self.0.get(target)?;
+        let until = match hold.why {
+            Why::Conflict => (hold.write == *write).then_some(hold.until),
+            Why::Refused { other } if hold.write.version() != write.version() => Some(hold.until.min(other)),
+            Why::Refused { .. } | Why::Away => Some(hold.until),
+            Why::Done => hold.write.does_the_same(write).then_some(hold.until),
+        };
+        until.filter(|until| *until > now)
+    }
+
+    /// Whether the last write failed by itself: others go first.
+    pub(super) fn has_failed(&self, target: &Target) -> bool {
+        self.0.get(target).is_some_and(|hold| matches!(hold.why, Why::Refused { .. } | Why::Away))
     }
 
     pub(super) fn failed(&mut self, write: &Write, error: &WriteError, now: Instant) {
         let target = write.target();
-        let failures = self.0.get(&target).map_or(0, |hold| hold.failures).saturating_add(1);
-        let conflict = matches!(error, WriteError::Conflict | WriteError::Gone);
-        let until = now + wait(if conflict { CONFLICT } else { REFUSED }, failures);
-        let conflicted = conflict.then(|| write.clone());
-        self.0.insert(target, Hold { until, failures, conflicted });
+        let before = self.0.get(&target).filter(|hold| hold.why != Why::Done);
+        let times = before.map_or(0, |hold| hold.times).saturating_add(1);
+        let (why, long) = match error {
+            WriteError::Conflict | WriteError::Gone => (Why::Conflict, CONFLICT),
+            WriteError::Forbidden { .. } | WriteError::Invalid { .. } => {
+                (Why::Refused { other: now + wait(REFUSED_BEFORE, times) }, REFUSED)
+            }
+            WriteError::Busy { .. } | WriteError::Timeout | WriteError::Unreachable(_) => (Why::Away, AWAY),
+        };
+        self.0.insert(target, Hold { until: now + wait(long, times), why, write: write.clone(), times });
     }
 
-    pub(super) fn succeeded(&mut self, target: &Target, now: Instant) {
-        match target {
-            Target::Pool(_) => {
-                let hold = Hold { until: now + COUNTERS, failures: 0, conflicted: None };
-                self.0.insert(target.clone(), hold);
-            }
-            Target::Service(_) | Target::State => {
-                self.0.remove(target);
-            }
-        }
+    pub(super) fn succeeded(&mut self, write: &Write, now: Instant) {
+        let target = write.target();
+        let same = |hold: &&Hold| hold.why == Why::Done && hold.write.does_the_same(write);
+        let times = self.0.get(&target).filter(same).map_or(0, |hold| hold.times.saturating_add(1));
+        let until = match target {
+            Target::Pool(_) | Target::State => now + INTERVAL,
+            // What is undone once, such as by hand, is put right at once.
+            Target::Service(_) if times == 0 => now,
+            Target::Service(_) => now + wait(UNDONE, times),
+        };
+        self.0.insert(target, Hold { until, why: Why::Done, write: write.clone(), times });
     }
 
     /// Forgets objects that neither wait nor are to be written.
     pub(super) fn retain(&mut self, wanted: &BTreeMap<Target, Write>, now: Instant) {
-        self.0.retain(|target, hold| hold.until > now || wanted.contains_key(target));
+        self.0.retain(|target, hold| {
+            let known = if hold.why == Why::Done { KNOWN } else { Duration::ZERO };
+            hold.until + known > now || wanted.contains_key(target)
+        });
     }
 }
 
-/// The wait of all.
+/// Whether the API server answers anybody.
 #[derive(Debug, Default)]
-pub(super) struct Pause {
+pub(super) struct Trouble {
+    /// It did not, and is not asked before.
     until: Option<Instant>,
-    failures: u32,
+    worked: Option<Instant>,
 }
 
-impl Pause {
-    pub(super) fn until(&self) -> Option<Instant> {
-        self.until
+impl Trouble {
+    /// Until when nobody asks.
+    pub(super) fn until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
     }
 
-    /// Many writes fail together: that counts as one failure.
-    pub(super) fn begin(&mut self, now: Instant) {
-        if self.until.is_none_or(|until| until <= now) {
-            self.failures = self.failures.saturating_add(1);
-            self.until = Some(now + wait(AWAY, self.failures));
+    /// Whether it is tried with a few only.
+    pub(super) fn is_there(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// A request that began then got no answer. Where others have got theirs since, it is not the server.
+    pub(super) fn failed(&mut self, began: Instant, now: Instant) {
+        if self.worked.is_none_or(|worked| worked < began) {
+            self.until = Some(now + GAP);
         }
     }
 
-    pub(super) fn end(&mut self) {
-        *self = Self::default();
+    pub(super) fn works(&mut self, now: Instant) {
+        (self.until, self.worked) = (None, Some(now));
     }
 }

@@ -43,6 +43,16 @@ impl Order {
         self.flying.contains_key(target)
     }
 
+    /// What is under way.
+    pub(super) fn targets(&self) -> impl Iterator<Item = &Target> {
+        self.flying.keys()
+    }
+
+    /// What is known of the objects now. A write for a version that is no more was carried out or can't be any more.
+    pub(super) fn know<'a>(&mut self, version: impl Fn(&Target) -> Option<&'a str>) {
+        self.doubts.retain(|target, doubt| version(target) == Some(doubt.write.version()));
+    }
+
     /// When the next doubt ends.
     pub(super) fn doubt_ends(&self, now: Instant) -> Option<Instant> {
         self.doubts.values().map(|doubt| doubt.until).filter(|until| *until > now).min()
@@ -76,12 +86,42 @@ impl Order {
         }
     }
 
-    /// Whether the write gives an address that another Service still shows and is to lose.
-    pub(super) fn bars(&self, target: &Target, write: &Write) -> bool {
+    /// The Services that still show an address which the write gives, and that are to lose it.
+    pub(super) fn barring<'a>(
+        &'a self,
+        target: &'a Target,
+        write: &Write,
+    ) -> impl Iterator<Item = &'a Target> + use<'a> {
         let gives = write.gives().into_iter().flat_map(Addresses::iter);
-        gives
-            .into_iter()
-            .any(|ip| self.leaving.get(&ip).is_some_and(|others| others.iter().any(|other| other != target)))
+        let others = gives.filter_map(|ip| self.leaving.get(&ip)).flatten();
+        others.filter(move |other| *other != target)
+    }
+
+    /// One of several that wait for each other in a circle: somebody has to give up what he has first. Who waits for
+    /// something else as well, such as the end of a doubt, is in no such circle.
+    pub(super) fn circle(&self, barred: &BTreeMap<Target, Write>) -> Option<Target> {
+        let others = |(target, write): (&Target, &Write)| {
+            (target.clone(), self.barring(target, write).cloned().collect::<Vec<_>>())
+        };
+        let mut waiting: BTreeMap<Target, Vec<Target>> = barred.iter().map(others).collect();
+        loop {
+            let helpless = |others: &Vec<Target>| others.iter().any(|other| !waiting.contains_key(other));
+            let out: Vec<Target> = waiting
+                .iter()
+                .filter(|(_, others)| helpless(others))
+                .map(|(target, _)| target.clone())
+                .collect();
+            if out.is_empty() {
+                break;
+            }
+            waiting.retain(|target, _| !out.contains(target));
+        }
+        let mut at = waiting.keys().next()?;
+        // Each waits for another one of these: after as many steps the way goes round.
+        for _ in 0..waiting.len() {
+            at = waiting.get(at)?.first()?;
+        }
+        Some(at.clone())
     }
 
     pub(super) fn start(&mut self, write: &Write) {
@@ -103,8 +143,10 @@ impl Order {
                 }
                 self.leaving.retain(|_, others| !others.is_empty());
             }
-            Err(WriteError::Timeout | WriteError::Unreachable(_) | WriteError::Busy { .. }) => {
-                if let Target::Service(_) = target {
+            Err(error @ (WriteError::Timeout | WriteError::Unreachable(_) | WriteError::Busy { .. })) => {
+                // Of too many requests (429) this one was not looked at.
+                let dropped = matches!(error, WriteError::Busy { code: 429, .. });
+                if !dropped && matches!(target, Target::Service(_)) {
                     self.doubts.insert(target, Doubt { write: write.clone(), until: now + REQUEST });
                 }
             }

@@ -47,6 +47,13 @@ pub fn configuration(
     }
 }
 
+/// Whether a status says what ours is to say. Conditions of others may stand beside it.
+pub fn says_the_same(before: &ConfigurationStateStatus, ours: &ConfigurationStateStatus) -> bool {
+    before.result == ours.result
+        && before.error_summary == ours.error_summary
+        && ours.conditions.iter().all(|condition| before.conditions.contains(condition))
+}
+
 fn shortened(text: &str) -> &str {
     &text[..text.floor_char_boundary(MESSAGE)]
 }

@@ -18,6 +18,9 @@ use super::{
 };
 use crate::k8s::watch::Change;
 
+#[cfg(test)]
+mod tests;
+
 type News<K, V> = Change<Item<K, V>>;
 
 /// Something that happened to an object.
@@ -140,6 +143,25 @@ impl Cluster {
         }
     }
 
+    /// Enters the answer to a write; tells whether anything is different now. Watches may have shown more meanwhile: an
+    /// object that is gone or was made anew stays as they show it, and a later version too.
+    pub fn answer(&mut self, seen: Seen) -> bool {
+        fn is_news(known: Option<&Meta>, answer: &Meta) -> bool {
+            known.is_some_and(|known| known.uid == answer.uid && answer.is_later_than(known))
+        }
+        let is_news = if let Seen::Service(Change::Applied(Some((key, answer)))) = &seen {
+            let known = self.services.objects().get(key).or_else(|| self.unreadable.get(key));
+            is_news(known.map(|known| &known.meta), &answer.meta)
+        } else if let Seen::Pool(Change::Applied(Some((name, answer)))) = &seen {
+            is_news(self.meta(name), &answer.meta)
+        } else if let Seen::State(Change::Applied(Some((name, answer)))) = &seen {
+            is_news(self.meta(name), &answer.meta)
+        } else {
+            false
+        };
+        is_news && self.apply(seen)
+    }
+
     fn configures(&mut self, apply: impl FnOnce(&mut Self) -> bool) -> bool {
         let changed = apply(self);
         self.generation += u64::from(changed);
@@ -172,7 +194,7 @@ impl Cluster {
         }
     }
 
-    /// Enters a Service as a watch or the answer to a write shows it, whichever is later.
+    /// Enters a Service, unless a later version is known.
     pub fn put_service(&mut self, key: ServiceKey, seen: SeenService) -> bool {
         let known = self.services.objects().get(&key).or_else(|| self.unreadable.get(&key));
         if known.is_some_and(|known| known.meta == seen.meta || !seen.meta.is_later_than(&known.meta)) {
@@ -206,6 +228,11 @@ impl Cluster {
                 seen.spec.namespace_labels = Labels::clone(labels);
             }
         }
+    }
+
+    /// Whether the namespace of a Service has been seen. What its labels permit is not known before.
+    pub fn has_namespace(&self, service: &ServiceKey) -> bool {
+        self.namespaces.objects().contains_key(service.namespace())
     }
 
     /// Kinds of which the first list is missing.
