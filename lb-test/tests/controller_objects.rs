@@ -79,9 +79,10 @@ fn l5_a_pool_is_given_only_to_whom_it_is_open() {
             service("by-ip", &none(), &json!({"loadBalancerIP": "192.0.2.3"})),
             within(asks("asks", "team", &needs_both)),
             within(dual("auto", &none())),
-            dual("outside", &none()),
         ])
         .unwrap();
+    plane.becomes(&controller, "one/auto", &["203.0.113.0", "2001:db8:3::"]).unwrap();
+    plane.apply_all(&[dual("outside", &none())]).unwrap();
     plane.becomes(&controller, "outside", &["203.0.113.1", "2001:db8:3::1"]).unwrap();
     plane.becomes(&controller, "by-pool", &["192.0.2.0", "2001:db8:1::"]).unwrap();
     plane.becomes(&controller, "by-ip", &["192.0.2.3"]).unwrap();

@@ -39,7 +39,8 @@ impl ControlPlane {
 
     /// Applies `MetalLB`'s own CRDs, and of manifests/base all but the CRDs.
     pub fn install_with_metallbs_crds(&self) -> Result<()> {
-        let crds = programs::find("metallb-crds")?;
+        // kubectl takes a link for a file.
+        let crds = programs::find("metallb-crds")?.canonicalize()?;
         self.kubectl(&["apply", "--filename", crds.to_str().context("the testbed has no UTF-8 path")?])?;
         self.wait_for_crds()?;
         let base = workspace().join("manifests/base");
