@@ -19,7 +19,8 @@ fn every_row_names_a_test_that_exists() {
             let (path, name) = (parts[file], parts[file + 2]);
             let source =
                 fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
-            let exists = source.contains(&format!("#[test]\nfn {name}()"));
+            let ways = ["#[test]\nfn", "#[tokio::test(start_paused = true)]\nasync fn"];
+            let exists = ways.iter().any(|way| source.contains(&format!("{way} {name}()")));
             assert!(exists, "{document} names {name}, which is no test of {path}");
             count += 1;
         }
