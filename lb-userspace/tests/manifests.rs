@@ -114,7 +114,7 @@ fn the_controller_may_do_this_and_nothing_else() {
 #[test]
 fn every_kind_that_is_watched_may_be() {
     let rules = [cluster_rules(), rules()].concat();
-    for kind in Kind::ALL {
+    for kind in Kind::OF_CONTROLLER {
         let plural = format!("{}s", kind.name().to_lowercase()).replace("communitys", "communities");
         let rule = rules.iter().find(|rule| {
             rule.resources.iter().flatten().any(|resource| *resource == plural)

@@ -17,10 +17,11 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use lb_core::ids::LinkId;
+use lb_core::membership::LinkReport;
 use lb_core::plan::Plan;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -34,7 +35,7 @@ use super::membership::Keeper;
 use super::reconcile::{Clock, Planned, Reconciled, Reconciler};
 use super::report;
 use super::run::{OnExit, Settings};
-use super::standalone::Standalone;
+use super::source::Source;
 use super::survey::{Question, Survey, survey};
 use super::worker::Worker;
 use crate::dataplane::Dataplane;
@@ -44,7 +45,6 @@ use crate::net::clock::boot_time_ns;
 use crate::net::groups::{Groups, Limits};
 use crate::net::links::{Link, Links};
 use crate::net::raw::RawSender;
-use crate::source::watch::DirectoryWatch;
 
 /// Everything the agent's task holds.
 pub(super) struct Agent {
@@ -54,6 +54,8 @@ pub(super) struct Agent {
     conflicts: Conflicts,
     pub(super) worker: Worker,
     changes: mpsc::Receiver<()>,
+    /// Whom to tell what the links can do.
+    pub(super) reports: Option<watch::Sender<Option<Vec<LinkReport>>>>,
     links: Arc<Links>,
     pub(super) present: Arc<BTreeMap<u32, Link>>,
     /// Own addresses at the time the objects were read last: they decide what may be given out.
@@ -85,7 +87,7 @@ pub(super) struct Agent {
 
 impl Agent {
     /// Opens everything that needs capabilities, and drops those that nothing needs later.
-    pub(super) fn start(settings: Settings, source: Standalone) -> Result<Self> {
+    pub(super) fn start(settings: Settings, mut source: Source) -> Result<Self> {
         let limits = ebpf::Settings { max_vips: settings.max_vips, mode: settings.mode };
         let mut dataplane = KernelDataplane::open(&settings.bpffs, limits)?;
         if settings.frame_log {
@@ -101,7 +103,8 @@ impl Agent {
             reconciler: Reconciler::new(dataplane, settings.announce_rate, settings.announce_interval),
             events: events.readable().context("watching the event ring")?,
             conflicts: Conflicts::default(),
-            changes: follow(DirectoryWatch::new(source.directory())),
+            changes: source.follow(),
+            reports: source.reports(),
             worker: Worker::new(source),
             links: Arc::new(Links::open().context("watching the interfaces")?),
             present: Arc::default(),
@@ -147,7 +150,7 @@ impl Agent {
                 done = self.worker.done() => self.worked(done.context("reading or writing objects")?),
                 result = self.links.changed(), if !blind => self.links_changed(result),
                 change = self.changes.recv() => {
-                    change.context("the folder of manifests is not watched any more")?;
+                    change.context("the objects are not watched any more")?;
                     self.read();
                 }
                 () = sleep_until(self.auditor.due().into()) => self.audit(),
@@ -283,24 +286,6 @@ impl Agent {
         };
         Admin::answer(request, move || report::state(facts));
     }
-}
-
-/// Tells about changes of the folder from a thread of its own: looking at a folder may take as long as its file system
-/// likes.
-fn follow(mut watch: DirectoryWatch) -> mpsc::Receiver<()> {
-    let (sender, changes) = mpsc::channel(1);
-    let runtime = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || {
-        runtime.block_on(async move {
-            loop {
-                tokio::select! {
-                    () = watch.changed() => if sender.send(()).await.is_err() { return },
-                    () = sender.closed() => return,
-                }
-            }
-        });
-    });
-    changes
 }
 
 async fn wait_until(due: Option<tokio::time::Instant>) {

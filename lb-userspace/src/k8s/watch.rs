@@ -92,10 +92,29 @@ pub fn watch<K>(api: Api<Guarded<K>>, name: Option<&str>) -> BoxStream<'static, 
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+    let mut config = config();
     if let Some(name) = name {
         config = config.fields(&format!("metadata.name={name}"));
     }
+    changes(api, config)
+}
+
+/// Watches the objects that a label selector finds. The stream has no end.
+pub fn watch_labelled<K>(api: Api<Guarded<K>>, selector: &str) -> BoxStream<'static, Change<Guarded<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    changes(api, config().labels(selector))
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
+}
+
+fn changes<K>(api: Api<Guarded<K>>, config: watcher::Config) -> BoxStream<'static, Change<Guarded<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
     stream::unfold(Watch { stream: begin(&api, &config), api, config }, |mut watch| async move {
         let change = watch.next().await;
         Some((change, watch))

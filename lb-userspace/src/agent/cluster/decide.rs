@@ -1,0 +1,123 @@
+//! From everything a cluster says to what is announced and by whom.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_core::eligibility::{Endpoint, Endpoints, Node};
+use lb_core::ids::{NodeName, ServiceKey};
+use lb_core::membership::Membership;
+use lb_core::plan::AnnouncedService;
+use lb_core::request::ServiceType;
+
+use crate::source::decide::Decided;
+use crate::source::kubernetes::{Cluster, Configuration, SeenService};
+use crate::source::problem::Problem;
+
+#[cfg(test)]
+mod tests;
+
+/// Decides, and remembers what is in force and who is there.
+#[derive(Debug, Default)]
+pub(super) struct Decider {
+    lb_class: Option<String>,
+    configuration: Configuration,
+    membership: Membership,
+    services: Arc<BTreeMap<ServiceKey, AnnouncedService>>,
+}
+
+impl Decider {
+    pub(super) fn new(lb_class: Option<String>) -> Self {
+        Self { lb_class, ..Self::default() }
+    }
+
+    /// The own Lease was renewed.
+    pub(super) fn renewed(&mut self, now: Duration) {
+        self.membership.renewed(now);
+    }
+
+    /// When an agent lapses next.
+    pub(super) fn next_lapse(&self) -> Option<Duration> {
+        self.membership.next_lapse()
+    }
+
+    /// Decides about everything anew. `now` is since any fixed origin.
+    pub(super) fn decide(&mut self, cluster: &Cluster, now: Duration) -> Decided {
+        self.membership.observe(cluster.leases(), now);
+        self.membership.judge(now);
+        self.configuration.settle(cluster, || in_use(cluster));
+        let services = self.services(cluster);
+        if services != *self.services {
+            self.services = Arc::new(services);
+        }
+        let of_objects = self.configuration.problems().iter().map(|(_, problem)| problem.clone());
+        let of_services = cluster.unreadable().values().filter_map(|seen| seen.unreadable.clone());
+        let problems: Vec<Problem> = of_objects.chain(of_services).collect();
+        let config = Arc::clone(self.configuration.config());
+        let uids = self
+            .services
+            .keys()
+            .filter_map(|key| Some((key.clone(), Arc::clone(&cluster.services().get(key)?.meta.uid))));
+        let uids = Arc::new(uids.collect());
+        let nodes = self.nodes(cluster);
+        let mut decided = Decided::of_cluster(config, Arc::clone(&self.services), nodes, problems);
+        decided.uids = uids;
+        decided
+    }
+
+    /// Services of our class with addresses. One that can't be read any more stays as it was.
+    fn services(&self, cluster: &Cluster) -> BTreeMap<ServiceKey, AnnouncedService> {
+        let mut endpoints: BTreeMap<&ServiceKey, Vec<&Endpoint>> = BTreeMap::new();
+        for slice in cluster.slices().values() {
+            endpoints.entry(&slice.service).or_default().extend(&slice.endpoints);
+        }
+        let announced = cluster.services().iter().filter_map(|(key, seen)| {
+            let addresses = held(seen).filter(|_| self.is_ours(seen))?;
+            let endpoints = endpoints.remove(key).into_iter().flatten().cloned();
+            Some((
+                key.clone(),
+                AnnouncedService::new(&seen.spec, addresses, Endpoints::from_endpoints(endpoints)),
+            ))
+        });
+        let before = cluster.unreadable().keys();
+        let before = before.filter_map(|key| Some((key.clone(), self.services.get(key)?.clone())));
+        announced.chain(before).collect()
+    }
+
+    fn is_ours(&self, seen: &SeenService) -> bool {
+        seen.spec.service_type == ServiceType::LoadBalancer && seen.spec.has_class(self.lb_class.as_deref())
+    }
+
+    /// All nodes, and whether their agents are there.
+    fn nodes(&self, cluster: &Cluster) -> BTreeMap<NodeName, Node> {
+        let node = |(name, node): (&NodeName, &Node)| {
+            let node = Node {
+                alive: self.membership.is_alive(name),
+                links: self.membership.links(name).cloned(),
+                ..node.clone()
+            };
+            (name.clone(), node)
+        };
+        cluster.nodes().iter().map(node).collect()
+    }
+}
+
+fn held(seen: &SeenService) -> Option<lb_core::addresses::Addresses> {
+    seen.spec.held().ok().flatten()
+}
+
+/// The addresses that Services have by their statuses.
+fn in_use(cluster: &Cluster) -> BTreeMap<IpAddr, ServiceKey> {
+    let mut all: Vec<(IpAddr, &ServiceKey)> = Vec::new();
+    for (key, seen) in cluster.services() {
+        if seen.spec.service_type == ServiceType::LoadBalancer {
+            all.extend(
+                held(seen).into_iter().flat_map(lb_core::addresses::Addresses::iter).map(|ip| (ip, key)),
+            );
+        }
+    }
+    // Of several who share an address the first by name stands for all, as for the controller.
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    all.into_iter().map(|(ip, key)| (ip, key.clone())).collect()
+}
