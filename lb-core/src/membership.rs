@@ -2,8 +2,9 @@
 //!
 //! Whoever watches measures on its own monotonic clock how long a Lease has not changed; the times written in it are
 //! compared and never read as times (the rule of client-go's leader election). Nobody is judged dead while the own
-//! renewals fail, nor before a whole duration has passed since they went well again: a server that was away has kept
-//! the renewals of the others too.
+//! renewals are not seen to come back, nor before a whole duration has passed since they are seen again: a server or a
+//! watch that was away has kept those of the others away too. So time passes for a Lease only up to the last own
+//! renewal that was seen.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -23,7 +24,7 @@ mod tests;
 
 /// How often a Lease is renewed.
 pub const RENEW: Duration = Duration::from_secs(10);
-/// Renewals that long ago are no sign that the server answers.
+/// An own renewal that long ago is no sign that the server answers.
 const TRUST: Duration = Duration::from_secs(25);
 /// What a Lease lasts longer than the data plane of an agent that is gone.
 const MARGIN: Duration = Duration::from_secs(15);
@@ -55,16 +56,22 @@ struct Member {
 }
 
 /// Everything that is known of the agents. Times are since any fixed origin of the own monotonic clock.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Membership {
+    me: NodeName,
     members: BTreeMap<NodeName, Member>,
-    /// The last own renewal that went well.
+    /// When the last own renewal was seen.
     renewed: Option<Duration>,
     /// Since when they have gone well without a break.
     trusted: Option<Duration>,
 }
 
 impl Membership {
+    /// Nothing is known yet; `me` is the own node.
+    pub fn new(me: NodeName) -> Self {
+        Self { me, members: BTreeMap::new(), renewed: None, trusted: None }
+    }
+
     /// Takes in all Leases as they are now. A Lease that is seen for the first time is alive for its duration.
     pub fn observe(&mut self, leases: &BTreeMap<NodeName, Heartbeat>, now: Duration) {
         self.members.retain(|node, _| leases.contains_key(node));
@@ -77,28 +84,27 @@ impl Membership {
                 Some(known) => (known.changed, known.alive),
                 None => (now, !heartbeat.holder.is_empty()),
             };
+            if *node == self.me && changed == now {
+                if !self.trusts(now) {
+                    self.trusted = Some(now);
+                }
+                self.renewed = Some(now);
+            }
             self.members.insert(node.clone(), Member { heartbeat: heartbeat.clone(), changed, alive });
         }
-    }
-
-    /// The own Lease was renewed.
-    pub fn renewed(&mut self, now: Duration) {
-        if !self.trusts(now) {
-            self.trusted = Some(now);
-        }
-        self.renewed = Some(now);
     }
 
     fn trusts(&self, now: Duration) -> bool {
         self.renewed.is_some_and(|renewed| now.saturating_sub(renewed) <= TRUST)
     }
 
-    /// Judges who has lapsed by now; tells whether anybody has.
-    pub fn judge(&mut self, now: Duration) -> bool {
-        let Some(trusted) = self.trusted.filter(|_| self.trusts(now)) else { return false };
+    /// Judges who has lapsed by the last own renewal; tells whether anybody has. What is later is not looked at: the
+    /// server may be away since.
+    pub fn judge(&mut self) -> bool {
+        let (Some(trusted), Some(renewed)) = (self.trusted, self.renewed) else { return false };
         let mut lapsed = false;
         for member in self.members.values_mut().filter(|member| member.alive) {
-            if now.saturating_sub(member.changed.max(trusted)) > member.heartbeat.duration {
+            if renewed.saturating_sub(member.changed.max(trusted)) > member.heartbeat.duration {
                 member.alive = false;
                 lapsed = true;
             }
@@ -106,7 +112,7 @@ impl Membership {
         lapsed
     }
 
-    /// When somebody lapses next, if nothing is renewed until then.
+    /// When somebody lapses next, if the own Lease is renewed then and nothing else until then.
     pub fn next_lapse(&self) -> Option<Duration> {
         let trusted = self.trusted?;
         let alive = self.members.values().filter(|member| member.alive);

@@ -23,64 +23,68 @@ fn alive(membership: &Membership) -> Vec<&str> {
     ["a", "b", "c"].into_iter().filter(|name| membership.is_alive(&node(name))).collect()
 }
 
-/// Renews the own Lease every ten seconds and judges each second; `a` renews too, `b` has stopped.
+/// The own Lease is that of `me`, which renews every ten seconds, as `a` does; `b` has stopped.
 fn run(membership: &mut Membership, from: u64, to: u64) {
     for second in from..to {
         if second % 10 == 0 {
-            membership.renewed(seconds(second));
-            membership.observe(&leases(&[("a", i64::try_from(second).unwrap()), ("b", 1)]), seconds(second));
+            let now = i64::try_from(second).unwrap();
+            membership.observe(&leases(&[("me", now), ("a", now), ("b", 1)]), seconds(second));
         }
-        membership.judge(seconds(second));
+        membership.judge();
     }
+}
+
+fn membership() -> Membership {
+    Membership::new(node("me"))
 }
 
 #[test]
 fn who_does_not_renew_lapses_after_the_duration_and_comes_back_with_a_sign_of_life() {
-    let mut membership = Membership::default();
-    run(&mut membership, 10, 86);
+    let mut membership = membership();
+    run(&mut membership, 10, 90);
     assert_eq!(alive(&membership), ["a", "b"]);
-    run(&mut membership, 86, 87);
+    assert_eq!(membership.next_lapse(), Some(seconds(85)), "the time for another renewal");
+    run(&mut membership, 90, 91);
     assert_eq!(alive(&membership), ["a"]);
     // Whatever its clock says, also less than before.
-    membership.observe(&leases(&[("a", 80), ("b", -5)]), seconds(88));
+    membership.observe(&leases(&[("me", 90), ("a", 80), ("b", -5)]), seconds(91));
     assert_eq!(alive(&membership), ["a", "b"]);
-    membership.observe(&leases(&[("a", 80), ("b", 0)]), seconds(89));
+    membership.observe(&leases(&[("me", 90), ("a", 80), ("b", 0)]), seconds(92));
     assert_eq!(alive(&membership), ["a"], "given back");
-    membership.observe(&leases(&[("a", 80)]), seconds(90));
-    assert_eq!(alive(&membership), ["a"], "deleted");
+    membership.observe(&leases(&[("me", 90)]), seconds(93));
+    assert_eq!(alive(&membership), Vec::<&str>::new(), "deleted");
 }
 
 #[test]
-fn nobody_is_judged_while_the_own_renewals_fail_or_shortly_after() {
-    let mut membership = Membership::default();
+fn nobody_is_judged_while_the_own_renewals_do_not_come_back_or_shortly_after() {
+    let mut membership = membership();
     run(&mut membership, 10, 60);
-    // The server is away for ten minutes.
-    for second in 60..660 {
-        assert!(!membership.judge(seconds(second)));
-    }
+    // The server, or the watch, is away for ten minutes: nothing is seen.
+    assert!(!membership.judge());
     assert_eq!(alive(&membership), ["a", "b"]);
     // It is back, and nobody else has reached it yet.
-    for second in 660..736 {
+    for second in 660..736_u64 {
         if second % 10 == 0 {
-            membership.renewed(seconds(second));
+            let now = i64::try_from(second).unwrap();
+            membership.observe(&leases(&[("me", now), ("a", 50), ("b", 1)]), seconds(second));
         }
-        assert!(!membership.judge(seconds(second)), "{second}");
+        assert!(!membership.judge(), "{second}");
     }
-    membership.renewed(seconds(736));
-    assert_eq!(membership.next_lapse(), Some(seconds(735)));
-    assert!(membership.judge(seconds(736)));
+    membership.observe(&leases(&[("me", 736), ("a", 50), ("b", 1)]), seconds(736));
+    assert!(membership.judge());
     assert_eq!(alive(&membership), Vec::<&str>::new());
+    assert!(membership.is_alive(&node("me")), "who renews is not dead");
 }
 
 #[test]
 fn one_missed_renewal_is_no_outage() {
-    let mut membership = Membership::default();
-    membership.observe(&leases(&[("b", 1)]), seconds(0));
-    for second in [0, 10, 30, 40, 60, 70] {
-        membership.renewed(seconds(second));
-        assert!(!membership.judge(seconds(second)));
+    let mut membership = membership();
+    for second in [0, 10, 30, 40, 60, 70, 76_u64] {
+        assert!(!membership.judge(), "{second}");
+        let now = i64::try_from(second).unwrap() + 1;
+        membership.observe(&leases(&[("me", now), ("b", 1)]), seconds(second));
     }
-    assert!(membership.judge(seconds(76)));
+    assert!(membership.judge());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! watches ──> follower: Cluster, Membership ── decide ──> Decided ──> the agent's task
-//! links of the node ──> heartbeat ── renews the Lease ──┘ own renewals
+//! links of the node ──> heartbeat ── renews the Lease; what is announced ──> teller
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -94,12 +94,12 @@ impl Cluster {
         let (node, namespace) = (settings.node.clone(), settings.namespace.as_str());
         let member = Member::new(writing.clone(), namespace, node.clone(), holder.clone(), duration);
         let (reports, links) = watch::channel(None);
-        let (heart, renewals) = Heart::new(member, links);
+        let heart = Heart::new(member, links);
         let watched =
             Settings { namespace: settings.namespace.clone(), config_map: settings.config_map.clone() };
         let reading = client::reading(&config)?;
         let watches = Watches::of_agent(&reading, &watched);
-        let (follower, decided) = Follower::new(watches, renewals, settings.lb_class);
+        let (follower, decided) = Follower::new(watches, node.clone(), settings.lb_class);
         let voice = Voice {
             statuses: Statuses::new(
                 writing.clone(),

@@ -19,7 +19,7 @@ use crate::source::problem::Problem;
 mod tests;
 
 /// Decides, and remembers what is in force and who is there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Decider {
     lb_class: Option<String>,
     configuration: Configuration,
@@ -28,13 +28,13 @@ pub(super) struct Decider {
 }
 
 impl Decider {
-    pub(super) fn new(lb_class: Option<String>) -> Self {
-        Self { lb_class, ..Self::default() }
-    }
-
-    /// The own Lease was renewed.
-    pub(super) fn renewed(&mut self, now: Duration) {
-        self.membership.renewed(now);
+    pub(super) fn new(me: NodeName, lb_class: Option<String>) -> Self {
+        Self {
+            lb_class,
+            configuration: Configuration::default(),
+            membership: Membership::new(me),
+            services: Arc::default(),
+        }
     }
 
     /// When an agent lapses next.
@@ -45,7 +45,7 @@ impl Decider {
     /// Decides about everything anew. `now` is since any fixed origin.
     pub(super) fn decide(&mut self, cluster: &Cluster, now: Duration) -> Decided {
         self.membership.observe(cluster.leases(), now);
-        self.membership.judge(now);
+        self.membership.judge();
         self.configuration.settle(cluster, || in_use(cluster));
         let services = self.services(cluster);
         if services != *self.services {

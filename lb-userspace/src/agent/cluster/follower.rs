@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use lb_core::ids::NodeName;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until};
 
@@ -23,7 +24,6 @@ pub(super) struct Follower {
     watching: Watching,
     cluster: Cluster,
     decider: Decider,
-    renewals: mpsc::Receiver<()>,
     decided: watch::Sender<Option<Arc<Decided>>>,
     origin: Instant,
     /// When the next decision is to be made.
@@ -36,7 +36,7 @@ impl Follower {
     /// The receiver gets what was decided; nothing before everything was listed once.
     pub(super) fn new(
         watches: Watches,
-        renewals: mpsc::Receiver<()>,
+        me: NodeName,
         lb_class: Option<String>,
     ) -> (Self, watch::Receiver<Option<Arc<Decided>>>) {
         let (decided, receiver) = watch::channel(None);
@@ -45,8 +45,7 @@ impl Follower {
             watches,
             watching: Watching::default(),
             cluster: Cluster::default(),
-            decider: Decider::new(lb_class),
-            renewals,
+            decider: Decider::new(me, lb_class),
             decided,
             origin: now,
             due: None,
@@ -58,10 +57,12 @@ impl Follower {
     /// Follows for ever; tells `changes` of each decision. The heart begins to beat when everything is listed: until
     /// then this node can own nothing.
     pub(super) async fn run(mut self, changes: mpsc::Sender<()>, heart: Heart) {
-        let mut heart = Some(heart);
+        let (asked, mut heart) = (heart.asked(), Some(heart));
+        let mut asked_for = None;
         loop {
             let due = self.due;
-            let lapse = self.decider.next_lapse().map(|at| self.origin + at + Duration::from_millis(1));
+            let lapse = self.decider.next_lapse().filter(|at| asked_for != Some(*at));
+            let lapse_at = lapse.map(|at| self.origin + at + Duration::from_millis(1));
             tokio::select! {
                 biased;
                 () = until(due) => {
@@ -75,11 +76,11 @@ impl Follower {
                     }
                 }
                 Some(seen) = self.watches.next() => self.see(seen),
-                Some(()) = self.renewals.recv() => {
-                    self.decider.renewed(self.origin.elapsed());
-                    self.call();
+                // Somebody has lapsed, if the server answers now.
+                () = until(lapse_at) => {
+                    asked_for = lapse;
+                    asked.notify_one();
                 }
-                () = until(lapse) => self.call(),
             }
         }
     }

@@ -1,10 +1,11 @@
 //! Renews the Lease of this node: every ten seconds, and at once when a link changes.
 
 use std::error::Error;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lb_core::membership::{LinkReport, RENEW};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::k8s::member::Member;
@@ -21,18 +22,19 @@ const LEAST: Duration = Duration::from_secs(1);
 pub(super) struct Heart {
     member: Member,
     links: watch::Receiver<Option<Vec<LinkReport>>>,
-    renewals: mpsc::Sender<()>,
+    asked: Arc<Notify>,
     failing: bool,
 }
 
 impl Heart {
-    /// Each message is a renewal that went well.
-    pub(super) fn new(
-        member: Member,
-        links: watch::Receiver<Option<Vec<LinkReport>>>,
-    ) -> (Self, mpsc::Receiver<()>) {
-        let (renewals, receiver) = mpsc::channel(1);
-        (Self { member, links, renewals, failing: false }, receiver)
+    /// Says what `links` has; nothing yet.
+    pub(super) fn new(member: Member, links: watch::Receiver<Option<Vec<LinkReport>>>) -> Self {
+        Self { member, links, asked: Arc::default(), failing: false }
+    }
+
+    /// Whom to notify for a renewal at once, as a proof that the server answers.
+    pub(super) fn asked(&self) -> Arc<Notify> {
+        Arc::clone(&self.asked)
     }
 
     /// Renews for ever; begins when the links are known.
@@ -47,6 +49,7 @@ impl Heart {
                     }
                     sleep_until(earliest).await;
                 }
+                () = self.asked.notified() => sleep_until(earliest).await,
                 () = sleep_until(next) => {}
             }
             let Some(links) = self.links.borrow_and_update().clone() else {
@@ -61,9 +64,6 @@ impl Heart {
                     next = now + RENEW;
                     if std::mem::take(&mut self.failing) {
                         tracing::info!("the Lease of this node is renewed again");
-                    }
-                    if self.renewals.send(()).await.is_err() {
-                        return;
                     }
                 }
                 Err(error) => {

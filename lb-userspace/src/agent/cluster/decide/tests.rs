@@ -88,7 +88,7 @@ fn services_of_our_class_with_addresses_and_their_endpoints() {
         service("d", json!({})),
     ];
     let slices = [slice("a-1", "a", "a", true), slice("a-2", "a", "b", false), slice("x", "x", "a", true)];
-    let mut decider = Decider::new(None);
+    let mut decider = Decider::new(NodeName::new("b").unwrap(), None);
     let decided = decider.decide(&cluster(&services, &slices, &[]), Duration::ZERO);
     let found: Vec<String> = decided.services.keys().map(ToString::to_string).collect();
     assert_eq!(found, ["default/a", "default/d"]);
@@ -103,8 +103,7 @@ fn services_of_our_class_with_addresses_and_their_endpoints() {
 #[test]
 fn a_node_takes_part_when_its_agent_is_there_and_says_what_its_links_can_do() {
     let links = r#"[{"name": "eth0", "fit": false}]"#;
-    let mut decider = Decider::new(None);
-    decider.renewed(Duration::ZERO);
+    let mut decider = Decider::new(NodeName::new("b").unwrap(), None);
     let mut cluster = cluster(&[], &[], &[lease("a", 1, links)]);
     let decided = decider.decide(&cluster, Duration::ZERO);
     let [a, b] = ["a", "b"].map(|name| decided.nodes[&NodeName::new(name).unwrap()].clone());
@@ -116,7 +115,6 @@ fn a_node_takes_part_when_its_agent_is_there_and_says_what_its_links_can_do() {
     // b renews, a does not.
     for second in 1..=76_u32 {
         let now = Duration::from_secs(second.into());
-        decider.renewed(now);
         put::<Lease>(&mut cluster, lease("b", second % 60, "[]"), |change| {
             Seen::Lease(change.map(read::lease))
         });
@@ -128,7 +126,7 @@ fn a_node_takes_part_when_its_agent_is_there_and_says_what_its_links_can_do() {
 
 #[test]
 fn a_service_that_can_not_be_read_any_more_stays_as_it_was() {
-    let mut decider = Decider::new(None);
+    let mut decider = Decider::new(NodeName::new("b").unwrap(), None);
     let mut cluster = cluster(&[service("a", json!({}))], &[slice("a-1", "a", "a", true)], &[]);
     let before = decider.decide(&cluster, Duration::ZERO);
     let mut bad = service("a", json!({"ports": [{"port": 80, "protocol": "ICMP"}]}));
