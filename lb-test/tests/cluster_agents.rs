@@ -162,6 +162,31 @@ impl Site {
         moved.unwrap();
     }
 
+    /// Waits until exactly this node, or none, says that it announces the Service.
+    fn is_said_to_be_of(&self, node: Option<&str>) {
+        let said = self.plane.wait_for(Controller::PATIENCE, "it is not said", |plane| {
+            let statuses = plane.get(&["servicel2statuses", "--namespace", "metallb-system"])?;
+            let items = statuses["items"].as_array().into_iter().flatten();
+            let found: Vec<Value> = items.map(|item| item["status"].clone()).collect();
+            let one = |node| {
+                json!({"node": node, "serviceName": "web", "serviceNamespace": "default", "interfaces": [{"name": "eth0"}]})
+            };
+            let expected: Vec<Value> = node.into_iter().map(one).collect();
+            anyhow::ensure!(found == expected, "{found:?}\n{}", self.logs());
+            Ok(Some(()))
+        });
+        said.unwrap();
+    }
+
+    /// How often it was told that a node announces the Service.
+    fn times_assigned(&self, node: &str) -> usize {
+        let events = self.plane.get(&["events.events.k8s.io"]).unwrap();
+        let notes =
+            events["items"].as_array().unwrap().iter().filter(|event| event["reason"] == "nodeAssigned");
+        let note = format!("announcing from node {node:?} with protocol \"layer2\"");
+        notes.filter(|event| event["note"] == note.as_str()).count()
+    }
+
     /// The page that the client gets by each address comes from one of these nodes, with the client's own address.
     fn serves(&self, nodes: &[&str]) {
         for (vip, peer) in vips().into_iter().zip(Network::addresses(10)) {
@@ -190,6 +215,9 @@ fn l5_one_node_owns_the_addresses_and_the_page_comes_through_them() {
     let [first, second] = [owner, 1 - owner].map(|index| NODES[index].0);
     // With the policy Local the owner serves by itself, and sees the client's address.
     site.serves(&[first]);
+    site.is_said_to_be_of(Some(first));
+    let told = site.times_assigned(first);
+    assert!(told >= 1);
 
     // An agent that is killed and started again: not one answer is missing, and nobody else answers.
     let config = ProbeConfig { targets: vips().to_vec(), per_second: 500 };
@@ -202,20 +230,34 @@ fn l5_one_node_owns_the_addresses_and_the_page_comes_through_them() {
     report.assert_complete().unwrap();
     assert_eq!(report.by_mac.len(), 1, "{}", report.summary());
     assert_eq!(site.owner(), owner);
+    site.is_said_to_be_of(Some(first));
+    assert_eq!(site.times_assigned(first), told, "a restart is no news");
 
     // Without an endpoint on the owner's node it is no candidate any more; without any nobody answers.
     let left: Vec<(&str, u8)> = NODES.into_iter().filter(|(name, _)| *name == second).collect();
     site.plane.apply_all(&[slice(0, &left), slice(1, &left)]).unwrap();
     site.is_owned_by(1 - owner);
     site.serves(&[second]);
+    site.is_said_to_be_of(Some(second));
     site.plane.apply_all(&[slice(0, &[]), slice(1, &[])]).unwrap();
     site.plane
         .wait_for(Controller::PATIENCE, "somebody answers", |_| {
             Ok((site.ask(Duration::from_millis(300)).answered == 0).then_some(()))
         })
         .unwrap();
+    site.is_said_to_be_of(None);
     site.plane.apply_all(&[slice(0, &NODES), slice(1, &NODES)]).unwrap();
     site.is_owned_by(owner);
+    site.is_said_to_be_of(Some(first));
+    assert_eq!(site.times_assigned(first), told + 1);
+
+    // In peace each agent renews its Lease and writes nothing else.
+    thread::sleep(Duration::from_secs(6));
+    let mut log = site.plane.audit_from_now().unwrap();
+    thread::sleep(Duration::from_secs(30));
+    let writes = log.writes_of("system:serviceaccount:metallb-system:barelb-agent").unwrap();
+    assert!(writes.iter().all(|write| write.resource == "leases"), "{writes:?}");
+    assert!((5..=7).contains(&writes.len()), "{} renewals of two agents in 30 s", writes.len());
 }
 
 #[test]
@@ -235,9 +277,33 @@ fn l5_the_lease_of_a_dead_agent_runs_out_and_the_next_node_takes_over() {
     assert!(last < first, "two owners: {last:?}, {first:?}");
     assert!(last < Duration::from_secs(4) && first > Duration::from_secs(6), "{last:?}, {first:?}");
     assert_eq!(site.owner(), 1 - owner);
+    site.is_said_to_be_of(Some(NODES[1 - owner].0));
 
     site.agents[owner] = Some(site.agent(owner));
     site.is_owned_by(owner);
+}
+
+/// `--on-exit withdraw`: the successor answers before the former owner is silent.
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_an_agent_that_withdraws_hands_over_without_a_gap() {
+    let mut site = Site::new();
+    let owner = site.owner();
+    let machine = &site.machines[owner];
+    site.agents[owner].take().unwrap().stop().unwrap();
+    let namespace = machine.cable.a.namespace();
+    let arguments = ["--grace", GRACE, "--on-exit", "withdraw"];
+    let agent = NodeAgent::start(&site.plane, namespace, machine.name, &machine.files, &arguments).unwrap();
+    site.is_owned_by(owner);
+    let config = ProbeConfig { targets: vips().to_vec(), per_second: 500 };
+    let probe = ProbeClient::start(&site.client.a, config).unwrap();
+    thread::sleep(Duration::from_millis(500));
+    agent.stop().unwrap();
+    thread::sleep(Duration::from_millis(500));
+    let report = probe.stop().unwrap();
+    assert!(report.missing.is_empty() && report.by_mac.len() == 2, "{}", report.summary());
+    site.is_owned_by(1 - owner);
+    site.is_said_to_be_of(Some(NODES[1 - owner].0));
 }
 
 #[test]

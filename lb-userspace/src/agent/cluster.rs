@@ -18,6 +18,7 @@ use lb_core::plan::{AddressVerdict, EntryState, Plan, Verdict};
 use tokio::sync::{mpsc, watch};
 
 use self::follower::Follower;
+pub(super) use self::heartbeat::Farewell;
 use self::heartbeat::Heart;
 use self::teller::{Announced, Teller, Voice};
 use crate::controller::identity::identity;
@@ -151,6 +152,11 @@ impl Cluster {
         let decided = self.decided.borrow();
         let of_objects = decided.iter().flat_map(|decided| &decided.problems).map(ToString::to_string);
         of_objects.chain(self.plan_problems.iter().cloned()).collect()
+    }
+
+    /// The way to leave in order; there is one before the cluster is followed.
+    pub(super) fn farewell(&self) -> Option<Farewell> {
+        self.tasks.as_ref().map(|tasks| tasks.heart.farewell())
     }
 
     pub(super) fn reports(&self) -> watch::Sender<Option<Vec<LinkReport>>> {

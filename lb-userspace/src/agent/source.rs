@@ -9,7 +9,7 @@ use lb_core::membership::LinkReport;
 use lb_core::plan::Plan;
 use tokio::sync::mpsc;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Farewell};
 use super::standalone::Standalone;
 use crate::source::decide::Decided;
 use crate::source::watch::DirectoryWatch;
@@ -68,6 +68,14 @@ impl Source {
         match self {
             Self::Directory(standalone) => standalone.allocation_errors(),
             Self::Cluster(_) => BTreeMap::new(),
+        }
+    }
+
+    /// The way to leave the cluster in order, to be taken before it is followed.
+    pub(super) fn farewell(&self) -> Option<Farewell> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Cluster(cluster) => cluster.farewell(),
         }
     }
 

@@ -28,6 +28,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use super::admin::{Admin, Request};
 use super::announce::Sender;
 use super::audit::Auditor;
+use super::cluster::Farewell;
 use super::deadline::{Deadline, REFRESH};
 use super::driver::Drivers;
 use super::events::Conflicts;
@@ -54,6 +55,8 @@ pub(super) struct Agent {
     conflicts: Conflicts,
     pub(super) worker: Worker,
     changes: mpsc::Receiver<()>,
+    /// How to leave a cluster.
+    farewell: Option<Farewell>,
     /// Whom to tell what the links can do.
     pub(super) reports: Option<watch::Sender<Option<Vec<LinkReport>>>>,
     links: Arc<Links>,
@@ -103,6 +106,7 @@ impl Agent {
             reconciler: Reconciler::new(dataplane, settings.announce_rate, settings.announce_interval),
             events: events.readable().context("watching the event ring")?,
             conflicts: Conflicts::default(),
+            farewell: source.farewell(),
             changes: source.follow(),
             reports: source.reports(),
             worker: Worker::new(source),
@@ -172,9 +176,13 @@ impl Agent {
 
     /// Leaves behind what the settings say.
     pub(super) async fn end(self) -> Result<()> {
-        let Self { mut reconciler, keeper, admin, settings, .. } = self;
+        let Self { mut reconciler, keeper, admin, settings, farewell, .. } = self;
         drop(admin);
         if settings.on_exit == OnExit::Withdraw {
+            // The table answers on meanwhile.
+            if let Some(farewell) = farewell {
+                farewell.say().await;
+            }
             reconciler.dataplane().withdraw().context("withdrawing the addresses")?;
             keeper.leave().await.context("leaving the solicited-node groups")?;
             tracing::info!("withdrew all addresses and left their groups");

@@ -247,6 +247,14 @@ impl Decided {
         Self { config, services, nodes, problems, ..Self::default() }
     }
 
+    /// Whether nothing else is to be announced than by `other`.
+    pub fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+            && Arc::ptr_eq(&self.services, &other.services)
+            && self.nodes == other.nodes
+            && self.problems == other.problems
+    }
+
     /// Adds file and document to a problem with a Service that a plan found, and turns it into one of ours.
     pub fn located(&self, problem: lb_core::problem::Problem) -> Problem {
         let mut problem = Problem::from(problem);

@@ -9,11 +9,12 @@ use lb_core::eligibility::{Endpoint, Endpoints, Node};
 use lb_core::ids::{NodeName, ServiceKey};
 use lb_core::membership::Membership;
 use lb_core::plan::AnnouncedService;
+use lb_core::problem::Place;
 use lb_core::request::ServiceType;
 
 use crate::source::decide::Decided;
 use crate::source::kubernetes::{Cluster, Configuration, SeenService};
-use crate::source::problem::Problem;
+use crate::source::problem::{ObjectError, Problem};
 
 #[cfg(test)]
 mod tests;
@@ -21,10 +22,14 @@ mod tests;
 /// Decides, and remembers what is in force and who is there.
 #[derive(Debug)]
 pub(super) struct Decider {
+    me: NodeName,
     lb_class: Option<String>,
     configuration: Configuration,
     membership: Membership,
     services: Arc<BTreeMap<ServiceKey, AnnouncedService>>,
+    uids: Arc<BTreeMap<ServiceKey, Arc<str>>>,
+    /// Of which [`Cluster::services_generation`] the Services are.
+    generation: Option<u64>,
 }
 
 impl Decider {
@@ -32,8 +37,11 @@ impl Decider {
         Self {
             lb_class,
             configuration: Configuration::default(),
-            membership: Membership::new(me),
+            membership: Membership::new(me.clone()),
+            me,
             services: Arc::default(),
+            uids: Arc::default(),
+            generation: None,
         }
     }
 
@@ -47,23 +55,35 @@ impl Decider {
         self.membership.observe(cluster.leases(), now);
         self.membership.judge();
         self.configuration.settle(cluster, || in_use(cluster));
-        let services = self.services(cluster);
-        if services != *self.services {
-            self.services = Arc::new(services);
+        // Leases change all the time, and there may be many Services.
+        let generation = Some(cluster.services_generation());
+        if std::mem::replace(&mut self.generation, generation) != generation {
+            self.services = Arc::new(self.services(cluster));
+            let uid =
+                |key: &ServiceKey| Some((key.clone(), Arc::clone(&cluster.services().get(key)?.meta.uid)));
+            self.uids = Arc::new(self.services.keys().filter_map(uid).collect());
         }
+        let nodes = self.nodes(cluster);
+        let config = Arc::clone(self.configuration.config());
+        let problems = self.problems(cluster);
+        let mut decided = Decided::of_cluster(config, Arc::clone(&self.services), nodes, problems);
+        decided.uids = Arc::clone(&self.uids);
+        decided
+    }
+
+    /// Everything that is wrong with the objects.
+    fn problems(&self, cluster: &Cluster) -> Vec<Problem> {
         let of_objects = self.configuration.problems().iter().map(|(_, problem)| problem.clone());
         let of_services = cluster.unreadable().values().filter_map(|seen| seen.unreadable.clone());
-        let problems: Vec<Problem> = of_objects.chain(of_services).collect();
-        let config = Arc::clone(self.configuration.config());
-        let uids = self
-            .services
-            .keys()
-            .filter_map(|key| Some((key.clone(), Arc::clone(&cluster.services().get(key)?.meta.uid))));
-        let uids = Arc::new(uids.collect());
-        let nodes = self.nodes(cluster);
-        let mut decided = Decided::of_cluster(config, Arc::clone(&self.services), nodes, problems);
-        decided.uids = uids;
-        decided
+        let missing = (!cluster.nodes().contains_key(&self.me)).then(|| {
+            let place = Place {
+                object: format!("Node {}", self.me),
+                field: "metadata.name".to_owned(),
+                ..Place::default()
+            };
+            Problem::new(place, ObjectError::NotAmongNodes { me: self.me.to_string() })
+        });
+        of_objects.chain(of_services).chain(missing).collect()
     }
 
     /// Services of our class with addresses. One that can't be read any more stays as it was.

@@ -66,12 +66,12 @@ impl Follower {
             tokio::select! {
                 biased;
                 () = until(due) => {
-                    self.decide();
+                    let news = self.decide();
                     if let Some(heart) = heart.take() {
                         tokio::spawn(heart.beat());
                     }
                     // One that waits already says the same.
-                    if let Err(mpsc::error::TrySendError::Closed(())) = changes.try_send(()) {
+                    if news && let Err(mpsc::error::TrySendError::Closed(())) = changes.try_send(()) {
                         return;
                     }
                 }
@@ -109,12 +109,20 @@ impl Follower {
         }
     }
 
-    fn decide(&mut self) {
+    /// Decides; tells whether that is something else than before.
+    fn decide(&mut self) -> bool {
         let start = Instant::now();
         self.due = None;
         let decided = self.decider.decide(&self.cluster, self.origin.elapsed());
-        self.decided.send_replace(Some(Arc::new(decided)));
+        let news = self.decided.send_if_modified(|known| {
+            let news = known.as_ref().is_none_or(|known| !known.is_like(&decided));
+            if news {
+                *known = Some(Arc::new(decided));
+            }
+            news
+        });
         self.earliest = start + start.elapsed() * SHARE;
+        news
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use lb_core::membership::{LinkReport, RENEW};
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::k8s::member::Member;
 use crate::k8s::write::WriteError;
@@ -18,18 +18,54 @@ const RETRY: Duration = Duration::from_secs(2);
 /// Between two renewals, however often links change.
 const LEAST: Duration = Duration::from_secs(1);
 
+/// For the next node to see that this one leaves, and to answer and announce before it is silent.
+const HAND_OVER: Duration = Duration::from_millis(1500);
+
+/// Gives the Lease back.
+pub(crate) struct Farewell {
+    member: Member,
+    links: watch::Receiver<Option<Vec<LinkReport>>>,
+    ended: Arc<Notify>,
+}
+
+impl Farewell {
+    /// Ends the renewals, says that this node leaves, and waits until others have taken over.
+    pub(crate) async fn say(self) {
+        self.ended.notify_one();
+        let links = self.links.borrow().clone().unwrap_or_default();
+        match timeout(PATIENCE, self.member.give_back(&links, SystemTime::now())).await {
+            Ok(Ok(())) => {
+                tracing::info!("gave the Lease of this node back: other nodes take its addresses over");
+                sleep(HAND_OVER).await;
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(
+                    "can't give the Lease of this node back: its addresses are silent until it runs out"
+                );
+            }
+        }
+    }
+}
+
 /// The Lease, and what is said in it.
 pub(super) struct Heart {
     member: Member,
     links: watch::Receiver<Option<Vec<LinkReport>>>,
     asked: Arc<Notify>,
+    ended: Arc<Notify>,
     failing: bool,
 }
 
 impl Heart {
     /// Says what `links` has; nothing yet.
     pub(super) fn new(member: Member, links: watch::Receiver<Option<Vec<LinkReport>>>) -> Self {
-        Self { member, links, asked: Arc::default(), failing: false }
+        Self { member, links, asked: Arc::default(), ended: Arc::default(), failing: false }
+    }
+
+    /// The way to end it in order.
+    pub(super) fn farewell(&self) -> Farewell {
+        let (member, links) = (self.member.clone(), self.links.clone());
+        Farewell { member, links, ended: Arc::clone(&self.ended) }
     }
 
     /// Whom to notify for a renewal at once, as a proof that the server answers.
@@ -37,8 +73,16 @@ impl Heart {
         Arc::clone(&self.asked)
     }
 
-    /// Renews for ever; begins when the links are known.
-    pub(super) async fn beat(mut self) {
+    /// Renews until the farewell; begins when the links are known.
+    pub(super) async fn beat(self) {
+        let ended = Arc::clone(&self.ended);
+        tokio::select! {
+            () = ended.notified() => {}
+            () = self.renew() => {}
+        }
+    }
+
+    async fn renew(mut self) {
         let mut next = Instant::now();
         let mut earliest = next;
         loop {

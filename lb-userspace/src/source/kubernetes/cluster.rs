@@ -125,6 +125,8 @@ pub struct Cluster {
     state: Shelf<ObjectName, SeenState>,
     /// Grows whenever something changes that a configuration is made of.
     generation: u64,
+    /// Grows whenever a Service or an endpoint changes.
+    services_generation: u64,
     /// Namespaces whose labels the Services do not have yet; `None`: all.
     stale: Option<BTreeSet<Arc<str>>>,
 }
@@ -133,7 +135,11 @@ impl Cluster {
     /// Enters what happened; tells whether anything is different now.
     pub fn apply(&mut self, seen: Seen) -> bool {
         match seen {
-            Seen::Service(change) => self.apply_service(change),
+            Seen::Service(change) => {
+                let changed = self.apply_service(change);
+                self.services_generation += u64::from(changed);
+                changed
+            }
             Seen::Namespace(change) => {
                 match (&change, &mut self.stale) {
                     (Change::Applied(Some((name, _))) | Change::Deleted(Some((name, _))), Some(stale)) => {
@@ -144,7 +150,11 @@ impl Cluster {
                 self.namespaces.apply(change)
             }
             Seen::Node(change) => self.configures(|cluster| cluster.nodes.apply(change)),
-            Seen::EndpointSlice(change) => self.slices.apply(change),
+            Seen::EndpointSlice(change) => {
+                let changed = self.slices.apply(change);
+                self.services_generation += u64::from(changed);
+                changed
+            }
             Seen::Lease(change) => self.leases.apply(change),
             Seen::Pool(change) => {
                 // A status that changes is no change of the configuration; it is cheap to look again.
@@ -330,6 +340,11 @@ impl Cluster {
     /// Another number after every change of pools, advertisements, the v0.9 `ConfigMap` or nodes.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Another number after every change of Services or endpoints.
+    pub fn services_generation(&self) -> u64 {
+        self.services_generation
     }
 
     /// Which version of an object is known.
