@@ -22,16 +22,19 @@ use crate::{
 #[cfg(test)]
 mod tests;
 
-/// How often a Lease is renewed.
-pub const RENEW: Duration = Duration::from_secs(10);
-/// An own renewal that long ago is no sign that the server answers.
-const TRUST: Duration = Duration::from_secs(25);
+/// How often a Lease is renewed at the least.
+const RENEW: Duration = Duration::from_secs(10);
 /// What a Lease lasts longer than the data plane of an agent that is gone.
 const MARGIN: Duration = Duration::from_secs(15);
 
 /// How long the Lease of an agent with this grace lasts: its data plane is silent before others answer.
 pub fn lease_duration(grace: Duration) -> Duration {
     grace + MARGIN
+}
+
+/// How often a Lease of this duration is renewed.
+pub fn renew_interval(duration: Duration) -> Duration {
+    RENEW.min(duration / 5)
 }
 
 /// What a Lease says of its node.
@@ -43,6 +46,8 @@ pub struct Heartbeat {
     pub renewed: i64,
     /// How long it lasts after a renewal.
     pub duration: Duration,
+    /// `metadata.resourceVersion`.
+    pub version: String,
     /// What the node reports of its links; `None`: nothing that can be read, and it is taken as fit.
     pub links: Option<BTreeMap<LinkName, LinkFitness>>,
 }
@@ -59,6 +64,11 @@ struct Member {
 #[derive(Debug, Clone)]
 pub struct Membership {
     me: NodeName,
+    /// The name under which this process renews: the Lease of the process before says nothing of this one.
+    holder: String,
+    /// An own renewal that long ago is no sign that the server answers. A Lease lasts longer than this and an interval
+    /// together, so that a short outage, which nobody notices as one, ends nobody's.
+    trust: Duration,
     members: BTreeMap<NodeName, Member>,
     /// When the last own renewal was seen.
     renewed: Option<Duration>,
@@ -67,9 +77,16 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Nothing is known yet; `me` is the own node.
-    pub fn new(me: NodeName) -> Self {
-        Self { me, members: BTreeMap::new(), renewed: None, trusted: None }
+    /// Nothing is known yet. The Lease of the node `me` is renewed by `holder` and has this duration.
+    pub fn new(me: NodeName, holder: String, duration: Duration) -> Self {
+        let trust = renew_interval(duration) * 5 / 2;
+        Self { me, holder, trust, members: BTreeMap::new(), renewed: None, trusted: None }
+    }
+
+    /// Whether the own Lease has been seen as this process renews it. Before, this node must own nothing: the others may
+    /// have seen its former Lease run out.
+    pub fn is_joined(&self) -> bool {
+        self.renewed.is_some()
     }
 
     /// Takes in all Leases as they are now. A Lease that is seen for the first time is alive for its duration.
@@ -84,7 +101,8 @@ impl Membership {
                 Some(known) => (known.changed, known.alive),
                 None => (now, !heartbeat.holder.is_empty()),
             };
-            if *node == self.me && changed == now {
+            let own = *node == self.me && heartbeat.holder == self.holder;
+            if own && known.is_none_or(|known| !same(&known)) {
                 if !self.trusts(now) {
                     self.trusted = Some(now);
                 }
@@ -95,18 +113,19 @@ impl Membership {
     }
 
     fn trusts(&self, now: Duration) -> bool {
-        self.renewed.is_some_and(|renewed| now.saturating_sub(renewed) <= TRUST)
+        self.renewed.is_some_and(|renewed| now.saturating_sub(renewed) <= self.trust)
     }
 
-    /// Judges who has lapsed by the last own renewal; tells whether anybody has. What is later is not looked at: the
+    /// Judges who has lapsed by the last own renewal, and returns them with the versions of their Leases: these are to
+    /// be marked, so that whoever starts later knows it too. What is later than that renewal is not looked at: the
     /// server may be away since.
-    pub fn judge(&mut self) -> bool {
-        let (Some(trusted), Some(renewed)) = (self.trusted, self.renewed) else { return false };
-        let mut lapsed = false;
-        for member in self.members.values_mut().filter(|member| member.alive) {
+    pub fn judge(&mut self) -> Vec<(NodeName, String)> {
+        let (Some(trusted), Some(renewed)) = (self.trusted, self.renewed) else { return Vec::new() };
+        let mut lapsed = Vec::new();
+        for (node, member) in self.members.iter_mut().filter(|(_, member)| member.alive) {
             if renewed.saturating_sub(member.changed.max(trusted)) > member.heartbeat.duration {
                 member.alive = false;
-                lapsed = true;
+                lapsed.push((node.clone(), member.heartbeat.version.clone()));
             }
         }
         lapsed

@@ -257,7 +257,8 @@ fn l5_one_node_owns_the_addresses_and_the_page_comes_through_them() {
     thread::sleep(Duration::from_secs(30));
     let writes = log.writes_of("system:serviceaccount:metallb-system:barelb-agent").unwrap();
     assert!(writes.iter().all(|write| write.resource == "leases"), "{writes:?}");
-    assert!((5..=7).contains(&writes.len()), "{} renewals of two agents in 30 s", writes.len());
+    // A Lease of 17 s is renewed every 3.4 s.
+    assert!((16..=20).contains(&writes.len()), "{} renewals of two agents in 30 s", writes.len());
 }
 
 #[test]

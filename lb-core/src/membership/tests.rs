@@ -14,7 +14,8 @@ fn node(name: &str) -> NodeName {
 fn leases(list: &[(&str, i64)]) -> BTreeMap<NodeName, Heartbeat> {
     let lease = |(name, renewed): &(&str, i64)| {
         let holder = if *renewed == 0 { String::new() } else { format!("{name}-1") };
-        (node(name), Heartbeat { holder, renewed: *renewed, duration: DURATION, links: None })
+        let version = renewed.to_string();
+        (node(name), Heartbeat { holder, renewed: *renewed, duration: DURATION, version, links: None })
     };
     list.iter().map(lease).collect()
 }
@@ -35,7 +36,7 @@ fn run(membership: &mut Membership, from: u64, to: u64) {
 }
 
 fn membership() -> Membership {
-    Membership::new(node("me"))
+    Membership::new(node("me"), "me-1".to_owned(), DURATION)
 }
 
 #[test]
@@ -60,7 +61,7 @@ fn nobody_is_judged_while_the_own_renewals_do_not_come_back_or_shortly_after() {
     let mut membership = membership();
     run(&mut membership, 10, 60);
     // The server, or the watch, is away for ten minutes: nothing is seen.
-    assert!(!membership.judge());
+    assert_eq!(membership.judge(), []);
     assert_eq!(alive(&membership), ["a", "b"]);
     // It is back, and nobody else has reached it yet.
     for second in 660..736_u64 {
@@ -68,23 +69,46 @@ fn nobody_is_judged_while_the_own_renewals_do_not_come_back_or_shortly_after() {
             let now = i64::try_from(second).unwrap();
             membership.observe(&leases(&[("me", now), ("a", 50), ("b", 1)]), seconds(second));
         }
-        assert!(!membership.judge(), "{second}");
+        assert_eq!(membership.judge(), [], "{second}");
     }
     membership.observe(&leases(&[("me", 736), ("a", 50), ("b", 1)]), seconds(736));
-    assert!(membership.judge());
+    assert_eq!(membership.judge(), [(node("a"), "50".to_owned()), (node("b"), "1".to_owned())]);
     assert_eq!(alive(&membership), Vec::<&str>::new());
     assert!(membership.is_alive(&node("me")), "who renews is not dead");
+}
+
+/// The Lease of the process before is no sign that this one can renew it.
+#[test]
+fn a_node_joins_by_a_renewal_of_its_own() {
+    let mut membership = Membership::new(node("a"), "a-2".to_owned(), DURATION);
+    membership.observe(&leases(&[("a", 5)]), seconds(0));
+    assert!(!membership.is_joined());
+    let mut own = leases(&[("a", 6)]);
+    own.get_mut(&node("a")).unwrap().holder = "a-2".to_owned();
+    membership.observe(&own, seconds(1));
+    assert!(membership.is_joined());
+}
+
+/// An outage that is too short to be noticed ends no Lease, whatever the duration.
+#[test]
+fn the_trust_and_an_interval_are_shorter_than_a_lease() {
+    for seconds in [5, 17, 40, 75, 600] {
+        let duration = Duration::from_secs(seconds);
+        let membership = Membership::new(node("a"), String::new(), duration);
+        assert!(membership.trust + renew_interval(duration) < duration);
+        assert!(membership.trust >= 2 * renew_interval(duration));
+    }
 }
 
 #[test]
 fn one_missed_renewal_is_no_outage() {
     let mut membership = membership();
     for second in [0, 10, 30, 40, 60, 70, 76_u64] {
-        assert!(!membership.judge(), "{second}");
+        assert_eq!(membership.judge(), [], "{second}");
         let now = i64::try_from(second).unwrap() + 1;
         membership.observe(&leases(&[("me", now), ("b", 1)]), seconds(second));
     }
-    assert!(membership.judge());
+    assert_eq!(membership.judge().len(), 1);
 }
 
 #[test]

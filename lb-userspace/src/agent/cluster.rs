@@ -15,9 +15,10 @@ use anyhow::{Context, Result};
 use lb_core::ids::{LinkId, LinkName, NodeName, ServiceKey};
 use lb_core::membership::{LinkReport, lease_duration};
 use lb_core::plan::{AddressVerdict, EntryState, Plan, Verdict};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
-use self::follower::Follower;
+use self::decide::Decider;
+use self::follower::{Again, Follower, Objects};
 pub(super) use self::heartbeat::Farewell;
 use self::heartbeat::Heart;
 use self::teller::{Announced, Teller, Voice};
@@ -28,7 +29,7 @@ use crate::k8s::l2_status::{self, Statuses};
 use crate::k8s::member::Member;
 use crate::k8s::write::Writer;
 use crate::source::decide::Decided;
-use crate::source::kubernetes::{Settings, Watches};
+use crate::source::kubernetes::Settings;
 
 mod decide;
 mod follower;
@@ -50,28 +51,13 @@ pub struct ClusterSettings {
     pub lb_class: Option<String>,
     /// How long the data plane answers without its agent.
     pub grace: Duration,
-    /// The agent's pod, with which what it says vanishes.
-    pub pod: Option<Pod>,
-}
-
-/// Name and uid of a pod.
-#[derive(Clone, Debug)]
-pub struct Pod {
-    /// `metadata.name`.
-    pub name: String,
-    /// `metadata.uid`.
-    pub uid: String,
-}
-
-impl Pod {
-    fn as_pair(&self) -> (&str, &str) {
-        (&self.name, &self.uid)
-    }
 }
 
 /// The cluster, as far as this agent knows it.
 pub struct Cluster {
     tasks: Option<Tasks>,
+    farewell: Option<Farewell>,
+    again: mpsc::Sender<Again>,
     decided: watch::Receiver<Option<Arc<Decided>>>,
     reports: watch::Sender<Option<Vec<LinkReport>>>,
     announced: watch::Sender<Option<teller::All>>,
@@ -88,47 +74,61 @@ struct Tasks {
 impl Cluster {
     /// Finds the way to the API server; nothing is asked yet.
     pub async fn new(settings: ClusterSettings) -> Result<Self> {
-        let config = client::configuration(settings.kubeconfig.as_deref()).await?;
-        let holder = identity(Some(settings.node.as_str())).context("making a name for this agent")?;
-        let duration = lease_duration(settings.grace);
-        let writing = client::writing(&config)?;
-        let (node, namespace) = (settings.node.clone(), settings.namespace.as_str());
-        let member = Member::new(writing.clone(), namespace, node.clone(), holder.clone(), duration);
+        let ClusterSettings { kubeconfig, node, namespace, config_map, lb_class, grace } = settings;
+        let config = client::configuration(kubeconfig.as_deref()).await?;
+        let holder = identity(Some(node.as_str())).context("making a name for this agent")?;
+        let duration = lease_duration(grace);
+        let (writing, reading) = (client::writing(&config)?, client::reading(&config)?);
+        let member = Member::new(writing.clone(), &namespace, node.clone(), holder.clone(), duration);
         let (reports, links) = watch::channel(None);
-        let heart = Heart::new(member, links);
-        let watched =
-            Settings { namespace: settings.namespace.clone(), config_map: settings.config_map.clone() };
-        let reading = client::reading(&config)?;
-        let watches = Watches::of_agent(&reading, &watched);
-        let (follower, decided) = Follower::new(watches, node.clone(), settings.lb_class);
+        let (heart, farewell) = Heart::new(member.clone(), links);
         let voice = Voice {
-            statuses: Statuses::new(
-                writing.clone(),
-                &watched.namespace,
-                settings.pod.as_ref().map(Pod::as_pair),
-            ),
+            statuses: Statuses::new(writing.clone(), &namespace),
             writer: Writer::new(writing),
-            reporter: Reporter { controller: "barelb.io/agent", instance: holder },
+            reporter: Reporter { controller: "barelb.io/agent", instance: holder.clone() },
         };
         let (announced, telling) = watch::channel(None);
-        let teller = Teller::new(node, voice, telling, l2_status::watch(&reading, &watched.namespace));
-        let tasks = Some(Tasks { follower, heart, teller });
-        Ok(Self { tasks, decided, reports, announced, plan_problems: Vec::new() })
+        let teller = Teller::new(node.clone(), voice, telling, l2_status::watch(&reading, &namespace));
+        let (again, questions) = mpsc::channel(1);
+        let objects = Objects { client: reading, settings: Settings { namespace, config_map } };
+        let decider = Decider::new(node, holder, duration, lb_class);
+        let (follower, decided) = Follower::new(objects, decider, member, heart.asked(), questions);
+        Ok(Self {
+            tasks: Some(Tasks { follower, heart, teller }),
+            farewell: Some(farewell),
+            again,
+            decided,
+            reports,
+            announced,
+            plan_problems: Vec::new(),
+        })
     }
 
-    /// Begins to follow; called once.
+    /// Begins to follow; called once. The receiver is closed when one of the tasks ends, which is a fault unless the agent
+    /// ends.
     pub(super) fn follow(&mut self) -> mpsc::Receiver<()> {
         let (sender, changes) = mpsc::channel(1);
         if let Some(Tasks { follower, heart, teller }) = self.tasks.take() {
-            tokio::spawn(follower.run(sender, heart));
-            tokio::spawn(teller.run());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = follower.run(sender) => {}
+                    () = heart.beat() => {}
+                    () = teller.run() => {}
+                }
+            });
         }
         changes
     }
 
-    /// Takes over what was decided last; it is there already.
-    pub(super) fn read(&mut self) {
-        self.decided.mark_unchanged();
+    /// Takes over what was decided last or, with `anew`, what is decided after everything has been listed again.
+    pub(super) async fn read(&mut self, anew: bool) {
+        if anew {
+            let (answer, decided) = oneshot::channel();
+            if self.again.send(answer).await.is_ok() {
+                // An error: the tasks have ended, and the agent ends too.
+                let _ended = decided.await;
+            }
+        }
     }
 
     pub(super) fn decided(&self) -> Option<Arc<Decided>> {
@@ -154,9 +154,9 @@ impl Cluster {
         of_objects.chain(self.plan_problems.iter().cloned()).collect()
     }
 
-    /// The way to leave in order; there is one before the cluster is followed.
-    pub(super) fn farewell(&self) -> Option<Farewell> {
-        self.tasks.as_ref().map(|tasks| tasks.heart.farewell())
+    /// The way to leave in order, once.
+    pub(super) fn farewell(&mut self) -> Option<Farewell> {
+        self.farewell.take()
     }
 
     pub(super) fn reports(&self) -> watch::Sender<Option<Vec<LinkReport>>> {
@@ -182,5 +182,7 @@ fn announced(plan: &Plan, links: &BTreeMap<LinkId, LinkName>, decided: &Decided)
         let uid = decided.uids.get(key).cloned().unwrap_or_default();
         (!ips.is_empty()).then(|| (key.clone(), Announced { uid, ips, links }))
     };
-    plan.services.iter().filter_map(service).collect()
+    let services = plan.services.iter().filter_map(service).collect();
+    let alive = decided.nodes.iter().filter(|(_, node)| node.alive).map(|(name, _)| name.clone()).collect();
+    teller::All { services, alive }
 }

@@ -31,11 +31,12 @@ impl Source {
         }
     }
 
-    /// Reads what has changed and decides anew.
-    pub(super) async fn read(&mut self, own_addresses: BTreeSet<IpAddr>) {
+    /// Reads what has changed and decides anew. With `anew` nothing that was seen before counts any more.
+    pub(super) async fn read(&mut self, own_addresses: BTreeSet<IpAddr>, anew: bool) {
         match self {
+            // A directory is read as it is each time.
             Self::Directory(standalone) => standalone.read(own_addresses).await,
-            Self::Cluster(cluster) => cluster.read(),
+            Self::Cluster(cluster) => cluster.read(anew).await,
         }
     }
 
@@ -71,8 +72,8 @@ impl Source {
         }
     }
 
-    /// The way to leave the cluster in order, to be taken before it is followed.
-    pub(super) fn farewell(&self) -> Option<Farewell> {
+    /// The way to leave the cluster in order, once.
+    pub(super) fn farewell(&mut self) -> Option<Farewell> {
         match self {
             Self::Directory(_) => None,
             Self::Cluster(cluster) => cluster.farewell(),

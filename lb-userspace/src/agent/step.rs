@@ -51,15 +51,8 @@ impl Agent {
                 }
             }
         }
-        if let Some(reports) = &self.reports {
-            reports.send_if_modified(|known| {
-                let differs = known.as_ref() != Some(&survey.report);
-                if differs {
-                    *known = Some(survey.report);
-                }
-                differs
-            });
-        }
+        self.report = survey.report;
+        self.report_links();
         // Which addresses may be given out depends on those the node has itself.
         if self.own.as_ref() != Some(&survey.own) {
             self.own = Some(survey.own);

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lb_core::ids::LinkId;
@@ -46,6 +46,9 @@ use crate::net::clock::boot_time_ns;
 use crate::net::groups::{Groups, Limits};
 use crate::net::links::{Link, Links};
 use crate::net::raw::RawSender;
+
+/// How long an agent that can't keep its table right counts as one that is there.
+const UNWELL: Duration = Duration::from_secs(20);
 
 /// Everything the agent's task holds.
 pub(super) struct Agent {
@@ -86,6 +89,10 @@ pub(super) struct Agent {
     pub(super) stale_read: bool,
     /// When the table falls silent, as written last.
     valid_until: u64,
+    /// What the links can do.
+    pub(super) report: Vec<LinkReport>,
+    /// Since when it is known what to announce, and the deadline is not moved.
+    unwell: Option<Instant>,
 }
 
 impl Agent {
@@ -130,6 +137,8 @@ impl Agent {
             lapsed: false,
             stale_read: false,
             valid_until: 0,
+            report: Vec::new(),
+            unwell: None,
             settings,
         })
     }
@@ -234,7 +243,9 @@ impl Agent {
         self.lapsed = true;
         self.stale_read = self.worker.is_reading();
         self.worker.not_stepped();
-        self.read();
+        if let Some(own) = &self.own {
+            self.worker.read_anew(own.clone());
+        }
     }
 
     /// Moves the deadline, if the table is known to be right.
@@ -242,7 +253,26 @@ impl Agent {
         self.notice_lapse();
         if self.healthy && !self.auditor.is_stuck() {
             self.move_deadline();
+            self.unwell = None;
+        } else if self.worker.decided().is_some() && self.unwell.is_none() {
+            self.unwell = Some(Instant::now());
         }
+        self.report_links();
+    }
+
+    /// Says in the cluster what the links can do. An agent that can't keep its table right for long says nothing, so that
+    /// its Lease runs out.
+    pub(super) fn report_links(&mut self) {
+        let Some(reports) = &self.reports else { return };
+        let gives_up = self.unwell.is_some_and(|since| since.elapsed() > UNWELL);
+        let report = (!gives_up && !self.report.is_empty()).then_some(&self.report);
+        reports.send_if_modified(|known| {
+            let differs = known.as_ref() != report;
+            if differs {
+                *known = report.cloned();
+            }
+            differs
+        });
     }
 
     fn move_deadline(&mut self) {

@@ -47,6 +47,8 @@ pub(super) struct Worker {
     /// The job under way reads.
     reading: bool,
     to_read: Option<BTreeSet<IpAddr>>,
+    /// Nothing that was seen before counts any more.
+    anew: bool,
     to_write: Option<Statuses>,
     /// What the statuses that were written say; `None`: they have to be written in any case.
     written: Option<u64>,
@@ -64,6 +66,7 @@ impl Worker {
             told: Arc::default(),
             reading: false,
             to_read: None,
+            anew: false,
             to_write: None,
             written: None,
             failed: false,
@@ -90,6 +93,12 @@ impl Worker {
     pub(super) fn read(&mut self, own_addresses: BTreeSet<IpAddr>) {
         self.to_read = Some(own_addresses);
         self.start();
+    }
+
+    /// The same, and nothing that was seen before counts any more.
+    pub(super) fn read_anew(&mut self, own_addresses: BTreeSet<IpAddr>) {
+        self.anew = true;
+        self.read(own_addresses);
     }
 
     /// A step was made with a plan for these objects: writes its statuses, unless they say what they said before, as
@@ -165,8 +174,9 @@ impl Worker {
             }));
         } else if let Some(own) = self.to_read.take_if(|_| !self.unstepped) {
             self.reading = true;
+            let anew = std::mem::take(&mut self.anew);
             self.away = Some(tokio::spawn(async move {
-                source.read(own).await;
+                source.read(own, anew).await;
                 let told = tell(&source);
                 (source, Done::Read, told)
             }));

@@ -10,9 +10,7 @@ use clap::Args;
 use lb_core::ids::{LinkName, NodeName};
 
 use super::Places;
-use crate::agent::{
-    Cluster, ClusterSettings, OnExit, Pod, Settings, Source, Standalone, StandaloneSettings, run,
-};
+use crate::agent::{Cluster, ClusterSettings, OnExit, Settings, Source, Standalone, StandaloneSettings, run};
 use crate::dataplane::ModeChoice;
 use crate::telemetry::logging::{self, Logging};
 
@@ -64,12 +62,6 @@ pub struct Agent {
     /// Serve Services of this loadBalancerClass, instead of those without one.
     #[arg(long, env = "LB_CLASS", value_name = "CLASS")]
     lb_class: Option<String>,
-    /// Name of this pod.
-    #[arg(long, env = "POD_NAME", value_name = "NAME", hide = true)]
-    pod_name: Option<String>,
-    /// Its uid: what the agent says of Services vanishes with it.
-    #[arg(long, env = "POD_UID", value_name = "UID", hide = true)]
-    pod_uid: Option<String>,
     /// Log the outcome of each ARP and neighbour discovery frame; needs a build with `cargo xtask build --frame-log`.
     #[arg(long, env = "LB_FRAME_LOG")]
     frame_log: bool,
@@ -108,7 +100,6 @@ impl Agent {
                 config_map: self.config_map.clone(),
                 lb_class: self.lb_class.clone(),
                 grace: self.grace,
-                pod: self.pod_name.clone().zip(self.pod_uid.clone()).map(|(name, uid)| Pod { name, uid }),
             });
             let advice = "finding the cluster; `--standalone DIR` announces without one";
             return Ok(Source::Cluster(Box::new(cluster.await.context(advice)?)));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream::BoxStream};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -33,13 +33,18 @@ pub struct Announcement {
     pub links: BTreeSet<LinkName>,
 }
 
-/// Name of an object and what it says; `None` for one that says nothing yet or is none of an agent.
+/// Name of an object and what it says; `None` for one that is none of an agent. One whose status was not written is known
+/// by its labels.
 pub fn read(object: Guarded<ServiceL2Status>) -> Option<(String, Announcement)> {
     let object = object.0.ok()?;
-    let status = object.status.unwrap_or_default();
+    let (labels, status) = (object.metadata.labels.unwrap_or_default(), object.status.unwrap_or_default());
+    let or_label = |written: String, label: &str| {
+        if written.is_empty() { labels.get(label).cloned().unwrap_or_default() } else { written }
+    };
+    let namespace = or_label(status.service_namespace, SERVICE_NAMESPACE);
     let announcement = Announcement {
-        service: ServiceKey::new(status.service_namespace, status.service_name).ok()?,
-        node: NodeName::new(status.node).ok()?,
+        service: ServiceKey::new(namespace, or_label(status.service_name, SERVICE_NAME)).ok()?,
+        node: NodeName::new(or_label(status.node, NODE)).ok()?,
         links: status.interfaces.into_iter().filter_map(|link| LinkName::new(link.name).ok()).collect(),
     };
     Some((object.metadata.name?, announcement))
@@ -55,32 +60,23 @@ pub fn watch(client: &Client, namespace: &str) -> BoxStream<'static, Change<Opti
 #[derive(Clone)]
 pub struct Statuses {
     api: Api<ServiceL2Status>,
-    owner: Option<OwnerReference>,
 }
 
 impl std::fmt::Debug for Statuses {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Statuses").field("owner", &self.owner).finish_non_exhaustive()
+        f.debug_struct("Statuses").finish_non_exhaustive()
     }
 }
 
 impl Statuses {
-    /// Writes by a client that does not repeat requests. Objects vanish with the pod of this name and uid, if there is
-    /// one.
-    pub fn new(client: Client, namespace: &str, pod: Option<(&str, &str)>) -> Self {
-        let owner = pod.map(|(name, uid)| OwnerReference {
-            api_version: "v1".to_owned(),
-            kind: "Pod".to_owned(),
-            name: name.to_owned(),
-            uid: uid.to_owned(),
-            ..OwnerReference::default()
-        });
-        Self { api: Api::namespaced(client, namespace), owner }
+    /// Writes by a client that does not repeat requests.
+    pub fn new(client: Client, namespace: &str) -> Self {
+        Self { api: Api::namespaced(client, namespace) }
     }
 
     /// Makes an object and says in it who announces what.
     pub async fn create(&self, announcement: &Announcement) -> Result<(), WriteError> {
-        let made = self.api.create(&params(), &object(announcement, self.owner.clone())).await?;
+        let made = self.api.create(&params(), &object(announcement)).await?;
         let name = made.metadata.name.unwrap_or_default();
         self.say(&name, announcement).await
     }
@@ -105,7 +101,7 @@ fn params() -> PostParams {
     PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), dry_run: false }
 }
 
-fn object(announcement: &Announcement, owner: Option<OwnerReference>) -> ServiceL2Status {
+fn object(announcement: &Announcement) -> ServiceL2Status {
     let Announcement { service, node, .. } = announcement;
     // What is longer than a label may be is in the status all the same.
     let labels =
@@ -117,7 +113,6 @@ fn object(announcement: &Announcement, owner: Option<OwnerReference>) -> Service
         metadata: ObjectMeta {
             generate_name: Some("l2-".to_owned()),
             labels: Some(labels),
-            owner_references: owner.map(|owner| vec![owner]),
             ..ObjectMeta::default()
         },
         spec: ServiceL2StatusSpec::default(),

@@ -47,6 +47,7 @@ pub fn read(lease: Lease) -> Option<(NodeName, Heartbeat)> {
         holder: spec.holder_identity.unwrap_or_default(),
         renewed: spec.renew_time.map_or(0, |time| time.0.as_microsecond()),
         duration: Duration::from_secs(seconds.unwrap_or_default()),
+        version: lease.metadata.resource_version.unwrap_or_default(),
         links,
     };
     Some((node, heartbeat))
@@ -84,6 +85,19 @@ impl Member {
     /// Says that the agent is not there any more.
     pub async fn give_back(&self, links: &[LinkReport], now: SystemTime) -> Result<(), WriteError> {
         self.apply("", links, now).await
+    }
+
+    /// Marks the Lease of another node as given back, if it is still of this version: its agent was judged dead.
+    pub async fn strike_out(&self, node: &NodeName, version: &str) -> Result<(), WriteError> {
+        let patch = json!({"metadata": {"resourceVersion": version}, "spec": {"holderIdentity": ""}});
+        let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+        self.leases.patch(&lease_name(node), &params, &Patch::Merge(patch)).await?;
+        Ok(())
+    }
+
+    /// How long the Lease lasts.
+    pub fn duration(&self) -> Duration {
+        self.duration
     }
 
     async fn apply(&self, holder: &str, links: &[LinkReport], now: SystemTime) -> Result<(), WriteError> {

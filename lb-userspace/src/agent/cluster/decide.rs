@@ -23,6 +23,8 @@ mod tests;
 #[derive(Debug)]
 pub(super) struct Decider {
     me: NodeName,
+    holder: String,
+    duration: Duration,
     lb_class: Option<String>,
     configuration: Configuration,
     membership: Membership,
@@ -33,16 +35,25 @@ pub(super) struct Decider {
 }
 
 impl Decider {
-    pub(super) fn new(me: NodeName, lb_class: Option<String>) -> Self {
+    /// The Lease of the node `me` is renewed by `holder` and has this duration.
+    pub(super) fn new(me: NodeName, holder: String, duration: Duration, lb_class: Option<String>) -> Self {
         Self {
+            me: me.clone(),
+            holder: holder.clone(),
+            duration,
             lb_class,
             configuration: Configuration::default(),
-            membership: Membership::new(me.clone()),
-            me,
+            membership: Membership::new(me, holder, duration),
             services: Arc::default(),
             uids: Arc::default(),
             generation: None,
         }
+    }
+
+    /// Forgets who is there: nothing was seen for a while.
+    pub(super) fn forget_members(&mut self) {
+        self.membership = Membership::new(self.me.clone(), self.holder.clone(), self.duration);
+        self.generation = None;
     }
 
     /// When an agent lapses next.
@@ -50,10 +61,20 @@ impl Decider {
         self.membership.next_lapse()
     }
 
-    /// Decides about everything anew. `now` is since any fixed origin.
-    pub(super) fn decide(&mut self, cluster: &Cluster, now: Duration) -> Decided {
+    /// Decides about everything anew; nothing before the own Lease is seen. Returns also who was judged dead, with the
+    /// versions of their Leases. `now` is since any fixed origin.
+    pub(super) fn decide(
+        &mut self,
+        cluster: &Cluster,
+        now: Duration,
+    ) -> (Option<Decided>, Vec<(NodeName, String)>) {
         self.membership.observe(cluster.leases(), now);
-        self.membership.judge();
+        let lapsed = self.membership.judge();
+        let joined = self.membership.is_joined();
+        (joined.then(|| self.decided(cluster)), lapsed)
+    }
+
+    fn decided(&mut self, cluster: &Cluster) -> Decided {
         self.configuration.settle(cluster, || in_use(cluster));
         // Leases change all the time, and there may be many Services.
         let generation = Some(cluster.services_generation());

@@ -5,25 +5,49 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use lb_core::ids::NodeName;
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::decide::Decider;
-use super::heartbeat::Heart;
+use crate::k8s::member::Member;
 use crate::source::decide::Decided;
-use crate::source::kubernetes::{Cluster, Kind, Seen, Watches, Watching};
+use crate::source::kubernetes::{Client, Cluster, Kind, Seen, Settings, Watches, Watching};
 
 /// Objects taken in before anything else is looked at.
 const AT_ONCE: usize = 1024;
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// Share of the time that deciding may take: one part in this many.
 const SHARE: u32 = 4;
 
+/// Where objects are read.
+pub(super) struct Objects {
+    pub(super) client: Client,
+    pub(super) settings: Settings,
+}
+
+impl Objects {
+    fn watch(&self) -> Watches {
+        Watches::of_agent(&self.client, &self.settings)
+    }
+}
+
+/// A question for all objects as they are now, as after a time in which nothing was seen. The answer is that they have
+/// been decided about.
+pub(super) type Again = oneshot::Sender<()>;
+
 /// See the module.
 pub(super) struct Follower {
+    objects: Objects,
     watches: Watches,
     watching: Watching,
     cluster: Cluster,
     decider: Decider,
+    member: Member,
+    asked: Arc<Notify>,
+    again: mpsc::Receiver<Again>,
+    /// Who has asked for everything anew.
+    waits: Option<Again>,
     decided: watch::Sender<Option<Arc<Decided>>>,
     origin: Instant,
     /// When the next decision is to be made.
@@ -33,19 +57,27 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// The receiver gets what was decided; nothing before everything was listed once.
+    /// The receiver gets what was decided; nothing before everything was listed and the own Lease was seen. `asked` has
+    /// the Lease renewed.
     pub(super) fn new(
-        watches: Watches,
-        me: NodeName,
-        lb_class: Option<String>,
+        objects: Objects,
+        decider: Decider,
+        member: Member,
+        asked: Arc<Notify>,
+        again: mpsc::Receiver<Again>,
     ) -> (Self, watch::Receiver<Option<Arc<Decided>>>) {
         let (decided, receiver) = watch::channel(None);
         let now = Instant::now();
         let follower = Self {
-            watches,
+            watches: objects.watch(),
+            objects,
             watching: Watching::default(),
             cluster: Cluster::default(),
-            decider: Decider::new(me, lb_class),
+            decider,
+            member,
+            asked,
+            again,
+            waits: None,
             decided,
             origin: now,
             due: None,
@@ -54,10 +86,8 @@ impl Follower {
         (follower, receiver)
     }
 
-    /// Follows for ever; tells `changes` of each decision. The heart begins to beat when everything is listed: until
-    /// then this node can own nothing.
-    pub(super) async fn run(mut self, changes: mpsc::Sender<()>, heart: Heart) {
-        let (asked, mut heart) = (heart.asked(), Some(heart));
+    /// Follows for ever; tells `changes` of each decision.
+    pub(super) async fn run(mut self, changes: mpsc::Sender<()>) {
         let mut asked_for = None;
         loop {
             let due = self.due;
@@ -66,23 +96,30 @@ impl Follower {
             tokio::select! {
                 biased;
                 () = until(due) => {
-                    let news = self.decide();
-                    if let Some(heart) = heart.take() {
-                        tokio::spawn(heart.beat());
-                    }
                     // One that waits already says the same.
-                    if news && let Err(mpsc::error::TrySendError::Closed(())) = changes.try_send(()) {
+                    if self.decide() && let Err(mpsc::error::TrySendError::Closed(())) = changes.try_send(()) {
                         return;
                     }
                 }
+                Some(waits) = self.again.recv() => self.begin_anew(waits),
                 Some(seen) = self.watches.next() => self.see(seen),
                 // Somebody has lapsed, if the server answers now.
                 () = until(lapse_at) => {
                     asked_for = lapse;
-                    asked.notify_one();
+                    self.asked.notify_one();
                 }
             }
         }
+    }
+
+    /// Forgets what was seen. What is in force of the configuration stays.
+    fn begin_anew(&mut self, waits: Again) {
+        self.waits = Some(waits);
+        self.watches = self.objects.watch();
+        self.cluster = Cluster::default();
+        self.decider.forget_members();
+        self.decided.send_replace(None);
+        self.due = None;
     }
 
     fn see(&mut self, first: Seen) {
@@ -109,11 +146,29 @@ impl Follower {
         }
     }
 
+    /// Marks the Leases of those who were judged dead, beside everything else. Others do the same, and one succeeds.
+    fn strike_out(&self, lapsed: Vec<(NodeName, String)>) {
+        for (node, version) in lapsed {
+            tracing::warn!(%node, "the agent of a node has not renewed its Lease: it is no candidate any more");
+            let member = self.member.clone();
+            tokio::spawn(async move {
+                let struck = timeout(PATIENCE, member.strike_out(&node, &version)).await;
+                tracing::debug!(%node, done = matches!(struck, Ok(Ok(()))), "marked its Lease");
+            });
+        }
+    }
+
     /// Decides; tells whether that is something else than before.
     fn decide(&mut self) -> bool {
         let start = Instant::now();
         self.due = None;
-        let decided = self.decider.decide(&self.cluster, self.origin.elapsed());
+        let (decided, lapsed) = self.decider.decide(&self.cluster, self.origin.elapsed());
+        self.strike_out(lapsed);
+        let Some(decided) = decided else {
+            // Not before the watch shows a renewal of this process.
+            self.asked.notify_one();
+            return false;
+        };
         let news = self.decided.send_if_modified(|known| {
             let news = known.as_ref().is_none_or(|known| !known.is_like(&decided));
             if news {
@@ -121,6 +176,10 @@ impl Follower {
             }
             news
         });
+        if let Some(waits) = self.waits.take() {
+            // Who asked may have gone.
+            let _gone = waits.send(());
+        }
         self.earliest = start + start.elapsed() * SHARE;
         news
     }

@@ -1,7 +1,8 @@
 //! Says which Services this node announces: a `ServiceL2Status` for each, and an event when that is new.
 //!
 //! Level-triggered: what is said is compared with what is the case whenever one of both changes. Who announces a Service
-//! takes away what other nodes have said of it, be it that they died.
+//! takes away what other nodes have said of it if they are dead;
+//! those that live do it themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
@@ -9,8 +10,8 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures::StreamExt;
 use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
 use lb_core::ids::{LinkName, NodeName, ServiceKey};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
@@ -31,7 +32,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// After a write that failed: at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// After a write, for the watch to show it.
-const ECHO: Duration = Duration::from_secs(5);
+const ECHO: Duration = Duration::from_secs(30);
+/// Changes taken in before anything else is done.
+const AT_ONCE: usize = 4096;
+/// Between two looks at everything.
+const PACE: Duration = Duration::from_millis(100);
 
 /// A Service that this node announces.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,8 +49,14 @@ pub(super) struct Announced {
     pub(super) links: BTreeSet<LinkName>,
 }
 
-/// All of them.
-pub(super) type All = BTreeMap<ServiceKey, Announced>;
+/// What is announced, and who else is there to say something.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct All {
+    /// The Services that this node announces.
+    pub(super) services: BTreeMap<ServiceKey, Announced>,
+    /// Nodes whose agents are there: they take away themselves what is no longer so.
+    pub(super) alive: BTreeSet<NodeName>,
+}
 
 /// A write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,23 +103,40 @@ impl Teller {
 
     /// Tells for ever.
     pub(super) async fn run(mut self) {
-        let mut again: Option<Instant> = None;
+        let (mut due, mut earliest): (Option<Instant>, Instant) = (None, Instant::now());
         loop {
             tokio::select! {
                 change = self.seen.next() => {
                     let Some(change) = change else { return };
-                    if !self.shelf.apply(change) {
-                        continue;
+                    if self.take_in(change) {
+                        due = Some(due.map_or(earliest, |due| due.min(earliest)));
                     }
                 }
-                changed = self.announced.changed() => if changed.is_err() { return },
-                () = until(again) => {}
+                changed = self.announced.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    due = Some(due.map_or(earliest, |due| due.min(earliest)));
+                }
+                () = until(due) => {
+                    due = self.tell().await;
+                    let pause = if self.failures == 0 { PACE } else { retry(self.failures) };
+                    earliest = Instant::now() + pause;
+                }
             }
-            if again.is_some_and(|at| at > Instant::now()) && self.failures > 0 {
-                continue;
-            }
-            again = self.tell().await;
         }
+    }
+
+    /// Takes in what has changed, all that is there; tells whether anything is different now.
+    fn take_in(&mut self, first: Change<Option<(String, Announcement)>>) -> bool {
+        let mut different = self.shelf.apply(first);
+        for _ in 1..AT_ONCE {
+            match self.seen.next().now_or_never() {
+                Some(Some(change)) => different |= self.shelf.apply(change),
+                Some(None) | None => break,
+            }
+        }
+        different
     }
 
     /// Brings what is said in line; returns when to look again.
@@ -117,9 +145,12 @@ impl Teller {
         if self.shelf.listed() == Listed::No {
             return None;
         }
-        self.tell_events(&all).await;
+        self.tell_events(&all.services).await;
         let now = Instant::now();
-        self.echo.retain(|_, until| *until > now);
+        let objects = self.shelf.objects();
+        let own = objects.values().filter(|said| said.node == self.node).map(|said| said.service.to_string());
+        let shown: BTreeSet<String> = own.collect();
+        self.echo.retain(|of, until| *until > now && !shown.contains(of));
         let writes = writes(&self.node, &all, self.shelf.objects());
         let writes: Vec<Write> =
             writes.into_iter().filter(|write| !self.echo.contains_key(&of(write))).collect();
@@ -153,8 +184,7 @@ impl Teller {
                     error,
                     "can't say in the API which Services this node announces, trying again"
                 );
-                let (first, longest) = RETRY;
-                Some(now + first.saturating_mul(1 << (self.failures - 1).min(6)).min(longest))
+                Some(now + retry(self.failures))
             }
             None => {
                 self.failures = 0;
@@ -164,7 +194,7 @@ impl Teller {
     }
 
     /// Tells of Services that are announced newly or with other addresses. An event that fails is lost.
-    async fn tell_events(&mut self, all: &All) {
+    async fn tell_events(&mut self, all: &BTreeMap<ServiceKey, Announced>) {
         let told = self.told.take().unwrap_or_else(|| {
             // What an agent before this one has said is no news.
             let own = self.shelf.objects().values().filter(|said| said.node == self.node);
@@ -202,6 +232,11 @@ async fn carry_out(statuses: &Statuses, write: &Write) -> Result<(), WriteError>
     }
 }
 
+fn retry(failures: u32) -> Duration {
+    let (first, longest) = RETRY;
+    first.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(longest)
+}
+
 /// What a write is about: the name of the object or, before it has one, the Service.
 fn of(write: &Write) -> String {
     match write {
@@ -212,21 +247,21 @@ fn of(write: &Write) -> String {
 
 /// What has to be written so that the objects say what is the case.
 fn writes(node: &NodeName, all: &All, objects: &BTreeMap<String, Announcement>) -> Vec<Write> {
-    let mut missing: BTreeMap<&ServiceKey, &Announced> = all.iter().collect();
+    let mut missing: BTreeMap<&ServiceKey, &Announced> = all.services.iter().collect();
     let mut writes = Vec::new();
     for (name, said) in objects {
         let own = said.node == *node;
-        match all.get(&said.service) {
+        match all.services.get(&said.service) {
             Some(announced) if own && missing.remove(&said.service).is_some() => {
                 if said.links != announced.links {
                     let said = Announcement { links: announced.links.clone(), ..said.clone() };
                     writes.push(Write::Say(name.clone(), said));
                 }
             }
-            // Said twice, or by another node that does not announce it any more.
-            Some(_) => writes.push(Write::Delete(name.clone())),
+            // Said twice, or by a node that is dead.
+            Some(_) if own || !all.alive.contains(&said.node) => writes.push(Write::Delete(name.clone())),
             None if own => writes.push(Write::Delete(name.clone())),
-            None => {}
+            Some(_) | None => {}
         }
     }
     writes.extend(missing.into_iter().map(|(service, announced)| {

@@ -20,6 +20,7 @@ fn what_is_written_is_read() {
         holder: "node-a_1".to_owned(),
         renewed: 1_700_000_000_123_456,
         duration: Duration::from_secs(75),
+        version: String::new(),
         links: Some(fitness([link])),
     };
     assert_eq!(heartbeat, expected);

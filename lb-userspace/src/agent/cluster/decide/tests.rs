@@ -79,6 +79,15 @@ fn cluster(services: &[Value], slices: &[Value], leases: &[Value]) -> Cluster {
     cluster
 }
 
+/// The agent of node `b`, whose Lease has been seen.
+fn decider() -> Decider {
+    Decider::new(NodeName::new("b").unwrap(), "b".to_owned(), Duration::from_secs(75), None)
+}
+
+fn decide(decider: &mut Decider, cluster: &Cluster, now: Duration) -> Decided {
+    decider.decide(cluster, now).0.unwrap()
+}
+
 #[test]
 fn services_of_our_class_with_addresses_and_their_endpoints() {
     let services = [
@@ -88,8 +97,8 @@ fn services_of_our_class_with_addresses_and_their_endpoints() {
         service("d", json!({})),
     ];
     let slices = [slice("a-1", "a", "a", true), slice("a-2", "a", "b", false), slice("x", "x", "a", true)];
-    let mut decider = Decider::new(NodeName::new("b").unwrap(), None);
-    let decided = decider.decide(&cluster(&services, &slices, &[]), Duration::ZERO);
+    let mut decider = decider();
+    let decided = decide(&mut decider, &cluster(&services, &slices, &[lease("b", 0, "[]")]), Duration::ZERO);
     let found: Vec<String> = decided.services.keys().map(ToString::to_string).collect();
     assert_eq!(found, ["default/a", "default/d"]);
     let a = &decided.services[&"default/a".parse().unwrap()];
@@ -103,36 +112,38 @@ fn services_of_our_class_with_addresses_and_their_endpoints() {
 #[test]
 fn a_node_takes_part_when_its_agent_is_there_and_says_what_its_links_can_do() {
     let links = r#"[{"name": "eth0", "fit": false}]"#;
-    let mut decider = Decider::new(NodeName::new("b").unwrap(), None);
+    let mut decider = decider();
     let mut cluster = cluster(&[], &[], &[lease("a", 1, links)]);
-    let decided = decider.decide(&cluster, Duration::ZERO);
-    let [a, b] = ["a", "b"].map(|name| decided.nodes[&NodeName::new(name).unwrap()].clone());
-    assert!(a.alive && !a.has_fit_link(&[].into()) && !b.alive);
-    assert_eq!(a.labels["rack"], "a");
+    assert!(decider.decide(&cluster, Duration::ZERO).0.is_none(), "not before the own Lease is seen");
     put::<Lease>(&mut cluster, lease("b", 1, "not JSON"), |change| Seen::Lease(change.map(read::lease)));
-    let b = decider.decide(&cluster, Duration::ZERO).nodes[&NodeName::new("b").unwrap()].clone();
+    let decided = decide(&mut decider, &cluster, Duration::ZERO);
+    let [a, b] = ["a", "b"].map(|name| decided.nodes[&NodeName::new(name).unwrap()].clone());
+    assert!(a.alive && !a.has_fit_link(&[].into()));
     assert!(b.alive && b.has_fit_link(&[].into()), "a report that can't be read counts as fit");
+    assert_eq!(a.labels["rack"], "a");
     // b renews, a does not.
     for second in 1..=76_u32 {
         let now = Duration::from_secs(second.into());
         put::<Lease>(&mut cluster, lease("b", second % 60, "[]"), |change| {
             Seen::Lease(change.map(read::lease))
         });
-        let nodes = decider.decide(&cluster, now).nodes;
-        let alive: Vec<bool> = nodes.values().map(|node| node.alive).collect();
+        let (decided, lapsed) = decider.decide(&cluster, now);
+        let alive: Vec<bool> = decided.unwrap().nodes.values().map(|node| node.alive).collect();
         assert_eq!(alive, [second <= 75, true], "{second}");
+        assert_eq!(lapsed.len(), usize::from(second == 76), "{second}");
     }
 }
 
 #[test]
 fn a_service_that_can_not_be_read_any_more_stays_as_it_was() {
-    let mut decider = Decider::new(NodeName::new("b").unwrap(), None);
-    let mut cluster = cluster(&[service("a", json!({}))], &[slice("a-1", "a", "a", true)], &[]);
-    let before = decider.decide(&cluster, Duration::ZERO);
+    let mut decider = decider();
+    let mut cluster =
+        cluster(&[service("a", json!({}))], &[slice("a-1", "a", "a", true)], &[lease("b", 0, "[]")]);
+    let before = decide(&mut decider, &cluster, Duration::ZERO);
     let mut bad = service("a", json!({"ports": [{"port": 80, "protocol": "ICMP"}]}));
     bad["metadata"]["resourceVersion"] = json!("2");
     put::<core::Service>(&mut cluster, bad, |change| Seen::Service(change.map(read::service)));
-    let after = decider.decide(&cluster, Duration::ZERO);
+    let after = decide(&mut decider, &cluster, Duration::ZERO);
     assert_eq!(after.services, before.services);
     assert_eq!((before.problems.len(), after.problems.len()), (0, 1));
 }

@@ -17,7 +17,8 @@ fn announced(services: &[(&str, &[&str])]) -> All {
         };
         (service.parse().unwrap(), announced)
     };
-    services.iter().map(one).collect()
+    let alive = ["a", "b"].into_iter().map(|node| NodeName::new(node).unwrap()).collect();
+    All { services: services.iter().map(one).collect(), alive }
 }
 
 #[test]
@@ -41,15 +42,20 @@ fn what_is_said_follows_what_is_the_case() {
         ),
         (
             announced(&[(x, &["eth0"])]),
-            vec![("1", announcement(x, "b", &["eth0"])), ("2", announcement(y, "a", &["eth0"]))],
+            vec![("1", announcement(x, "dead", &["eth0"])), ("2", announcement(y, "a", &["eth0"]))],
             vec![
                 Write::Delete("1".to_owned()),
                 Write::Delete("2".to_owned()),
                 Write::Create(announcement(x, "a", &["eth0"])),
             ],
         ),
-        // What others announce is theirs.
+        // What others say is theirs to take back.
         (announced(&[]), vec![("1", announcement(x, "b", &["eth0"]))], vec![]),
+        (
+            announced(&[(x, &["eth0"])]),
+            vec![("1", announcement(x, "b", &["eth0"]))],
+            vec![Write::Create(announcement(x, "a", &["eth0"]))],
+        ),
     ] {
         let objects = objects.into_iter().map(|(name, said)| (name.to_owned(), said)).collect();
         assert_eq!(writes(&me, &all, &objects), expected);
