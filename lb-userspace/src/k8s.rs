@@ -1,7 +1,7 @@
 //! Kubernetes objects: the only place that knows their types.
 //!
 //! [`crd`] are MetalLB's own kinds, [`convert`] turns objects of every kind into values of lb-core, [`migrate`] makes
-//! objects of a v0.9 document, [`watch`] and [`write`] are the ways to and from an API server, [`lease`] reads and
+//! objects of a v0.9 document, [`watch`] and [`mod@write`] are the ways to and from an API server, [`lease`] reads and
 //! writes leases, [`event`] records events, and [`time`] writes times as the API does. The rest of the program sees
 //! lb-core's values only, wherever an object came from.
 

@@ -6,7 +6,7 @@
 //!
 //! What is wanted is replaced by every pass, so a write that failed is not repeated but decided anew. Never are two
 //! writes about one object under way, nor does an address go to a Service while the status of another, which is to
-//! lose it, still shows it or may yet: see [`order`].
+//! lose it, still shows it or may yet: see `desk/order.rs`.
 
 use std::{
     collections::{BTreeMap, VecDeque},

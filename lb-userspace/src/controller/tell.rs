@@ -126,7 +126,7 @@ pub struct Telling {
     pub uid: Arc<str>,
     /// The word.
     pub reason: Reason,
-    /// The sentence, [`NOTE`] bytes at most, without control characters.
+    /// The sentence, 1 kB at most, without control characters.
     pub note: String,
 }
 
