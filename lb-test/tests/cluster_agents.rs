@@ -284,6 +284,28 @@ fn l5_the_lease_of_a_dead_agent_runs_out_and_the_next_node_takes_over() {
     site.is_owned_by(owner);
 }
 
+/// What it knew before counts no more: when it goes on, another node owns the addresses, and it looks first.
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_an_agent_that_was_frozen_for_long_looks_at_everything_before_it_answers() {
+    let mut site = Site::new();
+    let owner = site.owner();
+    site.agents[owner].as_mut().unwrap().process().stop().unwrap();
+    site.is_owned_by(1 - owner);
+    // Meanwhile its node has lost its endpoint.
+    let left: Vec<(&str, u8)> = NODES.into_iter().filter(|(name, _)| *name != NODES[owner].0).collect();
+    site.plane.apply_all(&[slice(0, &left), slice(1, &left)]).unwrap();
+    let probe = ProbeConfig { targets: vips().to_vec(), per_second: 500 };
+    let probe = ProbeClient::start(&site.client.a, probe).unwrap();
+    site.agents[owner].as_mut().unwrap().process().cont().unwrap();
+    thread::sleep(Duration::from_secs(8));
+    let report = probe.stop().unwrap();
+    report.assert_complete().unwrap();
+    assert_eq!(report.by_mac.len(), 1, "{}", report.summary());
+    site.plane.apply_all(&[slice(0, &NODES), slice(1, &NODES)]).unwrap();
+    site.is_owned_by(owner);
+}
+
 /// `--on-exit withdraw`: the successor answers before the former owner is silent.
 #[test]
 #[ignore = "L5: needs root and the testbed"]

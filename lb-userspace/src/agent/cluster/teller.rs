@@ -30,7 +30,7 @@ const WRITES: usize = 8;
 /// Longest wait for an answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// After a write that failed: at first, and at most.
-const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// After a write, for the watch to show it.
 const ECHO: Duration = Duration::from_secs(30);
 /// Changes taken in before anything else is done.
@@ -176,21 +176,14 @@ impl Teller {
                 Err(error) => failed = Some(error),
             }
         }
-        match failed {
-            Some(error) => {
-                self.failures = self.failures.saturating_add(1);
-                let error = &error as &dyn Error;
-                tracing::warn!(
-                    error,
-                    "can't say in the API which Services this node announces, trying again"
-                );
-                Some(now + retry(self.failures))
-            }
-            None => {
-                self.failures = 0;
-                Some(now + ECHO)
-            }
-        }
+        let Some(error) = failed else {
+            self.failures = 0;
+            return Some(now + ECHO);
+        };
+        self.failures = self.failures.saturating_add(1);
+        let error = &error as &dyn Error;
+        tracing::warn!(error, "can't say in the API which Services this node announces, trying again");
+        Some(now + retry(self.failures))
     }
 
     /// Tells of Services that are announced newly or with other addresses. An event that fails is lost.

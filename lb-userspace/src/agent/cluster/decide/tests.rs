@@ -36,7 +36,7 @@ fn lease(node: &str, second: u32, links: &str) -> Value {
     })
 }
 
-fn service(name: &str, more: Value) -> Value {
+fn service(name: &str, more: &Value) -> Value {
     let mut service = json!({
         "metadata": {"namespace": "default", "name": name, "uid": name, "resourceVersion": "1"},
         "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.9"], "ports": [{"port": 80}]},
@@ -91,10 +91,10 @@ fn decide(decider: &mut Decider, cluster: &Cluster, now: Duration) -> Decided {
 #[test]
 fn services_of_our_class_with_addresses_and_their_endpoints() {
     let services = [
-        service("a", json!({"externalTrafficPolicy": "Local"})),
-        service("b", json!({"loadBalancerClass": "other"})),
-        service("c", json!({"type": "NodePort"})),
-        service("d", json!({})),
+        service("a", &json!({"externalTrafficPolicy": "Local"})),
+        service("b", &json!({"loadBalancerClass": "other"})),
+        service("c", &json!({"type": "NodePort"})),
+        service("d", &json!({})),
     ];
     let slices = [slice("a-1", "a", "a", true), slice("a-2", "a", "b", false), slice("x", "x", "a", true)];
     let mut decider = decider();
@@ -138,9 +138,9 @@ fn a_node_takes_part_when_its_agent_is_there_and_says_what_its_links_can_do() {
 fn a_service_that_can_not_be_read_any_more_stays_as_it_was() {
     let mut decider = decider();
     let mut cluster =
-        cluster(&[service("a", json!({}))], &[slice("a-1", "a", "a", true)], &[lease("b", 0, "[]")]);
+        cluster(&[service("a", &json!({}))], &[slice("a-1", "a", "a", true)], &[lease("b", 0, "[]")]);
     let before = decide(&mut decider, &cluster, Duration::ZERO);
-    let mut bad = service("a", json!({"ports": [{"port": 80, "protocol": "ICMP"}]}));
+    let mut bad = service("a", &json!({"ports": [{"port": 80, "protocol": "ICMP"}]}));
     bad["metadata"]["resourceVersion"] = json!("2");
     put::<core::Service>(&mut cluster, bad, |change| Seen::Service(change.map(read::service)));
     let after = decide(&mut decider, &cluster, Duration::ZERO);
