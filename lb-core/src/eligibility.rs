@@ -87,8 +87,8 @@ pub enum LinkFault {
 pub enum LinkFitness {
     /// It can announce.
     Fit,
-    /// It can't.
-    Unfit(LinkFault),
+    /// It can't; the report says why.
+    Unfit,
 }
 
 /// A named interface that is not there.

@@ -21,6 +21,7 @@ pub mod config;
 pub mod election;
 pub mod eligibility;
 pub mod ids;
+pub mod membership;
 pub mod plan;
 pub mod pool;
 pub mod problem;

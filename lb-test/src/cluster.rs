@@ -31,12 +31,14 @@ use crate::process::Process;
 use crate::scratch::Scratch;
 
 pub use self::access::Access;
+pub use self::agents::{NodeAgent, NodeFiles};
 pub use self::audit::{AuditLog, Request};
 pub use self::controller::Controller;
 pub use self::network::Network;
 pub use self::proxy::KubeProxy;
 
 mod access;
+mod agents;
 mod audit;
 mod controller;
 mod kubectl;

@@ -1,7 +1,7 @@
 //! The node agent: from objects and links to the table, its deadline, announcements and group memberships.
 //!
 //! ```text
-//! source (files) ─┐                      ┌─ apply ─> data plane (map, links)
+//! source ──────────┐                      ┌─ apply ─> data plane (map, links)
 //! links (netlink) ┼─> Snapshot ─ plan ─ diff ─ gained ─> bursts ─> raw socket
 //! timer ──────────┘                      └─ groups ─> kernel joins
 //! ```
@@ -14,6 +14,7 @@
 mod admin;
 mod announce;
 mod audit;
+mod cluster;
 mod deadline;
 mod driver;
 mod events;
@@ -22,6 +23,7 @@ mod membership;
 mod reconcile;
 mod report;
 mod run;
+mod source;
 mod standalone;
 pub mod state;
 mod step;
@@ -29,7 +31,9 @@ mod survey;
 mod task;
 mod worker;
 
+pub use cluster::{Cluster, ClusterSettings};
 pub use deadline::Deadline;
 pub use reconcile::{Carrier, Clock, Planned, Reconciled, Reconciler};
 pub use run::{OnExit, Settings, run};
+pub use source::Source;
 pub use standalone::{Standalone, StandaloneSettings};

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
 use k8s_openapi::api::core::v1::{Container, Namespace, PodSpec, Probe, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -18,8 +18,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 const NAMESPACE: &str = "metallb-system";
-const NAME: &str = "barelb-controller";
-const RBAC: &str = "controller/rbac.yaml";
+const COMPONENTS: [&str; 2] = ["controller", "agent"];
+
+fn name(component: &str) -> String {
+    format!("barelb-{component}")
+}
+
+fn rbac(component: &str) -> String {
+    format!("{component}/rbac.yaml")
+}
 
 fn base() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/base")
@@ -68,17 +75,21 @@ fn lines(rules: &[PolicyRule]) -> BTreeSet<String> {
     lines
 }
 
-fn cluster_rules() -> Vec<PolicyRule> {
-    let role: ClusterRole = object(RBAC, "ClusterRole");
-    assert_eq!((role.metadata.name.as_deref(), role.aggregation_rule), (Some(NAME), None));
+fn cluster_rules(component: &str) -> Vec<PolicyRule> {
+    let role: ClusterRole = object(&rbac(component), "ClusterRole");
+    assert_eq!((role.metadata.name, role.aggregation_rule), (Some(name(component)), None));
     role.rules.unwrap()
 }
 
-fn rules() -> Vec<PolicyRule> {
-    let role: Role = object(RBAC, "Role");
-    let place = (role.metadata.name.as_deref(), role.metadata.namespace.as_deref());
-    assert_eq!(place, (Some(NAME), Some(NAMESPACE)));
+fn rules(component: &str) -> Vec<PolicyRule> {
+    let role: Role = object(&rbac(component), "Role");
+    let place = (role.metadata.name, role.metadata.namespace.as_deref());
+    assert_eq!(place, (Some(name(component)), Some(NAMESPACE)));
     role.rules.unwrap()
+}
+
+fn all_rules(component: &str) -> Vec<PolicyRule> {
+    [cluster_rules(component), rules(component)].concat()
 }
 
 #[test]
@@ -105,41 +116,72 @@ fn the_controller_may_do_this_and_nothing_else() {
         "coordination.k8s.io/leases [] create",
         "coordination.k8s.io/leases [barelb-controller] get,update",
     ];
-    assert_eq!(lines(&cluster_rules()), BTreeSet::from(in_the_cluster.map(str::to_owned)));
-    assert_eq!(lines(&rules()), BTreeSet::from(in_its_namespace.map(str::to_owned)));
+    assert_eq!(lines(&cluster_rules("controller")), BTreeSet::from(in_the_cluster.map(str::to_owned)));
+    assert_eq!(lines(&rules("controller")), BTreeSet::from(in_its_namespace.map(str::to_owned)));
     assert!(in_its_namespace.iter().any(|line| line.contains(&format!("leases [{LEASE_NAME}]"))));
 }
 
-/// A kind that can't be watched keeps the controller from becoming ready.
+#[test]
+fn an_agent_may_do_this_and_nothing_else() {
+    let in_the_cluster = [
+        "/services [] list,watch",
+        "/nodes [] list,watch",
+        "discovery.k8s.io/endpointslices [] list,watch",
+        "events.k8s.io/events [] create",
+    ];
+    let in_its_namespace = [
+        "metallb.io/ipaddresspools [] list,watch",
+        "metallb.io/l2advertisements [] list,watch",
+        "metallb.io/servicel2statuses [] list,watch,create,delete",
+        "metallb.io/servicel2statuses/status [] patch",
+        "/configmaps [config] list,watch",
+        "coordination.k8s.io/leases [] list,watch,create,patch",
+    ];
+    assert_eq!(lines(&cluster_rules("agent")), BTreeSet::from(in_the_cluster.map(str::to_owned)));
+    assert_eq!(lines(&rules("agent")), BTreeSet::from(in_its_namespace.map(str::to_owned)));
+}
+
+/// A kind that can't be watched keeps a component from doing anything.
 #[test]
 fn every_kind_that_is_watched_may_be() {
-    let rules = [cluster_rules(), rules()].concat();
-    for kind in Kind::ALL {
+    let of_controller = Kind::OF_CONTROLLER.map(|kind| ("controller", kind));
+    let of_agent = Kind::OF_AGENT.map(|kind| ("agent", kind));
+    for (component, kind) in of_controller.into_iter().chain(of_agent) {
+        let rules = all_rules(component);
         let plural = format!("{}s", kind.name().to_lowercase()).replace("communitys", "communities");
         let rule = rules.iter().find(|rule| {
             rule.resources.iter().flatten().any(|resource| *resource == plural)
                 && ["list", "watch"].iter().all(|verb| rule.verbs.iter().any(|granted| granted == verb))
         });
-        assert!(rule.is_some(), "no rule lets the controller list and watch {plural}");
+        assert!(rule.is_some(), "no rule lets the {component} list and watch {plural}");
     }
 }
 
 #[test]
 fn no_rule_reaches_further_than_it_says() {
-    for rule in cluster_rules().iter().chain(&rules()) {
+    for rule in COMPONENTS.into_iter().flat_map(all_rules) {
         let groups = rule.api_groups.iter().flatten();
         let words: Vec<_> = groups.chain(rule.resources.iter().flatten()).chain(&rule.verbs).collect();
         for word in words {
             assert!(!word.contains('*'), "a wildcard: {rule:?}");
             assert!(!word.starts_with("secrets"), "Secrets: {rule:?}");
-            assert!(!["escalate", "bind", "impersonate", "delete"].contains(&word.as_str()), "{rule:?}");
+            // What the agent of a dead node has said is taken away by another one.
+            let own = rule.resources.as_deref() == Some(&["servicel2statuses".to_owned()]);
+            assert!(!["escalate", "bind", "impersonate"].contains(&word.as_str()), "{rule:?}");
+            assert!(word != "delete" || own, "{rule:?}");
         }
     }
 }
 
 #[test]
 fn each_rule_says_why_it_needs_each_verb() {
-    let text = text(RBAC);
+    for component in COMPONENTS {
+        each_rule_of(component);
+    }
+}
+
+fn each_rule_of(component: &str) {
+    let text = text(&rbac(component));
     let lines: Vec<_> = text.lines().collect();
     let mut rules = 0;
     for (number, line) in lines.iter().enumerate().filter(|(_, line)| line.starts_with("- apiGroups:")) {
@@ -151,27 +193,31 @@ fn each_rule_says_why_it_needs_each_verb() {
         }
         rules += 1;
     }
-    assert_eq!(rules, cluster_rules().len() + self::rules().len());
+    assert_eq!(rules, all_rules(component).len());
 }
 
 #[test]
 fn the_rules_are_those_of_the_service_account_of_the_pods() {
-    let account: ServiceAccount = object("controller/serviceaccount.yaml", "ServiceAccount");
-    let place = (account.metadata.name.as_deref(), account.metadata.namespace.as_deref());
-    assert_eq!(place, (Some(NAME), Some(NAMESPACE)));
-    let cluster: ClusterRoleBinding = object(RBAC, "ClusterRoleBinding");
-    let own: RoleBinding = object(RBAC, "RoleBinding");
-    assert_eq!(own.metadata.namespace.as_deref(), Some(NAMESPACE));
-    for (role, subjects, kind) in
-        [(cluster.role_ref, cluster.subjects, "ClusterRole"), (own.role_ref, own.subjects, "Role")]
-    {
-        assert_eq!((role.kind.as_str(), role.name.as_str()), (kind, NAME));
-        let subject = only(subjects.unwrap());
-        let found = (subject.kind.as_str(), subject.name.as_str(), subject.namespace.as_deref());
-        assert_eq!(found, ("ServiceAccount", NAME, Some(NAMESPACE)));
+    for component in COMPONENTS {
+        let name = name(component);
+        let account: ServiceAccount = object(&format!("{component}/serviceaccount.yaml"), "ServiceAccount");
+        let place = (account.metadata.name.as_ref(), account.metadata.namespace.as_deref());
+        assert_eq!(place, (Some(&name), Some(NAMESPACE)));
+        let cluster: ClusterRoleBinding = object(&rbac(component), "ClusterRoleBinding");
+        let own: RoleBinding = object(&rbac(component), "RoleBinding");
+        assert_eq!(own.metadata.namespace.as_deref(), Some(NAMESPACE));
+        for (role, subjects, kind) in
+            [(cluster.role_ref, cluster.subjects, "ClusterRole"), (own.role_ref, own.subjects, "Role")]
+        {
+            assert_eq!((role.kind.as_str(), role.name.as_str()), (kind, name.as_str()));
+            let subject = only(subjects.unwrap());
+            let found = (subject.kind.as_str(), subject.name.as_str(), subject.namespace.as_deref());
+            assert_eq!(found, ("ServiceAccount", name.as_str(), Some(NAMESPACE)));
+        }
+        assert_eq!(documents(&rbac(component)).len(), 4);
     }
-    assert_eq!(pod().service_account_name.as_deref(), Some(NAME));
-    assert_eq!(documents(RBAC).len(), 4);
+    assert_eq!(pod().service_account_name, Some(name("controller")));
+    assert_eq!(agent_pod().service_account_name, Some(name("agent")));
 }
 
 #[test]
@@ -288,4 +334,34 @@ fn the_probes_ask_where_the_controller_listens() {
     };
     assert_eq!(asked(container.liveness_probe), "/livez");
     assert_eq!(asked(container.readiness_probe), "/readyz");
+}
+
+fn agent_pod() -> PodSpec {
+    let agents: DaemonSet = object("agent/daemonset.yaml", "DaemonSet");
+    agents.spec.unwrap().template.spec.unwrap()
+}
+
+#[test]
+fn the_agents_arguments_are_those_of_the_verb() {
+    let container = only(agent_pod().containers);
+    let arguments = container.args.unwrap();
+    let parsed = Cli::try_parse_from([vec!["barelb".to_owned()], arguments].concat()).unwrap();
+    assert!(matches!(parsed.command, Command::Agent(_)));
+}
+
+#[test]
+fn an_agent_has_these_rights_on_its_node_and_no_others() {
+    let pod = agent_pod();
+    assert_eq!((pod.host_network, pod.host_pid, pod.host_ipc), (Some(true), None, None));
+    let container = only(pod.containers);
+    let security = container.security_context.unwrap();
+    assert_eq!((security.privileged, security.allow_privilege_escalation), (None, Some(false)));
+    assert_eq!(security.read_only_root_filesystem, Some(true));
+    let capabilities = security.capabilities.unwrap();
+    assert_eq!(capabilities.drop, Some(vec!["ALL".to_owned()]));
+    let expected = ["BPF", "NET_ADMIN", "PERFMON", "NET_RAW"].map(str::to_owned);
+    assert_eq!(capabilities.add.unwrap().into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(expected));
+    let paths: BTreeSet<String> =
+        pod.volumes.unwrap().into_iter().filter_map(|volume| Some(volume.host_path?.path)).collect();
+    assert_eq!(paths, BTreeSet::from(["/sys/fs/bpf".to_owned(), "/var/lib/barelb".to_owned()]));
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lb_core::ids::{LinkName, NodeName};
 
-use super::standalone::Standalone;
+use super::source::Source;
 use super::task::Agent;
 use crate::dataplane::ModeChoice;
 use crate::dataplane::ebpf::{self, Pins};
@@ -53,7 +53,7 @@ pub struct Settings {
 }
 
 /// Runs the agent until it is told to end.
-pub async fn run(settings: Settings, source: Standalone) -> Result<()> {
+pub async fn run(settings: Settings, source: Source) -> Result<()> {
     check_capabilities()?;
     let lock = stand_by(&settings).await?;
     let mut agent = Agent::start(settings, source)?;

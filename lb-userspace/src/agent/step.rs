@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use lb_core::ids::{LinkId, LinkName};
+
 use super::survey::{Prospect, Survey};
 use super::task::Agent;
 use super::worker::Done;
+use crate::dataplane::LinkFacts;
 use crate::net::memory;
 use crate::net::netlink::NetlinkError;
 
@@ -48,6 +51,8 @@ impl Agent {
                 }
             }
         }
+        self.report = survey.report;
+        self.report_links();
         // Which addresses may be given out depends on those the node has itself.
         if self.own.as_ref() != Some(&survey.own) {
             self.own = Some(survey.own);
@@ -84,7 +89,9 @@ impl Agent {
             self.gaps = memberships.gaps;
         }
         let fingerprint = if self.last.unanswered.is_empty() { Some(verdicts) } else { None };
-        self.worker.stepped(&decided, &self.told, fingerprint);
+        let name = |(link, facts): (&LinkId, &LinkFacts)| Some((*link, LinkName::new(&facts.name).ok()?));
+        let links = self.planned.facts.iter().filter_map(name).collect();
+        self.worker.stepped(&decided, &self.told, links, fingerprint);
         if self.last.changes.remove.len() + self.last.changes.upsert.len() >= MANY {
             memory::give_back();
         }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use lb_core::eligibility::own_addresses;
 use lb_core::ids::{LinkId, LinkName, NodeName, Vlans};
+use lb_core::membership::{LinkReport, report};
 use lb_core::plan::{Plan, Snapshot, Target, plan};
 
 use super::links;
@@ -37,6 +38,8 @@ pub(super) struct Survey {
     pub(super) links: Result<Arc<BTreeMap<u32, Link>>, NetlinkError>,
     /// Addresses by which this machine is reached.
     pub(super) own: BTreeSet<IpAddr>,
+    /// What the links can do.
+    pub(super) report: Vec<LinkReport>,
     /// What follows from objects and links. `None` before the objects were read, and while no link is known.
     pub(super) prospect: Option<Prospect>,
 }
@@ -55,13 +58,17 @@ pub(super) async fn survey(question: Question) -> Survey {
     let listed = question.links.snapshot().await.map(Arc::new);
     let present = listed.as_ref().map_or_else(|_| Arc::clone(&question.known), Arc::clone);
     let answer = tokio::task::spawn_blocking(move || {
-        let own = own_addresses(&links::planned(&present), &question.allowed);
+        let links = links::planned(&present);
+        let own = own_addresses(&links, &question.allowed);
+        let report = report(&links, &question.allowed);
         let prospect = if present.is_empty() { None } else { look_ahead(&question, &present) };
-        (own, prospect)
+        (own, report, prospect)
     });
     match answer.await {
-        Ok((own, prospect)) => Survey { links: listed, own, prospect },
-        Err(error) => Survey { links: Err(error.into()), own: BTreeSet::new(), prospect: None },
+        Ok((own, report, prospect)) => Survey { links: listed, own, report, prospect },
+        Err(error) => {
+            Survey { links: Err(error.into()), own: BTreeSet::new(), report: Vec::new(), prospect: None }
+        }
     }
 }
 

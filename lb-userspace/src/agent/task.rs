@@ -13,20 +13,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lb_core::ids::LinkId;
+use lb_core::membership::LinkReport;
 use lb_core::plan::Plan;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::admin::{Admin, Request};
 use super::announce::Sender;
 use super::audit::Auditor;
+use super::cluster::Farewell;
 use super::deadline::{Deadline, REFRESH};
 use super::driver::Drivers;
 use super::events::Conflicts;
@@ -34,7 +36,7 @@ use super::membership::Keeper;
 use super::reconcile::{Clock, Planned, Reconciled, Reconciler};
 use super::report;
 use super::run::{OnExit, Settings};
-use super::standalone::Standalone;
+use super::source::Source;
 use super::survey::{Question, Survey, survey};
 use super::worker::Worker;
 use crate::dataplane::Dataplane;
@@ -44,7 +46,9 @@ use crate::net::clock::boot_time_ns;
 use crate::net::groups::{Groups, Limits};
 use crate::net::links::{Link, Links};
 use crate::net::raw::RawSender;
-use crate::source::watch::DirectoryWatch;
+
+/// How long an agent that can't keep its table right counts as one that is there.
+const UNWELL: Duration = Duration::from_secs(20);
 
 /// Everything the agent's task holds.
 pub(super) struct Agent {
@@ -54,6 +58,10 @@ pub(super) struct Agent {
     conflicts: Conflicts,
     pub(super) worker: Worker,
     changes: mpsc::Receiver<()>,
+    /// How to leave a cluster.
+    farewell: Option<Farewell>,
+    /// Whom to tell what the links can do.
+    pub(super) reports: Option<watch::Sender<Option<Vec<LinkReport>>>>,
     links: Arc<Links>,
     pub(super) present: Arc<BTreeMap<u32, Link>>,
     /// Own addresses at the time the objects were read last: they decide what may be given out.
@@ -81,11 +89,15 @@ pub(super) struct Agent {
     pub(super) stale_read: bool,
     /// When the table falls silent, as written last.
     valid_until: u64,
+    /// What the links can do.
+    pub(super) report: Vec<LinkReport>,
+    /// Since when it is known what to announce, and the deadline is not moved.
+    unwell: Option<Instant>,
 }
 
 impl Agent {
     /// Opens everything that needs capabilities, and drops those that nothing needs later.
-    pub(super) fn start(settings: Settings, source: Standalone) -> Result<Self> {
+    pub(super) fn start(settings: Settings, mut source: Source) -> Result<Self> {
         let limits = ebpf::Settings { max_vips: settings.max_vips, mode: settings.mode };
         let mut dataplane = KernelDataplane::open(&settings.bpffs, limits)?;
         if settings.frame_log {
@@ -101,7 +113,9 @@ impl Agent {
             reconciler: Reconciler::new(dataplane, settings.announce_rate, settings.announce_interval),
             events: events.readable().context("watching the event ring")?,
             conflicts: Conflicts::default(),
-            changes: follow(DirectoryWatch::new(source.directory())),
+            farewell: source.farewell(),
+            changes: source.follow(),
+            reports: source.reports(),
             worker: Worker::new(source),
             links: Arc::new(Links::open().context("watching the interfaces")?),
             present: Arc::default(),
@@ -123,6 +137,8 @@ impl Agent {
             lapsed: false,
             stale_read: false,
             valid_until: 0,
+            report: Vec::new(),
+            unwell: None,
             settings,
         })
     }
@@ -147,7 +163,7 @@ impl Agent {
                 done = self.worker.done() => self.worked(done.context("reading or writing objects")?),
                 result = self.links.changed(), if !blind => self.links_changed(result),
                 change = self.changes.recv() => {
-                    change.context("the folder of manifests is not watched any more")?;
+                    change.context("the objects are not watched any more")?;
                     self.read();
                 }
                 () = sleep_until(self.auditor.due().into()) => self.audit(),
@@ -169,9 +185,13 @@ impl Agent {
 
     /// Leaves behind what the settings say.
     pub(super) async fn end(self) -> Result<()> {
-        let Self { mut reconciler, keeper, admin, settings, .. } = self;
+        let Self { mut reconciler, keeper, admin, settings, farewell, .. } = self;
         drop(admin);
         if settings.on_exit == OnExit::Withdraw {
+            // The table answers on meanwhile.
+            if let Some(farewell) = farewell {
+                farewell.say().await;
+            }
             reconciler.dataplane().withdraw().context("withdrawing the addresses")?;
             keeper.leave().await.context("leaving the solicited-node groups")?;
             tracing::info!("withdrew all addresses and left their groups");
@@ -223,7 +243,9 @@ impl Agent {
         self.lapsed = true;
         self.stale_read = self.worker.is_reading();
         self.worker.not_stepped();
-        self.read();
+        if let Some(own) = &self.own {
+            self.worker.read_anew(own.clone());
+        }
     }
 
     /// Moves the deadline, if the table is known to be right.
@@ -231,7 +253,26 @@ impl Agent {
         self.notice_lapse();
         if self.healthy && !self.auditor.is_stuck() {
             self.move_deadline();
+            self.unwell = None;
+        } else if self.worker.decided().is_some() && self.unwell.is_none() {
+            self.unwell = Some(Instant::now());
         }
+        self.report_links();
+    }
+
+    /// Says in the cluster what the links can do. An agent that can't keep its table right for long says nothing, so that
+    /// its Lease runs out.
+    pub(super) fn report_links(&mut self) {
+        let Some(reports) = &self.reports else { return };
+        let gives_up = self.unwell.is_some_and(|since| since.elapsed() > UNWELL);
+        let report = (!gives_up && !self.report.is_empty()).then_some(&self.report);
+        reports.send_if_modified(|known| {
+            let differs = known.as_ref() != report;
+            if differs {
+                *known = report.cloned();
+            }
+            differs
+        });
     }
 
     fn move_deadline(&mut self) {
@@ -283,24 +324,6 @@ impl Agent {
         };
         Admin::answer(request, move || report::state(facts));
     }
-}
-
-/// Tells about changes of the folder from a thread of its own: looking at a folder may take as long as its file system
-/// likes.
-fn follow(mut watch: DirectoryWatch) -> mpsc::Receiver<()> {
-    let (sender, changes) = mpsc::channel(1);
-    let runtime = tokio::runtime::Handle::current();
-    tokio::task::spawn_blocking(move || {
-        runtime.block_on(async move {
-            loop {
-                tokio::select! {
-                    () = watch.changed() => if sender.send(()).await.is_err() { return },
-                    () = sender.closed() => return,
-                }
-            }
-        });
-    });
-    changes
 }
 
 async fn wait_until(due: Option<tokio::time::Instant>) {

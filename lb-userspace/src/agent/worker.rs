@@ -9,11 +9,11 @@ use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use lb_core::ids::ServiceKey;
+use lb_core::ids::{LinkId, LinkName, ServiceKey};
 use lb_core::plan::Plan;
 use tokio::task::JoinHandle;
 
-use super::standalone::Standalone;
+use super::source::Source;
 use crate::source::decide::Decided;
 
 /// What a job was.
@@ -34,18 +34,21 @@ pub(super) struct Told {
 
 struct Statuses {
     plan: Arc<Plan>,
+    links: BTreeMap<LinkId, LinkName>,
     fingerprint: Option<u64>,
 }
 
 /// The source, and the job that has it.
 pub(super) struct Worker {
-    home: Option<Standalone>,
-    away: Option<JoinHandle<(Standalone, Done, Told)>>,
+    home: Option<Source>,
+    away: Option<JoinHandle<(Source, Done, Told)>>,
     decided: Option<Arc<Decided>>,
     told: Arc<Told>,
     /// The job under way reads.
     reading: bool,
     to_read: Option<BTreeSet<IpAddr>>,
+    /// Nothing that was seen before counts any more.
+    anew: bool,
     to_write: Option<Statuses>,
     /// What the statuses that were written say; `None`: they have to be written in any case.
     written: Option<u64>,
@@ -55,7 +58,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(source: Standalone) -> Self {
+    pub(super) fn new(source: Source) -> Self {
         Self {
             home: Some(source),
             away: None,
@@ -63,6 +66,7 @@ impl Worker {
             told: Arc::default(),
             reading: false,
             to_read: None,
+            anew: false,
             to_write: None,
             written: None,
             failed: false,
@@ -91,16 +95,28 @@ impl Worker {
         self.start();
     }
 
+    /// The same, and nothing that was seen before counts any more.
+    pub(super) fn read_anew(&mut self, own_addresses: BTreeSet<IpAddr>) {
+        self.anew = true;
+        self.read(own_addresses);
+    }
+
     /// A step was made with a plan for these objects: writes its statuses, unless they say what they said before, as
     /// the fingerprint tells.
-    pub(super) fn stepped(&mut self, decided: &Arc<Decided>, plan: &Arc<Plan>, fingerprint: Option<u64>) {
+    pub(super) fn stepped(
+        &mut self,
+        decided: &Arc<Decided>,
+        plan: &Arc<Plan>,
+        links: BTreeMap<LinkId, LinkName>,
+        fingerprint: Option<u64>,
+    ) {
         // Another reading has ended meanwhile: its own step is still to come.
         if !self.decided.as_ref().is_some_and(|newest| Arc::ptr_eq(newest, decided)) {
             return;
         }
         self.unstepped = false;
         if self.written.is_none() || self.written != fingerprint {
-            self.to_write = Some(Statuses { plan: Arc::clone(plan), fingerprint });
+            self.to_write = Some(Statuses { plan: Arc::clone(plan), links, fingerprint });
         }
         self.start();
     }
@@ -148,18 +164,19 @@ impl Worker {
 
     fn start(&mut self) {
         let Some(mut source) = self.home.take() else { return };
-        if let Some(Statuses { plan, fingerprint }) = self.to_write.take() {
+        if let Some(Statuses { plan, links, fingerprint }) = self.to_write.take() {
             self.written = fingerprint;
             self.reading = false;
             self.away = Some(tokio::task::spawn_blocking(move || {
-                let all = source.write_status(&plan);
+                let all = source.write_status(&plan, &links);
                 let told = tell(&source);
                 (source, Done::Written(all), told)
             }));
         } else if let Some(own) = self.to_read.take_if(|_| !self.unstepped) {
             self.reading = true;
+            let anew = std::mem::take(&mut self.anew);
             self.away = Some(tokio::spawn(async move {
-                source.read(own).await;
+                source.read(own, anew).await;
                 let told = tell(&source);
                 (source, Done::Read, told)
             }));
@@ -169,6 +186,6 @@ impl Worker {
     }
 }
 
-fn tell(source: &Standalone) -> Told {
-    Told { problems: source.problems().collect(), allocation_errors: source.allocation_errors() }
+fn tell(source: &Source) -> Told {
+    Told { problems: source.problems(), allocation_errors: source.allocation_errors() }
 }

@@ -10,13 +10,16 @@ use clap::Args;
 use lb_core::ids::{LinkName, NodeName};
 
 use super::Places;
-use crate::agent::{OnExit, Settings, Standalone, StandaloneSettings, run};
+use crate::agent::{Cluster, ClusterSettings, OnExit, Settings, Source, Standalone, StandaloneSettings, run};
 use crate::dataplane::ModeChoice;
 use crate::telemetry::logging::{self, Logging};
 
 /// Arguments of `barelb agent`.
 #[derive(Debug, Args)]
 pub struct Agent {
+    /// Where the API server is [default: $KUBECONFIG, ~/.kube/config or the pod's ServiceAccount].
+    #[arg(long, value_name = "FILE", conflicts_with = "standalone")]
+    kubeconfig: Option<PathBuf>,
     /// No cluster: Services, pools, advertisements (or the v0.9 ConfigMap) as YAML files in this folder, watched.
     #[arg(long, env = "LB_STANDALONE", value_name = "DIR")]
     standalone: Option<PathBuf>,
@@ -70,32 +73,47 @@ impl Agent {
     /// Runs until told to end.
     pub fn run(self) -> Result<ExitCode> {
         logging::start(&self.logging);
-        let Some(directory) = self.standalone.clone() else {
-            bail!("say where the objects come from: `barelb agent --standalone DIR --interface NAME`");
-        };
         if self.frame_log && !cfg!(feature = "frame-log") {
             bail!("this build can't log frames: make one with `cargo xtask build --frame-log`");
         }
         let settings = self.settings()?;
+        // One thread: the deadline is moved by the task that keeps the table right, and by nobody else.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("starting the asynchronous runtime")?;
+        let result = runtime.block_on(async {
+            let source = self.source(&settings).await?;
+            run(settings, source).await
+        });
+        // A thread that still waits for a disk does not hold up the end.
+        runtime.shutdown_background();
+        result.map(|()| ExitCode::SUCCESS)
+    }
+
+    async fn source(&self, settings: &Settings) -> Result<Source> {
+        let Some(directory) = self.standalone.clone() else {
+            let cluster = Cluster::new(ClusterSettings {
+                kubeconfig: self.kubeconfig.clone(),
+                node: settings.node.clone(),
+                namespace: self.namespace.clone(),
+                config_map: self.config_map.clone(),
+                lb_class: self.lb_class.clone(),
+                grace: self.grace,
+            });
+            let advice = "finding the cluster; `--standalone DIR` announces without one";
+            return Ok(Source::Cluster(Box::new(cluster.await.context(advice)?)));
+        };
         let status = self.status_dir.clone().unwrap_or_else(|| directory.join("status"));
-        let source = Standalone::new(StandaloneSettings {
+        Ok(Source::Directory(Box::new(Standalone::new(StandaloneSettings {
             directory,
             status,
             state: self.places.state_dir.clone(),
             node: settings.node.clone(),
             namespace: self.namespace.clone(),
             config_map: self.config_map.clone(),
-            lb_class: self.lb_class,
-        });
-        // One thread: the deadline is moved by the task that keeps the table right, and by nobody else.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("starting the asynchronous runtime")?;
-        let result = runtime.block_on(run(settings, source));
-        // A thread that still waits for a disk does not hold up the end.
-        runtime.shutdown_background();
-        result.map(|()| ExitCode::SUCCESS)
+            lb_class: self.lb_class.clone(),
+        }))))
     }
 
     fn settings(&self) -> Result<Settings> {

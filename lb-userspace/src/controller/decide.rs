@@ -6,23 +6,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
-    sync::Arc,
 };
 
 use lb_core::{
     addresses::Addresses,
     allocator::{Allocator, Decision, PoolUsage},
-    config::{
-        Config,
-        in_force::{Candidate, Piece, Stands, settle},
-    },
     ids::{PoolName, ServiceKey},
-    problem::Effect,
     request::{Rules, ServiceType},
 };
 
 use crate::source::{
-    kubernetes::{Cluster, Kind, Listed, ObjectName},
+    kubernetes::{Cluster, Configuration, Kind, Listed, ObjectName},
     problem::Problem,
 };
 
@@ -51,32 +45,9 @@ pub struct Decided {
 /// Decides, and remembers.
 #[derive(Debug, Default)]
 pub struct Decider {
-    config: Config,
+    configuration: Configuration,
     allocator: Allocator,
-    settled: Option<Settlement>,
     left: BTreeMap<ServiceKey, Addresses>,
-}
-
-/// What is in force.
-#[derive(Debug)]
-struct Settlement {
-    /// Of which [`Cluster::generation`].
-    generation: u64,
-    /// The form of each object that is in force.
-    former: BTreeMap<ObjectName, Piece>,
-    problems: Vec<(ObjectName, Problem)>,
-    /// Something that is written is not in force: what others do may change that.
-    refused: bool,
-    /// Something that may have pools was never good.
-    missing: bool,
-}
-
-/// What is written of an object, and when it was made.
-struct Written {
-    name: ObjectName,
-    created: i64,
-    piece: Option<Piece>,
-    unreadable: Vec<Problem>,
 }
 
 /// Kinds that have not been listed and without which nothing is decided.
@@ -88,28 +59,28 @@ impl Decider {
     /// Decides about everything anew; who holds an address keeps it as long as that is permitted. Whoever calls it
     /// has seen to it that [`waits_for`] is empty, and that the Services have the labels of their namespaces.
     pub fn decide(&mut self, cluster: &Cluster, lb_class: Option<&str>) -> Decided {
-        self.settle(cluster);
-        let missing = self.settled.as_ref().is_some_and(|settled| settled.missing);
+        let allocator = &self.allocator;
+        if self.configuration.settle(cluster, || in_use(allocator, cluster)) {
+            self.allocator.reload(self.configuration.config());
+        }
         let no_pools = cluster.listed(Kind::Pool) != Listed::Yes && cluster.config_maps().is_empty();
         let rules = Rules {
             lb_class: lb_class.map(str::to_owned),
             cluster_ips_required: true,
-            pools_in_doubt: missing || no_pools,
+            pools_in_doubt: self.configuration.misses_pools() || no_pools,
         };
         let before: BTreeMap<ServiceKey, Addresses> =
             self.allocator.allocations().map(|(key, held)| (key.clone(), held.addresses)).collect();
         let decisions = self.reconcile(cluster, &rules, &before);
         self.leave(cluster, &decisions, before);
-        let usage = self.config.pools.keys();
+        let usage = self.configuration.config().pools.keys();
         let usage = usage.filter_map(|name| Some((name.clone(), self.allocator.usage(name)?))).collect();
-        let settled = self.settled.as_ref();
-        let pools = settled.into_iter().flat_map(|settled| settled.former.keys());
         Decided {
             decisions,
             left: self.left.clone(),
             usage,
-            pools: pools.filter(|name| name.kind == Kind::Pool).cloned().collect(),
-            problems: settled.map(|settled| settled.problems.clone()).unwrap_or_default(),
+            pools: self.configuration.in_force().filter(|name| name.kind == Kind::Pool).cloned().collect(),
+            problems: self.configuration.problems().to_vec(),
         }
     }
 
@@ -150,86 +121,17 @@ impl Decider {
             written.is_some_and(|written| written.same(*addresses))
         });
     }
-
-    /// Brings pools and advertisements up to date.
-    fn settle(&mut self, cluster: &Cluster) {
-        let generation = cluster.generation();
-        if self.settled.as_ref().is_some_and(|settled| !settled.refused && settled.generation == generation) {
-            return;
-        }
-        let written = written(cluster);
-        let former = self.settled.take().map(|settled| settled.former).unwrap_or_default();
-        let candidate =
-            |one: &Written| Candidate { written: one.piece.clone(), former: former.get(&one.name).cloned() };
-        let candidates: Vec<Candidate> = written.iter().map(candidate).collect();
-        let foreign: Vec<IpAddr> = cluster.node_addresses().into_iter().collect();
-        let settled = settle(&candidates, &foreign, &self.in_use(cluster));
-        let mut next = Settlement {
-            generation,
-            former: BTreeMap::new(),
-            problems: Vec::new(),
-            refused: settled.stands.iter().any(|stands| *stands != Stands::Written),
-            missing: written
-                .iter()
-                .zip(&settled.stands)
-                .any(|(one, stands)| *stands == Stands::Nothing && one.name.kind != Kind::Advertisement),
-        };
-        let names: BTreeMap<String, &ObjectName> =
-            written.iter().map(|one| (one.name.to_string(), &one.name)).collect();
-        for problem in settled.problems {
-            if let Some(name) = names.get(&problem.place.object) {
-                next.problems.push(((*name).clone(), problem.into()));
-            }
-        }
-        for ((one, candidate), stands) in written.iter().zip(&candidates).zip(&settled.stands) {
-            let effect = if *stands == Stands::Former { Effect::LastGood } else { Effect::LeftOut };
-            let told = one.unreadable.iter().cloned().map(|problem| problem.with_effect(effect));
-            next.problems.extend(told.map(|problem| (one.name.clone(), problem)));
-            if let Some(piece) = candidate.form(*stands) {
-                next.former.insert(one.name.clone(), piece.clone());
-            }
-        }
-        self.settled = Some(next);
-        if settled.config != self.config {
-            self.allocator.reload(&settled.config);
-            self.config = settled.config;
-        }
-    }
-
-    /// The addresses that Services hold.
-    fn in_use(&self, cluster: &Cluster) -> BTreeMap<IpAddr, ServiceKey> {
-        let present = self.allocator.allocations().filter(|(key, _)| {
-            let seen = cluster.services().get(*key);
-            seen.is_some_and(|seen| seen.spec.service_type == ServiceType::LoadBalancer)
-        });
-        let mut all: Vec<_> =
-            present.flat_map(|(key, held)| held.addresses.iter().map(move |ip| (ip, key))).collect();
-        // Of several who share an address the first by name stands for all, in every pass.
-        all.sort_unstable_by(|a, b| b.cmp(a));
-        all.into_iter().map(|(ip, key)| (ip, key.clone())).collect()
-    }
 }
 
-/// All objects that a configuration is made of, the oldest first.
-fn written(cluster: &Cluster) -> Vec<Written> {
-    let mut all = Vec::new();
-    for (name, seen) in cluster.pools() {
-        let (piece, unreadable) = match &seen.content {
-            Ok(pool) => (Some(Piece::Pool(Arc::clone(pool))), Vec::new()),
-            Err(problem) => (None, vec![problem.clone()]),
-        };
-        all.push(Written { name: name.clone(), created: seen.created, piece, unreadable });
-    }
-    for (name, seen) in cluster.advertisements() {
-        let piece = seen.content.as_ref().ok().map(|ad| Piece::Advertisement(Arc::clone(ad)));
-        let unreadable = seen.content.as_ref().err().cloned().unwrap_or_default();
-        all.push(Written { name: name.clone(), created: seen.created, piece, unreadable });
-    }
-    for (name, seen) in cluster.config_maps() {
-        let piece = seen.content.as_ref().ok().map(|legacy| Piece::Legacy(Arc::clone(legacy)));
-        let unreadable = seen.content.as_ref().err().cloned().unwrap_or_default();
-        all.push(Written { name: name.clone(), created: seen.created, piece, unreadable });
-    }
-    all.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
-    all
+/// The addresses that Services hold.
+fn in_use(allocator: &Allocator, cluster: &Cluster) -> BTreeMap<IpAddr, ServiceKey> {
+    let present = allocator.allocations().filter(|(key, _)| {
+        let seen = cluster.services().get(*key);
+        seen.is_some_and(|seen| seen.spec.service_type == ServiceType::LoadBalancer)
+    });
+    let mut all: Vec<_> =
+        present.flat_map(|(key, held)| held.addresses.iter().map(move |ip| (ip, key))).collect();
+    // Of several who share an address the first by name stands for all, in every pass.
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    all.into_iter().map(|(ip, key)| (ip, key.clone())).collect()
 }

@@ -41,13 +41,9 @@ use crate::{
         lease::KubeLeases,
         write::{Writer, configuration, says_the_same},
     },
-    source::kubernetes::{self, Cluster, Kind, Listed, Seen, Watches},
+    source::kubernetes::{self, Cluster, Kind, Listed, Seen, Watches, Watching},
     telemetry::{endpoint, health::Health},
 };
-
-mod watching;
-
-use watching::Watching;
 
 /// Longest time between two beats.
 const BEAT: Duration = Duration::from_secs(5);
@@ -93,7 +89,6 @@ pub async fn run(settings: Settings) -> Result<()> {
         settings: kubernetes::Settings {
             namespace: settings.namespace.clone(),
             config_map: settings.config_map.clone(),
-            state: STATE_NAME.to_owned(),
         },
     };
     let (mut leadership, mut leader) =
@@ -139,7 +134,7 @@ struct Source {
 
 impl Source {
     fn watch(&self) -> Watches {
-        Watches::start(&self.client, &self.settings)
+        Watches::of_controller(&self.client, &self.settings, STATE_NAME)
     }
 }
 
@@ -212,7 +207,7 @@ impl Controller {
             }
         }
         if changed {
-            let missing = self.cluster.missing();
+            let missing = self.cluster.missing(&Kind::OF_CONTROLLER);
             self.metrics.synced(missing.is_empty());
             self.health.missing(missing.into_iter().map(Kind::name));
             self.call();

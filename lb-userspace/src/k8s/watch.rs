@@ -11,6 +11,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use backon::ExponentialBuilder;
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
@@ -22,13 +23,15 @@ use kube::{
     core::DeserializeGuard,
     runtime::{
         WatchStreamExt,
-        watcher::{self, Event, watcher},
+        watcher::{self, Event, ExponentialBackoff, watcher},
     },
 };
 use serde::de::DeserializeOwned;
 
 /// How long one watch request lasts, in seconds. A connection that died silently is noticed five seconds later.
 const WATCH_SECONDS: u32 = 60;
+/// First and longest wait after a watch that failed: a server that is back is to be noticed soon.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
 /// Objects in one answer to a list. All of them are in memory at once, and one can have more than a megabyte.
 const PAGE: u32 = 100;
 /// Between two looks for a kind that the API server does not have.
@@ -92,10 +95,29 @@ pub fn watch<K>(api: Api<Guarded<K>>, name: Option<&str>) -> BoxStream<'static, 
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let mut config = watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE);
+    let mut config = config();
     if let Some(name) = name {
         config = config.fields(&format!("metadata.name={name}"));
     }
+    changes(api, config)
+}
+
+/// Watches the objects that a label selector finds. The stream has no end.
+pub fn watch_labelled<K>(api: Api<Guarded<K>>, selector: &str) -> BoxStream<'static, Change<Guarded<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    changes(api, config().labels(selector))
+}
+
+fn config() -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
+}
+
+fn changes<K>(api: Api<Guarded<K>>, config: watcher::Config) -> BoxStream<'static, Change<Guarded<K>>>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
     stream::unfold(Watch { stream: begin(&api, &config), api, config }, |mut watch| async move {
         let change = watch.next().await;
         Some((change, watch))
@@ -116,7 +138,10 @@ fn begin<K>(
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    watcher(api.clone(), config.clone()).default_backoff().boxed()
+    let (first, longest) = BACKOFF;
+    let backoff = ExponentialBuilder::new().with_min_delay(first).with_max_delay(longest);
+    let backoff = ExponentialBackoff::from(backoff.with_jitter().without_max_times());
+    watcher(api.clone(), config.clone()).backoff(backoff).boxed()
 }
 
 impl<K> Watch<K>

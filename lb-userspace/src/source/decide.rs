@@ -57,6 +57,8 @@ pub struct Decided {
     pub nodes: BTreeMap<NodeName, Node>,
     /// Everything that is wrong, in order of file name and document.
     pub problems: Vec<Problem>,
+    /// `metadata.uid` of Services in a cluster.
+    pub uids: Arc<BTreeMap<ServiceKey, Arc<str>>>,
     /// What is written of these Services is wrong, and what they were before stays in force.
     pub refused: BTreeMap<ServiceKey, String>,
     /// Services that are not there and may be in a file that can't be read: their statuses are kept.
@@ -235,6 +237,24 @@ impl Decider {
 }
 
 impl Decided {
+    /// What is to be announced in a cluster, where the controller gives the addresses.
+    pub fn of_cluster(
+        config: Arc<Config>,
+        services: Arc<BTreeMap<ServiceKey, AnnouncedService>>,
+        nodes: BTreeMap<NodeName, Node>,
+        problems: Vec<Problem>,
+    ) -> Self {
+        Self { config, services, nodes, problems, ..Self::default() }
+    }
+
+    /// Whether nothing else is to be announced than by `other`.
+    pub fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.config, &other.config)
+            && Arc::ptr_eq(&self.services, &other.services)
+            && self.nodes == other.nodes
+            && self.problems == other.problems
+    }
+
     /// Adds file and document to a problem with a Service that a plan found, and turns it into one of ours.
     pub fn located(&self, problem: lb_core::problem::Problem) -> Problem {
         let mut problem = Problem::from(problem);

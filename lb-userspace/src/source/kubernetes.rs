@@ -9,21 +9,29 @@
 //! can't be read is kept as a problem with its name; nothing else waits for it.
 
 mod cluster;
+mod configuration;
 mod object;
 mod shelf;
 mod watches;
+mod watching;
 
 /// The way to an API server.
 pub use kube::Client;
 
 pub use cluster::{Cluster, Seen, State};
-pub use object::{Item, Meta, SeenConfig, SeenIngress, SeenPool, SeenService, SeenState, Unserved};
+pub use configuration::Configuration;
+pub use object::{
+    Item, Meta, SeenConfig, SeenIngress, SeenPool, SeenService, SeenSlice, SeenState, Unserved,
+};
 /// From objects of the API to what is kept of them.
 pub mod read {
-    pub use super::object::{advertisement, config_map, namespace, node, pool, service, state};
+    pub use super::object::{
+        advertisement, config_map, endpoint_slice, lease, namespace, node, pool, service, state,
+    };
 }
 pub use shelf::{Listed, Shelf};
 pub use watches::{Settings, Watches};
+pub use watching::Watching;
 
 /// A kind that is watched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -34,6 +42,10 @@ pub enum Kind {
     Namespace,
     /// `Node`.
     Node,
+    /// `EndpointSlice`.
+    EndpointSlice,
+    /// `Lease` of an agent.
+    Lease,
     /// `IPAddressPool`.
     Pool,
     /// `L2Advertisement`.
@@ -53,8 +65,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
+    /// Those that a controller watches.
+    pub const OF_CONTROLLER: [Self; 11] = [
         Self::Service,
         Self::Namespace,
         Self::Node,
@@ -68,12 +80,25 @@ impl Kind {
         Self::State,
     ];
 
+    /// Those that an agent watches.
+    pub const OF_AGENT: [Self; 7] = [
+        Self::Service,
+        Self::Node,
+        Self::EndpointSlice,
+        Self::Lease,
+        Self::Pool,
+        Self::Advertisement,
+        Self::ConfigMap,
+    ];
+
     /// `kind` of its objects.
     pub fn name(self) -> &'static str {
         match self {
             Self::Service => "Service",
             Self::Namespace => "Namespace",
             Self::Node => "Node",
+            Self::EndpointSlice => "EndpointSlice",
+            Self::Lease => "Lease",
             Self::Pool => "IPAddressPool",
             Self::Advertisement => "L2Advertisement",
             Self::ConfigMap => "ConfigMap",
@@ -89,6 +114,8 @@ impl Kind {
     pub fn api_version(self) -> &'static str {
         match self {
             Self::Service | Self::Namespace | Self::Node | Self::ConfigMap => "v1",
+            Self::EndpointSlice => "discovery.k8s.io/v1",
+            Self::Lease => "coordination.k8s.io/v1",
             Self::BgpPeer => "metallb.io/v1beta2",
             Self::Pool
             | Self::Advertisement

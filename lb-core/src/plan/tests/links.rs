@@ -111,7 +111,7 @@ fn a_node_that_reports_no_fit_link_leaves_the_election() {
         .insert(key("web"), service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown));
     assert_eq!(word(&snapshot, "web", "10.20.30.1"), "notOwner");
     let eth0 = LinkName::new("eth0").unwrap();
-    let down = BTreeMap::from([(eth0, LinkFitness::Unfit(LinkFault::Down))]);
+    let down = BTreeMap::from([(eth0, LinkFitness::Unfit)]);
     snapshot.nodes.get_mut(&node("iris2")).unwrap().links = Some(down);
     assert_eq!(word(&snapshot, "web", "10.20.30.1"), "A");
 }

@@ -312,6 +312,8 @@ fn seen(kind: Kind, change: Change<Value>) -> Seen {
         Kind::Node => Seen::Node(change.map(|value| read::node(parsed(value)))),
         Kind::Advertisement => Seen::Advertisement(change.map(|value| read::advertisement(parsed(value)))),
         Kind::ConfigMap
+        | Kind::EndpointSlice
+        | Kind::Lease
         | Kind::BgpPeer
         | Kind::BgpAdvertisement
         | Kind::BfdProfile

@@ -8,12 +8,14 @@ use std::{
 
 use lb_core::{
     config::{LegacyConfig, RawAdvertisement},
+    eligibility::Node,
     ids::{NodeName, ServiceKey},
+    membership::Heartbeat,
     selector::Labels,
 };
 
 use super::{
-    Kind, Listed, Meta, ObjectName, SeenConfig, SeenPool, SeenService, SeenState, Shelf, Unserved,
+    Kind, Listed, Meta, ObjectName, SeenConfig, SeenPool, SeenService, SeenSlice, SeenState, Shelf, Unserved,
     object::Item,
 };
 use crate::k8s::watch::Change;
@@ -32,7 +34,11 @@ pub enum Seen {
     /// A namespace.
     Namespace(News<Arc<str>, Arc<Labels>>),
     /// A node.
-    Node(News<NodeName, Vec<IpAddr>>),
+    Node(News<NodeName, Node>),
+    /// Endpoints of a Service.
+    EndpointSlice(News<ObjectName, SeenSlice>),
+    /// The Lease of an agent.
+    Lease(News<NodeName, Heartbeat>),
     /// A pool.
     Pool(News<ObjectName, SeenPool>),
     /// An advertisement.
@@ -65,6 +71,8 @@ impl Seen {
             Self::Service(_) => Kind::Service,
             Self::Namespace(_) => Kind::Namespace,
             Self::Node(_) => Kind::Node,
+            Self::EndpointSlice(_) => Kind::EndpointSlice,
+            Self::Lease(_) => Kind::Lease,
             Self::Pool(_) => Kind::Pool,
             Self::Advertisement(_) => Kind::Advertisement,
             Self::ConfigMap(_) => Kind::ConfigMap,
@@ -89,6 +97,8 @@ impl Seen {
             Self::Service(change) => of(change),
             Self::Namespace(change) => of(change),
             Self::Node(change) => of(change),
+            Self::EndpointSlice(change) => of(change),
+            Self::Lease(change) => of(change),
             Self::Pool(change) => of(change),
             Self::Advertisement(change) => of(change),
             Self::ConfigMap(change) => of(change),
@@ -105,7 +115,9 @@ pub struct Cluster {
     /// Services that can't be read; their addresses belong to them all the same.
     unreadable: BTreeMap<ServiceKey, SeenService>,
     namespaces: Shelf<Arc<str>, Arc<Labels>>,
-    nodes: Shelf<NodeName, Vec<IpAddr>>,
+    nodes: Shelf<NodeName, Node>,
+    slices: Shelf<ObjectName, SeenSlice>,
+    leases: Shelf<NodeName, Heartbeat>,
     pools: Shelf<ObjectName, SeenPool>,
     advertisements: Shelf<ObjectName, SeenConfig<RawAdvertisement>>,
     config_map: Shelf<ObjectName, SeenConfig<LegacyConfig>>,
@@ -113,6 +125,8 @@ pub struct Cluster {
     state: Shelf<ObjectName, SeenState>,
     /// Grows whenever something changes that a configuration is made of.
     generation: u64,
+    /// Grows whenever a Service or an endpoint changes.
+    services_generation: u64,
     /// Namespaces whose labels the Services do not have yet; `None`: all.
     stale: Option<BTreeSet<Arc<str>>>,
 }
@@ -121,7 +135,11 @@ impl Cluster {
     /// Enters what happened; tells whether anything is different now.
     pub fn apply(&mut self, seen: Seen) -> bool {
         match seen {
-            Seen::Service(change) => self.apply_service(change),
+            Seen::Service(change) => {
+                let changed = self.apply_service(change);
+                self.services_generation += u64::from(changed);
+                changed
+            }
             Seen::Namespace(change) => {
                 match (&change, &mut self.stale) {
                     (Change::Applied(Some((name, _))) | Change::Deleted(Some((name, _))), Some(stale)) => {
@@ -132,6 +150,12 @@ impl Cluster {
                 self.namespaces.apply(change)
             }
             Seen::Node(change) => self.configures(|cluster| cluster.nodes.apply(change)),
+            Seen::EndpointSlice(change) => {
+                let changed = self.slices.apply(change);
+                self.services_generation += u64::from(changed);
+                changed
+            }
+            Seen::Lease(change) => self.leases.apply(change),
             Seen::Pool(change) => {
                 // A status that changes is no change of the configuration; it is cheap to look again.
                 self.configures(|cluster| cluster.pools.apply(change))
@@ -235,9 +259,9 @@ impl Cluster {
         self.namespaces.objects().contains_key(service.namespace())
     }
 
-    /// Kinds of which the first list is missing.
-    pub fn missing(&self) -> Vec<Kind> {
-        Kind::ALL.into_iter().filter(|kind| self.listed(*kind) == Listed::No).collect()
+    /// Those of these kinds of which the first list is missing.
+    pub fn missing(&self, kinds: &[Kind]) -> Vec<Kind> {
+        kinds.iter().copied().filter(|kind| self.listed(*kind) == Listed::No).collect()
     }
 
     /// Whether the objects of a kind are known.
@@ -246,6 +270,8 @@ impl Cluster {
             Kind::Service => self.services.listed(),
             Kind::Namespace => self.namespaces.listed(),
             Kind::Node => self.nodes.listed(),
+            Kind::EndpointSlice => self.slices.listed(),
+            Kind::Lease => self.leases.listed(),
             Kind::Pool => self.pools.listed(),
             Kind::Advertisement => self.advertisements.listed(),
             Kind::ConfigMap => self.config_map.listed(),
@@ -291,14 +317,34 @@ impl Cluster {
         self.state.objects().values().next()
     }
 
+    /// Nodes.
+    pub fn nodes(&self) -> &BTreeMap<NodeName, Node> {
+        self.nodes.objects()
+    }
+
+    /// Endpoints of Services.
+    pub fn slices(&self) -> &BTreeMap<ObjectName, SeenSlice> {
+        self.slices.objects()
+    }
+
+    /// Leases of agents.
+    pub fn leases(&self) -> &BTreeMap<NodeName, Heartbeat> {
+        self.leases.objects()
+    }
+
     /// Addresses of the nodes.
     pub fn node_addresses(&self) -> BTreeSet<IpAddr> {
-        self.nodes.objects().values().flatten().copied().collect()
+        self.nodes.objects().values().flat_map(|node| &node.addresses).copied().collect()
     }
 
     /// Another number after every change of pools, advertisements, the v0.9 `ConfigMap` or nodes.
     pub fn generation(&self) -> u64 {
         self.generation
+    }
+
+    /// Another number after every change of Services or endpoints.
+    pub fn services_generation(&self) -> u64 {
+        self.services_generation
     }
 
     /// Which version of an object is known.
@@ -311,7 +357,7 @@ impl Cluster {
             Kind::BgpPeer | Kind::BgpAdvertisement | Kind::BfdProfile | Kind::Community => {
                 self.unserved.get(&name.kind)?.objects().get(name).map(|seen| &seen.meta)
             }
-            Kind::Service | Kind::Namespace | Kind::Node => None,
+            Kind::Service | Kind::Namespace | Kind::Node | Kind::EndpointSlice | Kind::Lease => None,
         }
     }
 }

@@ -2,11 +2,16 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use k8s_openapi::{api::core::v1 as core, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::{coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::core::PartialObjectMeta;
 use lb_core::{
     config::{LegacyConfig, RawAdvertisement, RawPool},
+    eligibility::{Endpoint, Node},
     ids::{NodeName, ServiceKey},
+    membership::Heartbeat,
     problem::Place,
     request::ServiceSpec,
     selector::Labels,
@@ -14,7 +19,7 @@ use lb_core::{
 
 use super::{Kind, ObjectName};
 use crate::{
-    k8s::{convert, crd, watch::Guarded},
+    k8s::{convert, crd, member, watch::Guarded},
     source::{
         files::legacy,
         problem::{ObjectError, Problem},
@@ -101,6 +106,15 @@ pub struct SeenConfig<T> {
     pub created: i64,
     /// What is written, or why it can't be read.
     pub content: Result<Arc<T>, Vec<Problem>>,
+}
+
+/// Some of the endpoints of a Service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenSlice {
+    /// Whose they are.
+    pub service: ServiceKey,
+    /// The endpoints.
+    pub endpoints: Vec<Endpoint>,
 }
 
 /// An object of a kind that is accepted and has no effect.
@@ -202,10 +216,22 @@ pub fn namespace(object: Guarded<PartialObjectMeta<core::Namespace>>) -> Item<Ar
     Some((meta.name?.into(), Arc::new(meta.labels.unwrap_or_default())))
 }
 
-/// A node whose addresses can't be read has none.
-pub fn node(object: Guarded<core::Node>) -> Item<NodeName, Vec<IpAddr>> {
-    let (name, node) = convert::node(object.0.ok()?).ok()?;
-    Some((name, node.addresses))
+/// A node.
+pub fn node(object: Guarded<core::Node>) -> Item<NodeName, Node> {
+    convert::node(object.0.ok()?).ok()
+}
+
+/// A slice of the endpoints of a Service; `None` for one that is of no Service.
+pub fn endpoint_slice(object: Guarded<discovery::EndpointSlice>) -> Item<ObjectName, SeenSlice> {
+    let slice = object.0.ok()?;
+    let name = name_of(Kind::EndpointSlice, &slice.metadata);
+    let (service, endpoints) = convert::endpoint_slice(slice).ok()?;
+    Some((name, SeenSlice { service, endpoints }))
+}
+
+/// The Lease of an agent.
+pub fn lease(object: Guarded<coordination::Lease>) -> Item<NodeName, Heartbeat> {
+    member::read(object.0.ok()?)
 }
 
 /// A pool.

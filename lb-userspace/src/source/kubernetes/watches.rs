@@ -4,13 +4,13 @@ use futures::{
     StreamExt,
     stream::{BoxStream, SelectAll},
 };
-use k8s_openapi::api::core::v1 as core;
+use k8s_openapi::api::{coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery};
 use kube::{Api, Client, core::PartialObjectMeta};
 
 use super::{Kind, Seen, object};
 use crate::k8s::{
-    crd,
-    watch::{Guarded, watch},
+    crd, member,
+    watch::{Guarded, watch, watch_labelled},
 };
 
 /// Which objects are watched.
@@ -20,8 +20,6 @@ pub struct Settings {
     pub namespace: String,
     /// Name of the v0.9 `ConfigMap` there.
     pub config_map: String,
-    /// Name of the own `ConfigurationState` there.
-    pub state: String,
 }
 
 /// Everything that happens, in no order between kinds.
@@ -29,39 +27,36 @@ pub struct Watches {
     streams: SelectAll<BoxStream<'static, Seen>>,
 }
 
+type Stream = BoxStream<'static, Seen>;
+
 impl Watches {
-    /// Begins to list and to watch.
-    pub fn start(client: &Client, settings: &Settings) -> Self {
+    /// Begins to list and to watch what a controller decides from; `state` is the name of its `ConfigurationState`.
+    pub fn of_controller(client: &Client, settings: &Settings, state: &str) -> Self {
         let namespace = &settings.namespace;
-        let everywhere = client.clone();
-        let services = watch(Api::<Guarded<core::Service>>::all(everywhere.clone()), None);
-        let namespaces =
-            watch(Api::<Guarded<PartialObjectMeta<core::Namespace>>>::all(everywhere.clone()), None);
-        let nodes = watch(Api::<Guarded<core::Node>>::all(everywhere), None);
-        let pools = watch(Api::<Guarded<crd::IPAddressPool>>::namespaced(client.clone(), namespace), None);
-        let ads = watch(Api::<Guarded<crd::L2Advertisement>>::namespaced(client.clone(), namespace), None);
-        let map = watch(
-            Api::<Guarded<core::ConfigMap>>::namespaced(client.clone(), namespace),
-            Some(&settings.config_map),
-        );
-        let state = watch(
-            Api::<Guarded<crd::ConfigurationState>>::namespaced(client.clone(), namespace),
-            Some(&settings.state),
-        );
-        let streams = [
-            services.map(|change| Seen::Service(change.map(object::service))).boxed(),
-            namespaces.map(|change| Seen::Namespace(change.map(object::namespace))).boxed(),
-            nodes.map(|change| Seen::Node(change.map(object::node))).boxed(),
-            pools.map(|change| Seen::Pool(change.map(object::pool))).boxed(),
-            ads.map(|change| Seen::Advertisement(change.map(object::advertisement))).boxed(),
-            map.map(|change| Seen::ConfigMap(change.map(object::config_map))).boxed(),
-            state.map(|change| Seen::State(change.map(object::state))).boxed(),
+        let namespaces = Api::<Guarded<PartialObjectMeta<core::Namespace>>>::all(client.clone());
+        let states = Api::<Guarded<crd::ConfigurationState>>::namespaced(client.clone(), namespace);
+        let own = [
+            watch(namespaces, None).map(|change| Seen::Namespace(change.map(object::namespace))).boxed(),
+            watch(states, Some(state)).map(|change| Seen::State(change.map(object::state))).boxed(),
             unserved::<crd::BGPPeer>(client, namespace, Kind::BgpPeer),
             unserved::<crd::BGPAdvertisement>(client, namespace, Kind::BgpAdvertisement),
             unserved::<crd::BFDProfile>(client, namespace, Kind::BfdProfile),
             unserved::<crd::Community>(client, namespace, Kind::Community),
         ];
-        Self { streams: streams.into_iter().collect() }
+        Self { streams: both(client, settings).into_iter().chain(own).collect() }
+    }
+
+    /// Begins to list and to watch what an agent announces from.
+    pub fn of_agent(client: &Client, settings: &Settings) -> Self {
+        let slices = Api::<Guarded<discovery::EndpointSlice>>::all(client.clone());
+        let leases = Api::<Guarded<coordination::Lease>>::namespaced(client.clone(), &settings.namespace);
+        let own = [
+            watch(slices, None).map(|change| Seen::EndpointSlice(change.map(object::endpoint_slice))).boxed(),
+            watch_labelled(leases, member::SELECTOR)
+                .map(|change| Seen::Lease(change.map(object::lease)))
+                .boxed(),
+        ];
+        Self { streams: both(client, settings).into_iter().chain(own).collect() }
     }
 
     /// What happens next.
@@ -70,8 +65,27 @@ impl Watches {
     }
 }
 
+/// What both watch.
+fn both(client: &Client, settings: &Settings) -> [Stream; 5] {
+    let namespace = &settings.namespace;
+    let services = watch(Api::<Guarded<core::Service>>::all(client.clone()), None);
+    let nodes = watch(Api::<Guarded<core::Node>>::all(client.clone()), None);
+    let pools = watch(Api::<Guarded<crd::IPAddressPool>>::namespaced(client.clone(), namespace), None);
+    let ads = watch(Api::<Guarded<crd::L2Advertisement>>::namespaced(client.clone(), namespace), None);
+    let map = Api::<Guarded<core::ConfigMap>>::namespaced(client.clone(), namespace);
+    [
+        services.map(|change| Seen::Service(change.map(object::service))).boxed(),
+        nodes.map(|change| Seen::Node(change.map(object::node))).boxed(),
+        pools.map(|change| Seen::Pool(change.map(object::pool))).boxed(),
+        ads.map(|change| Seen::Advertisement(change.map(object::advertisement))).boxed(),
+        watch(map, Some(&settings.config_map))
+            .map(|change| Seen::ConfigMap(change.map(object::config_map)))
+            .boxed(),
+    ]
+}
+
 /// Objects of a kind that has no effect, of which only the names are read.
-fn unserved<K>(client: &Client, namespace: &str, kind: Kind) -> BoxStream<'static, Seen>
+fn unserved<K>(client: &Client, namespace: &str, kind: Kind) -> Stream
 where
     K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
         + Clone

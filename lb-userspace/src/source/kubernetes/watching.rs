@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 
-use crate::source::kubernetes::{Kind, Seen, State};
+use super::{Kind, Seen, State};
 
+/// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Watching {
+pub struct Watching {
     failing: BTreeSet<Kind>,
     absent: BTreeSet<Kind>,
 }
 
 impl Watching {
-    pub(super) fn see(&mut self, seen: &Seen) {
+    /// Takes note of what a watch shows.
+    pub fn see(&mut self, seen: &Seen) {
         let kind = seen.kind();
         match seen.state() {
             State::Fails(error) => {

@@ -1,0 +1,145 @@
+use super::*;
+
+const DURATION: Duration = Duration::from_secs(75);
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
+}
+
+/// Leases by node, each with the time that is written in it; 0 = given back.
+fn leases(list: &[(&str, i64)]) -> BTreeMap<NodeName, Heartbeat> {
+    let lease = |(name, renewed): &(&str, i64)| {
+        let holder = if *renewed == 0 { String::new() } else { format!("{name}-1") };
+        let version = renewed.to_string();
+        (node(name), Heartbeat { holder, renewed: *renewed, duration: DURATION, version, links: None })
+    };
+    list.iter().map(lease).collect()
+}
+
+fn alive(membership: &Membership) -> Vec<&str> {
+    ["a", "b", "c"].into_iter().filter(|name| membership.is_alive(&node(name))).collect()
+}
+
+/// The own Lease is that of `me`, which renews every ten seconds, as `a` does; `b` has stopped.
+fn run(membership: &mut Membership, from: u64, to: u64) {
+    for second in from..to {
+        if second % 10 == 0 {
+            let now = i64::try_from(second).unwrap();
+            membership.observe(&leases(&[("me", now), ("a", now), ("b", 1)]), seconds(second));
+        }
+        membership.judge();
+    }
+}
+
+fn membership() -> Membership {
+    Membership::new(node("me"), "me-1".to_owned(), DURATION)
+}
+
+#[test]
+fn who_does_not_renew_lapses_after_the_duration_and_comes_back_with_a_sign_of_life() {
+    let mut membership = membership();
+    run(&mut membership, 10, 90);
+    assert_eq!(alive(&membership), ["a", "b"]);
+    assert_eq!(membership.next_lapse(), Some(seconds(85)), "the time for another renewal");
+    run(&mut membership, 90, 91);
+    assert_eq!(alive(&membership), ["a"]);
+    // Whatever its clock says, also less than before.
+    membership.observe(&leases(&[("me", 90), ("a", 80), ("b", -5)]), seconds(91));
+    assert_eq!(alive(&membership), ["a", "b"]);
+    membership.observe(&leases(&[("me", 90), ("a", 80), ("b", 0)]), seconds(92));
+    assert_eq!(alive(&membership), ["a"], "given back");
+    membership.observe(&leases(&[("me", 90)]), seconds(93));
+    assert_eq!(alive(&membership), Vec::<&str>::new(), "deleted");
+}
+
+#[test]
+fn nobody_is_judged_while_the_own_renewals_do_not_come_back_or_shortly_after() {
+    let mut membership = membership();
+    run(&mut membership, 10, 60);
+    // The server, or the watch, is away for ten minutes: nothing is seen.
+    assert_eq!(membership.judge(), []);
+    assert_eq!(alive(&membership), ["a", "b"]);
+    // It is back, and nobody else has reached it yet.
+    for second in 660..736_u64 {
+        if second % 10 == 0 {
+            let now = i64::try_from(second).unwrap();
+            membership.observe(&leases(&[("me", now), ("a", 50), ("b", 1)]), seconds(second));
+        }
+        assert_eq!(membership.judge(), [], "{second}");
+    }
+    membership.observe(&leases(&[("me", 736), ("a", 50), ("b", 1)]), seconds(736));
+    assert_eq!(membership.judge(), [(node("a"), "50".to_owned()), (node("b"), "1".to_owned())]);
+    assert_eq!(alive(&membership), Vec::<&str>::new());
+    assert!(membership.is_alive(&node("me")), "who renews is not dead");
+}
+
+/// The Lease of the process before is no sign that this one can renew it.
+#[test]
+fn a_node_joins_by_a_renewal_of_its_own() {
+    let mut membership = Membership::new(node("a"), "a-2".to_owned(), DURATION);
+    membership.observe(&leases(&[("a", 5)]), seconds(0));
+    assert!(!membership.is_joined());
+    let mut own = leases(&[("a", 6)]);
+    own.get_mut(&node("a")).unwrap().holder = "a-2".to_owned();
+    membership.observe(&own, seconds(1));
+    assert!(membership.is_joined());
+}
+
+/// An outage that is too short to be noticed ends no Lease, whatever the duration.
+#[test]
+fn the_trust_and_an_interval_are_shorter_than_a_lease() {
+    for seconds in [5, 17, 40, 75, 600] {
+        let duration = Duration::from_secs(seconds);
+        let membership = Membership::new(node("a"), String::new(), duration);
+        assert!(membership.trust + renew_interval(duration) < duration);
+        assert!(membership.trust >= 2 * renew_interval(duration));
+    }
+}
+
+#[test]
+fn one_missed_renewal_is_no_outage() {
+    let mut membership = membership();
+    for second in [0, 10, 30, 40, 60, 70, 76_u64] {
+        assert_eq!(membership.judge(), [], "{second}");
+        let now = i64::try_from(second).unwrap() + 1;
+        membership.observe(&leases(&[("me", now), ("b", 1)]), seconds(second));
+    }
+    assert_eq!(membership.judge().len(), 1);
+}
+
+#[test]
+fn a_report_shows_what_can_announce_or_could() {
+    let link = |name: &str, up: bool, enslaved: bool| Link {
+        id: crate::ids::LinkId(1),
+        name: LinkName::new(name).unwrap(),
+        mac: Some("02:00:00:00:00:0a".parse().unwrap()),
+        up,
+        carrier: up,
+        enslaved,
+        noarp: false,
+        addresses: vec!["192.0.2.10".parse().unwrap(), "2001:db8::10".parse().unwrap()],
+    };
+    let links = [
+        link("eth0", true, false),
+        link("eth1", false, false),
+        link("veth7", true, false),
+        link("eth2", true, true),
+    ];
+    let reports = report(&links, &BTreeSet::new());
+    let text = serde_json::to_string(&reports).unwrap();
+    assert_eq!(
+        text,
+        r#"[{"name":"eth0","mac":"02:00:00:00:00:0a","addresses":["192.0.2.10","2001:db8::10"],"fit":true},{"name":"eth1","mac":"02:00:00:00:00:0a","addresses":["192.0.2.10","2001:db8::10"],"fit":false,"why":"it is down: ip link set it up"}]"#
+    );
+    let read: Vec<LinkReport> = serde_json::from_str(&text).unwrap();
+    assert_eq!(read, reports);
+    let fitness = fitness(read);
+    assert_eq!(fitness.values().collect::<Vec<_>>(), [&LinkFitness::Fit, &LinkFitness::Unfit]);
+    let named = BTreeSet::from([LinkName::new("eth2").unwrap()]);
+    let names: Vec<String> = report(&links, &named).into_iter().map(|link| link.name.to_string()).collect();
+    assert_eq!(names, ["eth2"]);
+}

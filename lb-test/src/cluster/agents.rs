@@ -1,0 +1,94 @@
+//! `barelb agent` on the nodes of a cluster, under the rights of manifests/base and no others.
+
+use anyhow::{Context, Result, ensure};
+
+use super::controller::NAMESPACE;
+use super::{ControlPlane, END, LOG_TAIL};
+use crate::agent::barelb;
+use crate::namespace::Namespace;
+use crate::process::Process;
+use crate::scratch::{Bpffs, Scratch};
+
+/// The files of an agent, which outlive it as those of a node do.
+#[derive(Debug)]
+pub struct NodeFiles {
+    bpffs: Bpffs,
+    state: Scratch,
+}
+
+impl NodeFiles {
+    /// Of a node that was just installed.
+    pub fn new() -> Result<Self> {
+        Ok(Self { bpffs: Bpffs::new("node-bpffs")?, state: Scratch::new("node-state")? })
+    }
+}
+
+/// The agent of a node; killed on drop, which leaves its pins.
+#[derive(Debug)]
+pub struct NodeAgent {
+    process: Process,
+    namespace: Namespace,
+}
+
+impl NodeAgent {
+    /// Starts it on a machine, with further arguments. The manifests are installed: [`ControlPlane::install`].
+    pub fn start(
+        plane: &ControlPlane,
+        machine: &Namespace,
+        node: &str,
+        files: &NodeFiles,
+        arguments: &[&str],
+    ) -> Result<Self> {
+        let access = plane.service_account(NAMESPACE, "barelb-agent")?;
+        let mut command = machine.command(barelb()?);
+        command.args(["agent", "--node-name", node, "--interface", "eth0"]);
+        command.arg("--kubeconfig").arg(access.kubeconfig());
+        command.arg("--bpffs").arg(files.bpffs.path()).arg("--state-dir").arg(files.state.path());
+        command.args(["--log", "lb_userspace=debug,info"]).args(arguments).env_remove("RUST_BACKTRACE");
+        let process = machine.spawn_command(&mut command, &files.state.join("agent.log"))?;
+        Ok(Self { process, namespace: machine.clone() })
+    }
+
+    /// The process, to send signals to.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// What the agents of the node have logged.
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// Where it runs.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// Ends it in order, and waits.
+    pub fn stop(mut self) -> Result<()> {
+        self.process.term()?;
+        let status = self.process.wait(END)?.with_context(|| format!("it goes on:\n{}", self.tail()))?;
+        ensure!(status.success(), "it ended with {status}; its log ends:\n{}", self.tail());
+        Ok(())
+    }
+
+    /// The end of its log.
+    pub fn tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+    }
+}
+
+impl ControlPlane {
+    /// The times in the Leases of the agents, by node: another one is a renewal.
+    pub fn renewals(&self) -> Result<Vec<(String, String)>> {
+        let leases = self.get(&["leases", "--namespace", NAMESPACE, "--selector", "barelb.io/member"])?;
+        let items = leases["items"].as_array().into_iter().flatten();
+        let of = |lease: &serde_json::Value| {
+            let node = lease["metadata"]["name"].as_str()?.strip_prefix("barelb-node-")?.to_owned();
+            Some((node, lease["spec"]["renewTime"].as_str()?.to_owned()))
+        };
+        Ok(items.filter_map(of).collect())
+    }
+}

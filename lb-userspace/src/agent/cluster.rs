@@ -1,0 +1,188 @@
+//! Objects from the API server of a cluster: followed by watches, and what was decided handed to the agent's task.
+//!
+//! ```text
+//! watches ──> follower: Cluster, Membership ── decide ──> Decided ──> the agent's task
+//! links of the node ──> heartbeat ── renews the Lease; what is announced ──> teller
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use lb_core::ids::{LinkId, LinkName, NodeName, ServiceKey};
+use lb_core::membership::{LinkReport, lease_duration};
+use lb_core::plan::{AddressVerdict, EntryState, Plan, Verdict};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::decide::Decider;
+use self::follower::{Again, Follower, Objects};
+pub(super) use self::heartbeat::Farewell;
+use self::heartbeat::Heart;
+use self::teller::{Announced, Teller, Voice};
+use crate::controller::identity::identity;
+use crate::k8s::client;
+use crate::k8s::event::Reporter;
+use crate::k8s::l2_status::{self, Statuses};
+use crate::k8s::member::Member;
+use crate::k8s::write::Writer;
+use crate::source::decide::Decided;
+use crate::source::kubernetes::Settings;
+
+mod decide;
+mod follower;
+mod heartbeat;
+mod teller;
+
+/// What an agent has to know of its cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterSettings {
+    /// File that says where the API server is; without it see [`client::configuration`].
+    pub kubeconfig: Option<PathBuf>,
+    /// This node.
+    pub node: NodeName,
+    /// Namespace of MetalLB's objects and of the Leases.
+    pub namespace: String,
+    /// Name of the v0.9 ConfigMap.
+    pub config_map: String,
+    /// Services of this class instead of those without one.
+    pub lb_class: Option<String>,
+    /// How long the data plane answers without its agent.
+    pub grace: Duration,
+}
+
+/// The cluster, as far as this agent knows it.
+pub struct Cluster {
+    tasks: Option<Tasks>,
+    farewell: Option<Farewell>,
+    again: mpsc::Sender<Again>,
+    decided: watch::Receiver<Option<Arc<Decided>>>,
+    reports: watch::Sender<Option<Vec<LinkReport>>>,
+    announced: watch::Sender<Option<teller::All>>,
+    plan_problems: Vec<String>,
+}
+
+/// The tasks that begin when the cluster is followed.
+struct Tasks {
+    follower: Follower,
+    heart: Heart,
+    teller: Teller,
+}
+
+impl Cluster {
+    /// Finds the way to the API server; nothing is asked yet.
+    pub async fn new(settings: ClusterSettings) -> Result<Self> {
+        let ClusterSettings { kubeconfig, node, namespace, config_map, lb_class, grace } = settings;
+        let config = client::configuration(kubeconfig.as_deref()).await?;
+        let holder = identity(Some(node.as_str())).context("making a name for this agent")?;
+        let duration = lease_duration(grace);
+        let (writing, reading) = (client::writing(&config)?, client::reading(&config)?);
+        let member = Member::new(writing.clone(), &namespace, node.clone(), holder.clone(), duration);
+        let (reports, links) = watch::channel(None);
+        let (heart, farewell) = Heart::new(member.clone(), links);
+        let voice = Voice {
+            statuses: Statuses::new(writing.clone(), &namespace),
+            writer: Writer::new(writing),
+            reporter: Reporter { controller: "barelb.io/agent", instance: holder.clone() },
+        };
+        let (announced, telling) = watch::channel(None);
+        let teller = Teller::new(node.clone(), voice, telling, l2_status::watch(&reading, &namespace));
+        let (again, questions) = mpsc::channel(1);
+        let objects = Objects { client: reading, settings: Settings { namespace, config_map } };
+        let decider = Decider::new(node, holder, duration, lb_class);
+        let (follower, decided) = Follower::new(objects, decider, member, heart.asked(), questions);
+        Ok(Self {
+            tasks: Some(Tasks { follower, heart, teller }),
+            farewell: Some(farewell),
+            again,
+            decided,
+            reports,
+            announced,
+            plan_problems: Vec::new(),
+        })
+    }
+
+    /// Begins to follow; called once. The receiver is closed when one of the tasks ends, which is a fault unless the agent
+    /// ends.
+    pub(super) fn follow(&mut self) -> mpsc::Receiver<()> {
+        let (sender, changes) = mpsc::channel(1);
+        if let Some(Tasks { follower, heart, teller }) = self.tasks.take() {
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = follower.run(sender) => {}
+                    () = heart.beat() => {}
+                    () = teller.run() => {}
+                }
+            });
+        }
+        changes
+    }
+
+    /// Takes over what was decided last or, with `anew`, what is decided after everything has been listed again.
+    pub(super) async fn read(&mut self, anew: bool) {
+        if anew {
+            let (answer, decided) = oneshot::channel();
+            if self.again.send(answer).await.is_ok() {
+                // An error: the tasks have ended, and the agent ends too.
+                let _ended = decided.await;
+            }
+        }
+    }
+
+    pub(super) fn decided(&self) -> Option<Arc<Decided>> {
+        self.decided.borrow().clone()
+    }
+
+    /// Logs what is newly wrong with the plan, and has it said in the cluster what is announced.
+    pub(super) fn write_status(&mut self, plan: &Plan, links: &BTreeMap<LinkId, LinkName>) -> bool {
+        let problems: Vec<String> = plan.problems.iter().map(ToString::to_string).collect();
+        for problem in problems.iter().filter(|problem| !self.plan_problems.contains(problem)) {
+            tracing::warn!(problem, "announcing");
+        }
+        self.plan_problems = problems;
+        if let Some(decided) = self.decided() {
+            self.announced.send_replace(Some(announced(plan, links, &decided)));
+        }
+        true
+    }
+
+    pub(super) fn problems(&self) -> Vec<String> {
+        let decided = self.decided.borrow();
+        let of_objects = decided.iter().flat_map(|decided| &decided.problems).map(ToString::to_string);
+        of_objects.chain(self.plan_problems.iter().cloned()).collect()
+    }
+
+    /// The way to leave in order, once.
+    pub(super) fn farewell(&mut self) -> Option<Farewell> {
+        self.farewell.take()
+    }
+
+    pub(super) fn reports(&self) -> watch::Sender<Option<Vec<LinkReport>>> {
+        self.reports.clone()
+    }
+}
+
+/// The Services of which this node answers an address.
+fn announced(plan: &Plan, links: &BTreeMap<LinkId, LinkName>, decided: &Decided) -> teller::All {
+    let mut answered: BTreeMap<IpAddr, BTreeSet<LinkName>> = BTreeMap::new();
+    for (target, entry) in &plan.desired {
+        if entry.state == EntryState::Answer
+            && let Some(name) = links.get(&target.link)
+        {
+            answered.entry(target.ip).or_default().insert(name.clone());
+        }
+    }
+    let service = |(key, verdicts): (&ServiceKey, &Vec<AddressVerdict>)| {
+        let owned =
+            verdicts.iter().filter(|verdict| verdict.verdict == Verdict::Owner).map(|verdict| verdict.ip);
+        let ips: Vec<IpAddr> = owned.filter(|ip| answered.contains_key(ip)).collect();
+        let links = ips.iter().filter_map(|ip| answered.get(ip)).flatten().cloned().collect();
+        let uid = decided.uids.get(key).cloned().unwrap_or_default();
+        (!ips.is_empty()).then(|| (key.clone(), Announced { uid, ips, links }))
+    };
+    let services = plan.services.iter().filter_map(service).collect();
+    let alive = decided.nodes.iter().filter(|(_, node)| node.alive).map(|(name, _)| name.clone()).collect();
+    teller::All { services, alive }
+}

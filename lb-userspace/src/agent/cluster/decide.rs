@@ -1,0 +1,164 @@
+//! From everything a cluster says to what is announced and by whom.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lb_core::eligibility::{Endpoint, Endpoints, Node};
+use lb_core::ids::{NodeName, ServiceKey};
+use lb_core::membership::Membership;
+use lb_core::plan::AnnouncedService;
+use lb_core::problem::Place;
+use lb_core::request::ServiceType;
+
+use crate::source::decide::Decided;
+use crate::source::kubernetes::{Cluster, Configuration, SeenService};
+use crate::source::problem::{ObjectError, Problem};
+
+#[cfg(test)]
+mod tests;
+
+/// Decides, and remembers what is in force and who is there.
+#[derive(Debug)]
+pub(super) struct Decider {
+    me: NodeName,
+    holder: String,
+    duration: Duration,
+    lb_class: Option<String>,
+    configuration: Configuration,
+    membership: Membership,
+    services: Arc<BTreeMap<ServiceKey, AnnouncedService>>,
+    uids: Arc<BTreeMap<ServiceKey, Arc<str>>>,
+    /// Of which [`Cluster::services_generation`] the Services are.
+    generation: Option<u64>,
+}
+
+impl Decider {
+    /// The Lease of the node `me` is renewed by `holder` and has this duration.
+    pub(super) fn new(me: NodeName, holder: String, duration: Duration, lb_class: Option<String>) -> Self {
+        Self {
+            me: me.clone(),
+            holder: holder.clone(),
+            duration,
+            lb_class,
+            configuration: Configuration::default(),
+            membership: Membership::new(me, holder, duration),
+            services: Arc::default(),
+            uids: Arc::default(),
+            generation: None,
+        }
+    }
+
+    /// Forgets who is there: nothing was seen for a while.
+    pub(super) fn forget_members(&mut self) {
+        self.membership = Membership::new(self.me.clone(), self.holder.clone(), self.duration);
+        self.generation = None;
+    }
+
+    /// When an agent lapses next.
+    pub(super) fn next_lapse(&self) -> Option<Duration> {
+        self.membership.next_lapse()
+    }
+
+    /// Decides about everything anew; nothing before the own Lease is seen. Returns also who was judged dead, with the
+    /// versions of their Leases. `now` is since any fixed origin.
+    pub(super) fn decide(
+        &mut self,
+        cluster: &Cluster,
+        now: Duration,
+    ) -> (Option<Decided>, Vec<(NodeName, String)>) {
+        self.membership.observe(cluster.leases(), now);
+        let lapsed = self.membership.judge();
+        let joined = self.membership.is_joined();
+        (joined.then(|| self.decided(cluster)), lapsed)
+    }
+
+    fn decided(&mut self, cluster: &Cluster) -> Decided {
+        self.configuration.settle(cluster, || in_use(cluster));
+        // Leases change all the time, and there may be many Services.
+        let generation = Some(cluster.services_generation());
+        if std::mem::replace(&mut self.generation, generation) != generation {
+            self.services = Arc::new(self.services(cluster));
+            let uid =
+                |key: &ServiceKey| Some((key.clone(), Arc::clone(&cluster.services().get(key)?.meta.uid)));
+            self.uids = Arc::new(self.services.keys().filter_map(uid).collect());
+        }
+        let nodes = self.nodes(cluster);
+        let config = Arc::clone(self.configuration.config());
+        let problems = self.problems(cluster);
+        let mut decided = Decided::of_cluster(config, Arc::clone(&self.services), nodes, problems);
+        decided.uids = Arc::clone(&self.uids);
+        decided
+    }
+
+    /// Everything that is wrong with the objects.
+    fn problems(&self, cluster: &Cluster) -> Vec<Problem> {
+        let of_objects = self.configuration.problems().iter().map(|(_, problem)| problem.clone());
+        let of_services = cluster.unreadable().values().filter_map(|seen| seen.unreadable.clone());
+        let missing = (!cluster.nodes().contains_key(&self.me)).then(|| {
+            let place = Place {
+                object: format!("Node {}", self.me),
+                field: "metadata.name".to_owned(),
+                ..Place::default()
+            };
+            Problem::new(place, ObjectError::NotAmongNodes { me: self.me.to_string() })
+        });
+        of_objects.chain(of_services).chain(missing).collect()
+    }
+
+    /// Services of our class with addresses. One that can't be read any more stays as it was.
+    fn services(&self, cluster: &Cluster) -> BTreeMap<ServiceKey, AnnouncedService> {
+        let mut endpoints: BTreeMap<&ServiceKey, Vec<&Endpoint>> = BTreeMap::new();
+        for slice in cluster.slices().values() {
+            endpoints.entry(&slice.service).or_default().extend(&slice.endpoints);
+        }
+        let announced = cluster.services().iter().filter_map(|(key, seen)| {
+            let addresses = held(seen).filter(|_| self.is_ours(seen))?;
+            let endpoints = endpoints.remove(key).into_iter().flatten().cloned();
+            Some((
+                key.clone(),
+                AnnouncedService::new(&seen.spec, addresses, Endpoints::from_endpoints(endpoints)),
+            ))
+        });
+        let before = cluster.unreadable().keys();
+        let before = before.filter_map(|key| Some((key.clone(), self.services.get(key)?.clone())));
+        announced.chain(before).collect()
+    }
+
+    fn is_ours(&self, seen: &SeenService) -> bool {
+        seen.spec.service_type == ServiceType::LoadBalancer && seen.spec.has_class(self.lb_class.as_deref())
+    }
+
+    /// All nodes, and whether their agents are there.
+    fn nodes(&self, cluster: &Cluster) -> BTreeMap<NodeName, Node> {
+        let node = |(name, node): (&NodeName, &Node)| {
+            let node = Node {
+                alive: self.membership.is_alive(name),
+                links: self.membership.links(name).cloned(),
+                ..node.clone()
+            };
+            (name.clone(), node)
+        };
+        cluster.nodes().iter().map(node).collect()
+    }
+}
+
+fn held(seen: &SeenService) -> Option<lb_core::addresses::Addresses> {
+    seen.spec.held().ok().flatten()
+}
+
+/// The addresses that Services have by their statuses.
+fn in_use(cluster: &Cluster) -> BTreeMap<IpAddr, ServiceKey> {
+    let mut all: Vec<(IpAddr, &ServiceKey)> = Vec::new();
+    for (key, seen) in cluster.services() {
+        if seen.spec.service_type == ServiceType::LoadBalancer {
+            all.extend(
+                held(seen).into_iter().flat_map(lb_core::addresses::Addresses::iter).map(|ip| (ip, key)),
+            );
+        }
+    }
+    // Of several who share an address the first by name stands for all, as for the controller.
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    all.into_iter().map(|(ip, key)| (ip, key.clone())).collect()
+}

@@ -1,0 +1,149 @@
+use k8s_openapi::api::{coordination::v1::Lease, core::v1 as core, discovery::v1::EndpointSlice};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::k8s::crd;
+use crate::k8s::watch::{Change, Guarded};
+use crate::source::kubernetes::{Kind, Seen, read};
+
+fn list<K>(cluster: &mut Cluster, objects: &[Value], seen: impl Fn(Change<Guarded<K>>) -> Seen)
+where
+    Guarded<K>: serde::de::DeserializeOwned,
+{
+    cluster.apply(seen(Change::Listing));
+    for object in objects {
+        cluster.apply(seen(Change::Listed(serde_json::from_value(object.clone()).unwrap())));
+    }
+    cluster.apply(seen(Change::Complete));
+}
+
+fn put<K>(cluster: &mut Cluster, object: Value, seen: impl Fn(Change<Guarded<K>>) -> Seen)
+where
+    Guarded<K>: serde::de::DeserializeOwned,
+{
+    cluster.apply(seen(Change::Applied(serde_json::from_value(object).unwrap())));
+}
+
+fn node(name: &str) -> Value {
+    json!({"metadata": {"name": name, "labels": {"rack": name}}})
+}
+
+fn lease(node: &str, second: u32, links: &str) -> Value {
+    let renewed = format!("2026-01-01T00:00:{second:02}.000000Z");
+    json!({
+        "metadata": {"name": format!("barelb-node-{node}"), "annotations": {"barelb.io/links": links}},
+        "spec": {"holderIdentity": node, "leaseDurationSeconds": 75, "renewTime": renewed},
+    })
+}
+
+fn service(name: &str, more: &Value) -> Value {
+    let mut service = json!({
+        "metadata": {"namespace": "default", "name": name, "uid": name, "resourceVersion": "1"},
+        "spec": {"type": "LoadBalancer", "clusterIPs": ["10.96.0.9"], "ports": [{"port": 80}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.100"}, {"ip": "2001:db8::100"}]}},
+    });
+    for (field, value) in more.as_object().unwrap() {
+        service["spec"][field] = value.clone();
+    }
+    service
+}
+
+fn slice(name: &str, service: &str, node: &str, ready: bool) -> Value {
+    json!({
+        "metadata": {
+            "namespace": "default", "name": name, "labels": {"kubernetes.io/service-name": service},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": ["10.0.0.1"], "nodeName": node, "conditions": {"ready": ready}}],
+    })
+}
+
+fn cluster(services: &[Value], slices: &[Value], leases: &[Value]) -> Cluster {
+    let mut cluster = Cluster::default();
+    let pool = json!({
+        "metadata": {"namespace": "metallb-system", "name": "p", "uid": "p", "resourceVersion": "1"},
+        "spec": {"addresses": ["192.0.2.96/28", "2001:db8::100/124"]},
+    });
+    list::<core::Service>(&mut cluster, services, |change| Seen::Service(change.map(read::service)));
+    list::<core::Node>(&mut cluster, &[node("a"), node("b")], |change| Seen::Node(change.map(read::node)));
+    list::<EndpointSlice>(&mut cluster, slices, |change| {
+        Seen::EndpointSlice(change.map(read::endpoint_slice))
+    });
+    list::<Lease>(&mut cluster, leases, |change| Seen::Lease(change.map(read::lease)));
+    list::<crd::IPAddressPool>(&mut cluster, &[pool], |change| Seen::Pool(change.map(read::pool)));
+    list::<crd::L2Advertisement>(&mut cluster, &[], |change| {
+        Seen::Advertisement(change.map(read::advertisement))
+    });
+    list::<core::ConfigMap>(&mut cluster, &[], |change| Seen::ConfigMap(change.map(read::config_map)));
+    assert_eq!(cluster.missing(&Kind::OF_AGENT), []);
+    cluster
+}
+
+/// The agent of node `b`, whose Lease has been seen.
+fn decider() -> Decider {
+    Decider::new(NodeName::new("b").unwrap(), "b".to_owned(), Duration::from_secs(75), None)
+}
+
+fn decide(decider: &mut Decider, cluster: &Cluster, now: Duration) -> Decided {
+    decider.decide(cluster, now).0.unwrap()
+}
+
+#[test]
+fn services_of_our_class_with_addresses_and_their_endpoints() {
+    let services = [
+        service("a", &json!({"externalTrafficPolicy": "Local"})),
+        service("b", &json!({"loadBalancerClass": "other"})),
+        service("c", &json!({"type": "NodePort"})),
+        service("d", &json!({})),
+    ];
+    let slices = [slice("a-1", "a", "a", true), slice("a-2", "a", "b", false), slice("x", "x", "a", true)];
+    let mut decider = decider();
+    let decided = decide(&mut decider, &cluster(&services, &slices, &[lease("b", 0, "[]")]), Duration::ZERO);
+    let found: Vec<String> = decided.services.keys().map(ToString::to_string).collect();
+    assert_eq!(found, ["default/a", "default/d"]);
+    let a = &decided.services[&"default/a".parse().unwrap()];
+    assert_eq!(a.endpoints, Endpoints::on([NodeName::new("a").unwrap()]));
+    assert_eq!(a.ingress.len(), 2);
+    let none = &decided.services[&"default/d".parse().unwrap()];
+    assert!(!none.endpoints.any(), "without a slice there is no endpoint");
+    assert_eq!(decided.config.pools.len(), 1);
+}
+
+#[test]
+fn a_node_takes_part_when_its_agent_is_there_and_says_what_its_links_can_do() {
+    let links = r#"[{"name": "eth0", "fit": false}]"#;
+    let mut decider = decider();
+    let mut cluster = cluster(&[], &[], &[lease("a", 1, links)]);
+    assert!(decider.decide(&cluster, Duration::ZERO).0.is_none(), "not before the own Lease is seen");
+    put::<Lease>(&mut cluster, lease("b", 1, "not JSON"), |change| Seen::Lease(change.map(read::lease)));
+    let decided = decide(&mut decider, &cluster, Duration::ZERO);
+    let [a, b] = ["a", "b"].map(|name| decided.nodes[&NodeName::new(name).unwrap()].clone());
+    assert!(a.alive && !a.has_fit_link(&[].into()));
+    assert!(b.alive && b.has_fit_link(&[].into()), "a report that can't be read counts as fit");
+    assert_eq!(a.labels["rack"], "a");
+    // b renews, a does not.
+    for second in 1..=76_u32 {
+        let now = Duration::from_secs(second.into());
+        put::<Lease>(&mut cluster, lease("b", second % 60, "[]"), |change| {
+            Seen::Lease(change.map(read::lease))
+        });
+        let (decided, lapsed) = decider.decide(&cluster, now);
+        let alive: Vec<bool> = decided.unwrap().nodes.values().map(|node| node.alive).collect();
+        assert_eq!(alive, [second <= 75, true], "{second}");
+        assert_eq!(lapsed.len(), usize::from(second == 76), "{second}");
+    }
+}
+
+#[test]
+fn a_service_that_can_not_be_read_any_more_stays_as_it_was() {
+    let mut decider = decider();
+    let mut cluster =
+        cluster(&[service("a", &json!({}))], &[slice("a-1", "a", "a", true)], &[lease("b", 0, "[]")]);
+    let before = decide(&mut decider, &cluster, Duration::ZERO);
+    let mut bad = service("a", &json!({"ports": [{"port": 80, "protocol": "ICMP"}]}));
+    bad["metadata"]["resourceVersion"] = json!("2");
+    put::<core::Service>(&mut cluster, bad, |change| Seen::Service(change.map(read::service)));
+    let after = decide(&mut decider, &cluster, Duration::ZERO);
+    assert_eq!(after.services, before.services);
+    assert_eq!((before.problems.len(), after.problems.len()), (0, 1));
+}

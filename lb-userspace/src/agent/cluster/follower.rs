@@ -1,0 +1,193 @@
+//! Takes in everything that happens in the cluster, and decides anew soon after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use lb_core::ids::NodeName;
+use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::decide::Decider;
+use crate::k8s::member::Member;
+use crate::source::decide::Decided;
+use crate::source::kubernetes::{Client, Cluster, Kind, Seen, Settings, Watches, Watching};
+
+/// Objects taken in before anything else is looked at.
+const AT_ONCE: usize = 1024;
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Share of the time that deciding may take: one part in this many.
+const SHARE: u32 = 4;
+
+/// Where objects are read.
+pub(super) struct Objects {
+    pub(super) client: Client,
+    pub(super) settings: Settings,
+}
+
+impl Objects {
+    fn watch(&self) -> Watches {
+        Watches::of_agent(&self.client, &self.settings)
+    }
+}
+
+/// A question for all objects as they are now, as after a time in which nothing was seen. The answer is that they have
+/// been decided about.
+pub(super) type Again = oneshot::Sender<()>;
+
+/// See the module.
+pub(super) struct Follower {
+    objects: Objects,
+    watches: Watches,
+    watching: Watching,
+    cluster: Cluster,
+    decider: Decider,
+    member: Member,
+    asked: Arc<Notify>,
+    again: mpsc::Receiver<Again>,
+    /// Who has asked for everything anew.
+    waits: Option<Again>,
+    decided: watch::Sender<Option<Arc<Decided>>>,
+    origin: Instant,
+    /// When the next decision is to be made.
+    due: Option<Instant>,
+    /// When it may be made at the earliest.
+    earliest: Instant,
+}
+
+impl Follower {
+    /// The receiver gets what was decided; nothing before everything was listed and the own Lease was seen. `asked` has
+    /// the Lease renewed.
+    pub(super) fn new(
+        objects: Objects,
+        decider: Decider,
+        member: Member,
+        asked: Arc<Notify>,
+        again: mpsc::Receiver<Again>,
+    ) -> (Self, watch::Receiver<Option<Arc<Decided>>>) {
+        let (decided, receiver) = watch::channel(None);
+        let now = Instant::now();
+        let follower = Self {
+            watches: objects.watch(),
+            objects,
+            watching: Watching::default(),
+            cluster: Cluster::default(),
+            decider,
+            member,
+            asked,
+            again,
+            waits: None,
+            decided,
+            origin: now,
+            due: None,
+            earliest: now,
+        };
+        (follower, receiver)
+    }
+
+    /// Follows for ever; tells `changes` of each decision.
+    pub(super) async fn run(mut self, changes: mpsc::Sender<()>) {
+        let mut asked_for = None;
+        loop {
+            let due = self.due;
+            let lapse = self.decider.next_lapse().filter(|at| asked_for != Some(*at));
+            let lapse_at = lapse.map(|at| self.origin + at + Duration::from_millis(1));
+            tokio::select! {
+                biased;
+                () = until(due) => {
+                    // One that waits already says the same.
+                    if self.decide() && let Err(mpsc::error::TrySendError::Closed(())) = changes.try_send(()) {
+                        return;
+                    }
+                }
+                Some(waits) = self.again.recv() => self.begin_anew(waits),
+                Some(seen) = self.watches.next() => self.see(seen),
+                // Somebody has lapsed, if the server answers now.
+                () = until(lapse_at) => {
+                    asked_for = lapse;
+                    self.asked.notify_one();
+                }
+            }
+        }
+    }
+
+    /// Forgets what was seen. What is in force of the configuration stays.
+    fn begin_anew(&mut self, waits: Again) {
+        self.waits = Some(waits);
+        self.watches = self.objects.watch();
+        self.cluster = Cluster::default();
+        self.decider.forget_members();
+        self.decided.send_replace(None);
+        self.due = None;
+    }
+
+    fn see(&mut self, first: Seen) {
+        let mut changed = self.enter(first);
+        for _ in 1..AT_ONCE {
+            match self.watches.next().now_or_never() {
+                Some(Some(seen)) => changed |= self.enter(seen),
+                Some(None) | None => break,
+            }
+        }
+        if changed {
+            self.call();
+        }
+    }
+
+    fn enter(&mut self, seen: Seen) -> bool {
+        self.watching.see(&seen);
+        self.cluster.apply(seen)
+    }
+
+    fn call(&mut self) {
+        if self.due.is_none() && self.cluster.missing(&Kind::OF_AGENT).is_empty() {
+            self.due = Some(Instant::now().max(self.earliest));
+        }
+    }
+
+    /// Marks the Leases of those who were judged dead, beside everything else. Others do the same, and one succeeds.
+    fn strike_out(&self, lapsed: Vec<(NodeName, String)>) {
+        for (node, version) in lapsed {
+            tracing::warn!(%node, "the agent of a node has not renewed its Lease: it is no candidate any more");
+            let member = self.member.clone();
+            tokio::spawn(async move {
+                let struck = timeout(PATIENCE, member.strike_out(&node, &version)).await;
+                tracing::debug!(%node, done = matches!(struck, Ok(Ok(()))), "marked its Lease");
+            });
+        }
+    }
+
+    /// Decides; tells whether that is something else than before.
+    fn decide(&mut self) -> bool {
+        let start = Instant::now();
+        self.due = None;
+        let (decided, lapsed) = self.decider.decide(&self.cluster, self.origin.elapsed());
+        self.strike_out(lapsed);
+        let Some(decided) = decided else {
+            // Not before the watch shows a renewal of this process.
+            self.asked.notify_one();
+            return false;
+        };
+        let news = self.decided.send_if_modified(|known| {
+            let news = known.as_ref().is_none_or(|known| !known.is_like(&decided));
+            if news {
+                *known = Some(Arc::new(decided));
+            }
+            news
+        });
+        if let Some(waits) = self.waits.take() {
+            // Who asked may have gone.
+            let _gone = waits.send(());
+        }
+        self.earliest = start + start.elapsed() * SHARE;
+        news
+    }
+}
+
+async fn until(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

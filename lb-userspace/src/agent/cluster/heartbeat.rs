@@ -1,0 +1,139 @@
+//! Renews the Lease of this node: every ten seconds, and at once when a link changes.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lb_core::membership::{LinkReport, renew_interval};
+use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use crate::k8s::member::Member;
+use crate::k8s::write::WriteError;
+
+/// Longest wait for an answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// After a renewal that failed.
+const RETRY: Duration = Duration::from_secs(2);
+/// Between two renewals, however often links change.
+const LEAST: Duration = Duration::from_secs(1);
+/// For the next node to see that this one leaves, and to answer and announce before it is silent.
+const HAND_OVER: Duration = Duration::from_millis(1500);
+
+/// Gives the Lease back.
+pub(crate) struct Farewell {
+    member: Member,
+    links: watch::Receiver<Option<Vec<LinkReport>>>,
+    leave: Arc<Notify>,
+    /// Closed when the renewals have ended.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Farewell {
+    /// Ends the renewals, says that this node leaves, and waits until others have taken over.
+    pub(crate) async fn say(self) {
+        self.leave.notify_one();
+        // A renewal that is on its way would undo it.
+        let _ended = timeout(PATIENCE, self.ended).await;
+        let links = self.links.borrow().clone().unwrap_or_default();
+        match timeout(PATIENCE, self.member.give_back(&links, SystemTime::now())).await {
+            Ok(Ok(())) => {
+                tracing::info!("gave the Lease of this node back: other nodes take its addresses over");
+                sleep(HAND_OVER).await;
+            }
+            Ok(Err(_)) | Err(_) => {
+                tracing::warn!(
+                    "can't give the Lease of this node back: its addresses are silent until it runs out"
+                );
+            }
+        }
+    }
+}
+
+/// The Lease, and what is said in it.
+pub(super) struct Heart {
+    member: Member,
+    /// What the links can do; `None`: not known, or the agent is not well, and nothing is renewed.
+    links: watch::Receiver<Option<Vec<LinkReport>>>,
+    asked: Arc<Notify>,
+    leave: Arc<Notify>,
+    ended: oneshot::Sender<()>,
+    failing: bool,
+}
+
+impl Heart {
+    /// Says what `links` has; nothing yet.
+    pub(super) fn new(member: Member, links: watch::Receiver<Option<Vec<LinkReport>>>) -> (Self, Farewell) {
+        let (asked, leave) = (Arc::default(), Arc::<Notify>::default());
+        let (ended, has_ended) = oneshot::channel();
+        let farewell = Farewell {
+            member: member.clone(),
+            links: links.clone(),
+            leave: Arc::clone(&leave),
+            ended: has_ended,
+        };
+        (Self { member, links, asked, leave, ended, failing: false }, farewell)
+    }
+
+    /// Whom to notify for a renewal at once: the first one, or as a proof that the server answers.
+    pub(super) fn asked(&self) -> Arc<Notify> {
+        Arc::clone(&self.asked)
+    }
+
+    /// Renews until the farewell. Begins when it is asked for the first time, and the links are known.
+    pub(super) async fn beat(mut self) {
+        let leave = Arc::clone(&self.leave);
+        tokio::select! {
+            () = leave.notified() => return,
+            () = self.asked.notified() => {}
+        }
+        let interval = renew_interval(self.member.duration());
+        let mut next = Instant::now();
+        let mut earliest = next;
+        loop {
+            tokio::select! {
+                () = leave.notified() => break,
+                changed = self.links.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    sleep_until(earliest).await;
+                }
+                () = self.asked.notified() => sleep_until(earliest).await,
+                () = sleep_until(next) => {}
+            }
+            let Some(links) = self.links.borrow_and_update().clone() else {
+                next = Instant::now() + interval;
+                continue;
+            };
+            let renewed = timeout(PATIENCE, self.member.renew(&links, SystemTime::now())).await;
+            let now = Instant::now();
+            earliest = now + LEAST;
+            next = now + self.note(renewed.unwrap_or(Err(WriteError::Timeout)), interval);
+        }
+        // Whoever waits for the end sees it by that.
+        drop(self.ended);
+    }
+
+    /// Says that renewals fail, and that they go well again; returns when to renew next.
+    fn note(&mut self, renewed: Result<(), WriteError>, interval: Duration) -> Duration {
+        match renewed {
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the Lease of this node is renewed again");
+                }
+                interval
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(
+                        error = &error as &dyn Error,
+                        "can't renew the Lease of this node, trying again; what is announced stays as it is, and \
+                         another node takes over if this lasts longer than the Lease"
+                    );
+                }
+                RETRY.min(interval)
+            }
+        }
+    }
+}
