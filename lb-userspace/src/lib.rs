@@ -12,3 +12,4 @@ pub mod k8s;
 pub mod net;
 pub mod source;
 pub mod telemetry;
+pub mod timer;

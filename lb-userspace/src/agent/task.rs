@@ -46,6 +46,7 @@ use crate::net::clock::boot_time_ns;
 use crate::net::groups::{Groups, Limits};
 use crate::net::links::{Link, Links};
 use crate::net::raw::RawSender;
+use crate::timer::until;
 
 /// How long an agent that can't keep its table right counts as one that is there.
 const UNWELL: Duration = Duration::from_secs(20);
@@ -169,7 +170,7 @@ impl Agent {
                 () = sleep_until(self.auditor.due().into()) => self.audit(),
                 counted = ended(&mut self.counting) => self.counted(&counted.context("reading driver counters")?),
                 request = self.admin.next() => self.answer(request),
-                () = wait_until(due), if self.healthy => self.send_due(),
+                () = until(due), if self.healthy => self.send_due(),
                 ready = self.events.readable_mut() => {
                     if let Ok(mut guard) = ready
                         && !self.conflicts.drain(guard.get_inner_mut(), &mut self.admin)
@@ -323,13 +324,6 @@ impl Agent {
             announce_errors: self.sender.errors,
         };
         Admin::answer(request, move || report::state(facts));
-    }
-}
-
-async fn wait_until(due: Option<tokio::time::Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => pending().await,
     }
 }
 

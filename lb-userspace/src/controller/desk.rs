@@ -8,25 +8,25 @@
 //! writes about one object under way, nor does an address go to a Service while the status of another, which is to
 //! lose it, still shows it or may yet: see `desk/order.rs`.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    future::pending,
-    time::Duration,
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use futures::{
     StreamExt,
     future::{BoxFuture, FutureExt},
     stream::FuturesUnordered,
 };
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     metrics::{Metrics, WriteKind, WriteResult},
     tell::Telling,
     write::{Api, Target, Write},
 };
-use crate::{k8s::write::WriteError, source::kubernetes::Seen};
+use crate::{
+    k8s::write::{PATIENCE, WriteError},
+    source::kubernetes::Seen,
+    timer::until,
+};
 
 mod backoff;
 mod log;
@@ -50,8 +50,6 @@ const EVENTS: usize = 4;
 const WAITING_EVENTS: usize = 16_384;
 /// Attempts to record an event.
 const ATTEMPTS: u32 = 3;
-/// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A write that came back.
 #[derive(Debug)]
@@ -157,12 +155,6 @@ impl<A: Api> Desk<A> {
     pub async fn next(&mut self) -> Landed {
         loop {
             let wake = self.start(Instant::now());
-            let wait = async {
-                match wake {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 Some(back) = self.flying.next() => match back {
                     Back::Write { landed, began } => {
@@ -173,7 +165,7 @@ impl<A: Api> Desk<A> {
                         self.told(telling, attempt, began, result);
                     }
                 },
-                () = wait => {}
+                () = until(wake) => {}
             }
         }
     }

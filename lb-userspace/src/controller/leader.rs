@@ -13,7 +13,6 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use super::leadership::{Election, End, Failure, Permit, Request, Standing, Step, Timing};
 use crate::k8s::lease::{Cause, LeaseError, LeaseKey, LeaseStore, Stored, Verb, WallTime};
 use crate::net::clock::boot_time_ns;
+use crate::timer;
 
 #[cfg(test)]
 mod tests;
@@ -119,21 +119,12 @@ impl Leadership {
                 self.known = standing;
                 return;
             }
-            let over = async {
-                match until {
-                    Some(until) => sleep_until(until).await,
-                    None => pending().await,
-                }
-            };
             tokio::select! {
                 changed = self.told.changed() => if changed.is_err() {
                     // The task has ended, and leaves nothing behind but a permit that runs out.
-                    match until {
-                        Some(until) => sleep_until(until).await,
-                        None => pending().await,
-                    }
+                    timer::until(until).await;
                 },
-                () = over => {}
+                () = timer::until(until) => {}
             }
         }
     }

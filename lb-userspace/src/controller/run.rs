@@ -17,11 +17,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use futures::FutureExt;
 use prometheus_client::registry::Registry;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::{Instant, sleep, sleep_until},
+    time::{Instant, sleep},
 };
 
 use super::{
@@ -43,12 +42,11 @@ use crate::{
     },
     source::kubernetes::{self, Cluster, Kind, Listed, Seen, Watches, Watching},
     telemetry::{endpoint, health::Health},
+    timer::until,
 };
 
 /// Longest time between two beats.
 const BEAT: Duration = Duration::from_secs(5);
-/// Objects taken in before anything else is looked at.
-const AT_ONCE: usize = 1024;
 /// Before a pass, for what comes with the change that calls for it.
 const GATHER: Duration = Duration::from_millis(5);
 /// Share of the time that passes may take: one part in this many.
@@ -97,19 +95,13 @@ pub async fn run(settings: Settings) -> Result<()> {
     loop {
         controller.health.beat();
         let due = controller.due;
-        let pass = async {
-            match due {
-                Some(at) => sleep_until(at).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             () = leader.ended() => bail!("the task that keeps the lease has ended; this is a bug, the log says more"),
             () = leadership.changed() => controller.stand(&leadership.standing()),
-            () = pass => controller.pass(),
+            () = until(due) => controller.pass(),
             landed = controller.desk.next() => controller.landed(landed),
             Some(seen) = controller.watches.next() => controller.see(seen),
             () = sleep(BEAT) => {}
@@ -199,24 +191,12 @@ impl Controller {
 
     /// Takes in what a watch shows, and what has come with it.
     fn see(&mut self, first: Seen) {
-        let mut changed = self.enter(first);
-        for _ in 1..AT_ONCE {
-            match self.watches.next().now_or_never() {
-                Some(Some(seen)) => changed |= self.enter(seen),
-                Some(None) | None => break,
-            }
-        }
-        if changed {
+        if self.watches.take_in(first, &mut self.watching, &mut self.cluster) {
             let missing = self.cluster.missing(&Kind::OF_CONTROLLER);
             self.metrics.synced(missing.is_empty());
             self.health.missing(missing.into_iter().map(Kind::name));
             self.call();
         }
-    }
-
-    fn enter(&mut self, seen: Seen) -> bool {
-        self.watching.see(&seen);
-        self.cluster.apply(seen)
     }
 
     /// Has a pass made soon.

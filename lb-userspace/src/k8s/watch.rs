@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use backon::ExponentialBuilder;
 use futures::{
-    StreamExt,
+    FutureExt, Stream, StreamExt,
     stream::{self, BoxStream},
 };
 use http::Request;
@@ -88,6 +88,11 @@ impl<T> From<Event<T>> for Change<T> {
             Event::Delete(object) => Self::Deleted(object),
         }
     }
+}
+
+/// What a stream has already, without waiting for more.
+pub fn ready<S: Stream + Unpin>(stream: &mut S) -> impl Iterator<Item = S::Item> {
+    std::iter::from_fn(|| stream.next().now_or_never().flatten())
 }
 
 /// Watches all objects of `api` or, with `name`, the one of that name. The stream has no end.

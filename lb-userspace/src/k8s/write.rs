@@ -4,7 +4,7 @@
 //! taking away what another manager such as MetalLB wrote, is a merge patch. A write to a Service names the version it
 //! was decided for: one that changed meanwhile is refused, and looked at again.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Duration};
 
 use k8s_openapi::api::core::v1 as core;
 use kube::{
@@ -13,6 +13,7 @@ use kube::{
     core::Status,
 };
 use serde_json::{Map, Value, json};
+use tokio::time::timeout;
 
 use super::{
     crd::{
@@ -77,6 +78,14 @@ pub enum WriteError {
     /// The request or the answer did not get through.
     #[error("the API server can't be asked: check its address and certificates, and the network to it")]
     Unreachable(#[source] kube::Error),
+}
+
+/// Longest wait for an answer.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An answer, if it comes in time.
+pub async fn in_time<T>(answer: impl Future<Output = Result<T, WriteError>>) -> Result<T, WriteError> {
+    timeout(PATIENCE, answer).await.unwrap_or(Err(WriteError::Timeout))
 }
 
 impl From<kube::Error> for WriteError {

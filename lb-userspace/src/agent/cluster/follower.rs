@@ -3,20 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::FutureExt;
 use lb_core::ids::NodeName;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
 use super::decide::Decider;
 use crate::k8s::member::Member;
+use crate::k8s::write::in_time;
 use crate::source::decide::Decided;
 use crate::source::kubernetes::{Client, Cluster, Kind, Seen, Settings, Watches, Watching};
+use crate::timer::until;
 
-/// Objects taken in before anything else is looked at.
-const AT_ONCE: usize = 1024;
-/// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// Share of the time that deciding may take: one part in this many.
 const SHARE: u32 = 4;
 
@@ -123,21 +120,9 @@ impl Follower {
     }
 
     fn see(&mut self, first: Seen) {
-        let mut changed = self.enter(first);
-        for _ in 1..AT_ONCE {
-            match self.watches.next().now_or_never() {
-                Some(Some(seen)) => changed |= self.enter(seen),
-                Some(None) | None => break,
-            }
-        }
-        if changed {
+        if self.watches.take_in(first, &mut self.watching, &mut self.cluster) {
             self.call();
         }
-    }
-
-    fn enter(&mut self, seen: Seen) -> bool {
-        self.watching.see(&seen);
-        self.cluster.apply(seen)
     }
 
     fn call(&mut self) {
@@ -152,8 +137,8 @@ impl Follower {
             tracing::warn!(%node, "the agent of a node has not renewed its Lease: it is no candidate any more");
             let member = self.member.clone();
             tokio::spawn(async move {
-                let struck = timeout(PATIENCE, member.strike_out(&node, &version)).await;
-                tracing::debug!(%node, done = matches!(struck, Ok(Ok(()))), "marked its Lease");
+                let struck = in_time(member.strike_out(&node, &version)).await;
+                tracing::debug!(%node, done = struck.is_ok(), "marked its Lease");
             });
         }
     }
@@ -182,12 +167,5 @@ impl Follower {
         }
         self.earliest = start + start.elapsed() * SHARE;
         news
-    }
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
     }
 }

@@ -9,10 +9,8 @@ use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::k8s::member::Member;
-use crate::k8s::write::WriteError;
+use crate::k8s::write::{PATIENCE, WriteError, in_time};
 
-/// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// After a renewal that failed.
 const RETRY: Duration = Duration::from_secs(2);
 /// Between two renewals, however often links change.
@@ -36,12 +34,12 @@ impl Farewell {
         // A renewal that is on its way would undo it.
         let _ended = timeout(PATIENCE, self.ended).await;
         let links = self.links.borrow().clone().unwrap_or_default();
-        match timeout(PATIENCE, self.member.give_back(&links, SystemTime::now())).await {
-            Ok(Ok(())) => {
+        match in_time(self.member.give_back(&links, SystemTime::now())).await {
+            Ok(()) => {
                 tracing::info!("gave the Lease of this node back: other nodes take its addresses over");
                 sleep(HAND_OVER).await;
             }
-            Ok(Err(_)) | Err(_) => {
+            Err(_) => {
                 tracing::warn!(
                     "can't give the Lease of this node back: its addresses are silent until it runs out"
                 );
@@ -106,10 +104,10 @@ impl Heart {
                 next = Instant::now() + interval;
                 continue;
             };
-            let renewed = timeout(PATIENCE, self.member.renew(&links, SystemTime::now())).await;
+            let renewed = in_time(self.member.renew(&links, SystemTime::now())).await;
             let now = Instant::now();
             earliest = now + LEAST;
-            next = now + self.note(renewed.unwrap_or(Err(WriteError::Timeout)), interval);
+            next = now + self.note(renewed, interval);
         }
         // Whoever waits for the end sees it by that.
         drop(self.ended);

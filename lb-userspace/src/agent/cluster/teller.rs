@@ -10,25 +10,24 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use futures::{FutureExt, StreamExt};
 use lb_core::ids::{LinkName, NodeName, ServiceKey};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::Instant;
 
 use crate::k8s::event::{Regarding, Reporter, Said};
 use crate::k8s::l2_status::{Announcement, Statuses};
-use crate::k8s::watch::Change;
-use crate::k8s::write::{WriteError, Writer};
+use crate::k8s::watch::{Change, ready};
+use crate::k8s::write::{WriteError, Writer, in_time};
 use crate::source::kubernetes::{Listed, Shelf};
+use crate::timer::{doubled, until};
 
 #[cfg(test)]
 mod tests;
 
 /// Writes under way at most.
 const WRITES: usize = 8;
-/// Longest wait for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// After a write that failed: at first, and at most.
 const RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 /// After a write, for the watch to show it.
@@ -120,7 +119,7 @@ impl Teller {
                 }
                 () = until(due) => {
                     due = self.tell().await;
-                    let pause = if self.failures == 0 { PACE } else { retry(self.failures) };
+                    let pause = if self.failures == 0 { PACE } else { doubled(RETRY, self.failures) };
                     earliest = Instant::now() + pause;
                 }
             }
@@ -130,11 +129,8 @@ impl Teller {
     /// Takes in what has changed, all that is there; tells whether anything is different now.
     fn take_in(&mut self, first: Change<Option<(String, Announcement)>>) -> bool {
         let mut different = self.shelf.apply(first);
-        for _ in 1..AT_ONCE {
-            match self.seen.next().now_or_never() {
-                Some(Some(change)) => different |= self.shelf.apply(change),
-                Some(None) | None => break,
-            }
+        for change in ready(&mut self.seen).take(AT_ONCE - 1) {
+            different |= self.shelf.apply(change);
         }
         different
     }
@@ -160,8 +156,8 @@ impl Teller {
         let voice = &self.voice;
         let done: Vec<(Write, Result<(), WriteError>)> = stream::iter(writes)
             .map(|write| async move {
-                let result = timeout(PATIENCE, carry_out(&voice.statuses, &write)).await;
-                (write, result.unwrap_or(Err(WriteError::Timeout)))
+                let result = in_time(carry_out(&voice.statuses, &write)).await;
+                (write, result)
             })
             .buffer_unordered(WRITES)
             .collect()
@@ -183,7 +179,7 @@ impl Teller {
         self.failures = self.failures.saturating_add(1);
         let error = &error as &dyn Error;
         tracing::warn!(error, "can't say in the API which Services this node announces, trying again");
-        Some(now + retry(self.failures))
+        Some(now + doubled(RETRY, self.failures))
     }
 
     /// Tells of Services that are announced newly or with other addresses. An event that fails is lost.
@@ -208,7 +204,7 @@ impl Teller {
                 let said = Said { warning: false, reason: "nodeAssigned", note };
                 tracing::info!(%service, reason = said.reason, note, "an event");
                 let event = voice.writer.record(&voice.reporter, regarding, said, SystemTime::now());
-                if !matches!(timeout(PATIENCE, event).await, Ok(Ok(()))) {
+                if in_time(event).await.is_err() {
                     tracing::debug!(%service, "the event could not be recorded");
                 }
             })
@@ -223,11 +219,6 @@ async fn carry_out(statuses: &Statuses, write: &Write) -> Result<(), WriteError>
         Write::Say(name, announcement) => statuses.say(name, announcement).await,
         Write::Delete(name) => statuses.delete(name).await,
     }
-}
-
-fn retry(failures: u32) -> Duration {
-    let (first, longest) = RETRY;
-    first.saturating_mul(1 << failures.saturating_sub(1).min(6)).min(longest)
 }
 
 /// What a write is about: the name of the object or, before it has one, the Service.
@@ -265,11 +256,4 @@ fn writes(node: &NodeName, all: &All, objects: &BTreeMap<String, Announcement>) 
         })
     }));
     writes
-}
-
-async fn until(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 use super::super::write::{Target, Write};
-use crate::k8s::write::WriteError;
+use crate::{k8s::write::WriteError, timer::doubled};
 
 /// First and longest wait of an object that somebody else wrote.
 const CONFLICT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -23,10 +23,6 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const KNOWN: Duration = Duration::from_mins(2);
 /// Between two attempts while the API server answers nobody.
 const GAP: Duration = Duration::from_millis(500);
-
-fn wait((first, longest): (Duration, Duration), times: u32) -> Duration {
-    first.saturating_mul(1_u32.checked_shl(times.saturating_sub(1)).unwrap_or(u32::MAX)).min(longest)
-}
 
 /// Why an object waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,11 +76,11 @@ impl Holds {
         let (why, long) = match error {
             WriteError::Conflict | WriteError::Gone => (Why::Conflict, CONFLICT),
             WriteError::Forbidden { .. } | WriteError::Invalid { .. } => {
-                (Why::Refused { other: now + wait(REFUSED_BEFORE, times) }, REFUSED)
+                (Why::Refused { other: now + doubled(REFUSED_BEFORE, times) }, REFUSED)
             }
             WriteError::Busy { .. } | WriteError::Timeout | WriteError::Unreachable(_) => (Why::Away, AWAY),
         };
-        self.0.insert(target, Hold { until: now + wait(long, times), why, write: write.clone(), times });
+        self.0.insert(target, Hold { until: now + doubled(long, times), why, write: write.clone(), times });
     }
 
     pub(super) fn succeeded(&mut self, write: &Write, now: Instant) {
@@ -95,7 +91,7 @@ impl Holds {
             Target::Pool(_) | Target::State => now + INTERVAL,
             // What is undone once, such as by hand, is put right at once.
             Target::Service(_) if times == 0 => now,
-            Target::Service(_) => now + wait(UNDONE, times),
+            Target::Service(_) => now + doubled(UNDONE, times),
         };
         self.0.insert(target, Hold { until, why: Why::Done, write: write.clone(), times });
     }

@@ -1,5 +1,7 @@
 //! All watches as one stream.
 
+use std::iter::once;
+
 use futures::{
     StreamExt,
     stream::{BoxStream, SelectAll},
@@ -7,11 +9,14 @@ use futures::{
 use k8s_openapi::api::{coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery};
 use kube::{Api, Client, core::PartialObjectMeta};
 
-use super::{Kind, Seen, object};
+use super::{Cluster, Kind, Seen, Watching, object};
 use crate::k8s::{
     crd, member,
-    watch::{Guarded, watch, watch_labelled},
+    watch::{Guarded, ready, watch, watch_labelled},
 };
+
+/// Objects taken in before anything else is looked at.
+const AT_ONCE: usize = 1024;
 
 /// Which objects are watched.
 #[derive(Debug, Clone)]
@@ -57,6 +62,16 @@ impl Watches {
                 .boxed(),
         ];
         Self { streams: both(client, settings).into_iter().chain(own).collect() }
+    }
+
+    /// Takes in what a watch shows, and what has come with it; tells whether anything is different now.
+    pub fn take_in(&mut self, first: Seen, watching: &mut Watching, cluster: &mut Cluster) -> bool {
+        let mut changed = false;
+        for seen in once(first).chain(ready(&mut self.streams)).take(AT_ONCE) {
+            watching.see(&seen);
+            changed |= cluster.apply(seen);
+        }
+        changed
     }
 
     /// What happens next.
