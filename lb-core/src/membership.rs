@@ -83,6 +83,12 @@ impl Membership {
         Self { me, holder, trust, members: BTreeMap::new(), renewed: None, trusted: None }
     }
 
+    /// Forgets who is there: nothing was seen for a while.
+    pub fn forget(&mut self) {
+        (self.renewed, self.trusted) = (None, None);
+        self.members.clear();
+    }
+
     /// Whether the own Lease has been seen as this process renews it. Before, this node must own nothing: the others may
     /// have seen its former Lease run out.
     pub fn is_joined(&self) -> bool {

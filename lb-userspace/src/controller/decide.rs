@@ -16,7 +16,7 @@ use lb_core::{
 };
 
 use crate::source::{
-    kubernetes::{Cluster, Configuration, Kind, Listed, ObjectName},
+    kubernetes::{Cluster, Configuration, Kind, Listed, ObjectName, SeenService},
     problem::Problem,
 };
 
@@ -59,8 +59,7 @@ impl Decider {
     /// Decides about everything anew; who holds an address keeps it as long as that is permitted. Whoever calls it
     /// has seen to it that [`waits_for`] is empty, and that the Services have the labels of their namespaces.
     pub fn decide(&mut self, cluster: &Cluster, lb_class: Option<&str>) -> Decided {
-        let allocator = &self.allocator;
-        if self.configuration.settle(cluster, || in_use(allocator, cluster)) {
+        if self.configuration.settle(cluster, in_use(&self.allocator, cluster)) {
             self.allocator.reload(self.configuration.config());
         }
         let no_pools = cluster.listed(Kind::Pool) != Listed::Yes && cluster.config_maps().is_empty();
@@ -92,17 +91,18 @@ impl Decider {
         rules: &Rules,
         before: &BTreeMap<ServiceKey, Addresses>,
     ) -> BTreeMap<ServiceKey, Decision> {
-        let (known, early): (Vec<_>, Vec<_>) =
-            cluster.services().iter().partition(|(key, _)| cluster.has_namespace(key));
-        let kept = early.iter().copied().chain(cluster.unreadable()).filter_map(|(key, seen)| {
-            let written = seen.spec.held().ok().flatten();
-            Some((key.clone(), written.or_else(|| before.get(key).copied())?))
-        });
+        let is_early = |key: &ServiceKey| !cluster.has_namespace(key);
+        let early: Vec<_> = cluster.services().iter().filter(|(key, _)| is_early(key)).collect();
+        let kept =
+            early.iter().copied().chain(cluster.unreadable()).filter_map(|(key, seen)| {
+                Some((key.clone(), seen.held().or_else(|| before.get(key).copied())?))
+            });
         let kept: BTreeMap<ServiceKey, Addresses> = kept.collect();
         if early.is_empty() {
             return self.allocator.reconcile(rules, cluster.services(), &kept);
         }
-        let known: BTreeMap<_, _> = known.into_iter().map(|(key, seen)| (key.clone(), seen)).collect();
+        let known = cluster.services().iter().filter(|(key, _)| !is_early(key));
+        let known: BTreeMap<_, _> = known.map(|(key, seen)| (key.clone(), seen)).collect();
         self.allocator.reconcile(rules, &known, &kept)
     }
 
@@ -117,21 +117,17 @@ impl Decider {
         self.left.retain(|key, addresses| {
             let decided = decisions.contains_key(key) || !cluster.has_namespace(key);
             let seen = cluster.services().get(key).filter(|_| !decided);
-            let written = seen.and_then(|seen| seen.spec.held().ok().flatten());
+            let written = seen.and_then(SeenService::held);
             written.is_some_and(|written| written.same(*addresses))
         });
     }
 }
 
 /// The addresses that Services hold.
-fn in_use(allocator: &Allocator, cluster: &Cluster) -> BTreeMap<IpAddr, ServiceKey> {
+fn in_use<'a>(allocator: &'a Allocator, cluster: &Cluster) -> impl Iterator<Item = (IpAddr, &'a ServiceKey)> {
     let present = allocator.allocations().filter(|(key, _)| {
         let seen = cluster.services().get(*key);
         seen.is_some_and(|seen| seen.spec.service_type == ServiceType::LoadBalancer)
     });
-    let mut all: Vec<_> =
-        present.flat_map(|(key, held)| held.addresses.iter().map(move |ip| (ip, key))).collect();
-    // Of several who share an address the first by name stands for all, in every pass.
-    all.sort_unstable_by(|a, b| b.cmp(a));
-    all.into_iter().map(|(ip, key)| (ip, key.clone())).collect()
+    present.flat_map(|(key, held)| held.addresses.iter().map(move |ip| (ip, key)))
 }

@@ -27,7 +27,7 @@ use lb_core::{
 use super::{
     files::{Content, Files, ObjectId},
     in_force::{Choice, Held, InForce, at},
-    problem::{ObjectError, Problem},
+    problem::Problem,
 };
 
 #[cfg(test)]
@@ -326,9 +326,7 @@ impl Objects {
             return BTreeMap::from([(me.clone(), Node::default())]);
         }
         if !self.nodes.contains_key(me) {
-            let place =
-                Place { object: format!("Node {me}"), field: "metadata.name".to_owned(), ..Place::default() };
-            problems.push(Problem::new(place, ObjectError::NotAmongNodes { me: me.to_string() }));
+            problems.push(Problem::not_among_nodes(me));
         }
         self.nodes.clone()
     }

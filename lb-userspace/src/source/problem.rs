@@ -2,7 +2,10 @@
 
 use std::{fmt, io};
 
-use lb_core::problem::{Effect, Place};
+use lb_core::{
+    ids::NodeName,
+    problem::{Effect, Place},
+};
 
 use crate::k8s::convert::{ConvertError, FieldError};
 
@@ -152,6 +155,13 @@ impl Problem {
     /// A problem at a place.
     pub fn new(place: Place, reason: impl Into<Reason>) -> Self {
         Self { place, reason: reason.into(), effect: Effect::AsSaid }
+    }
+
+    /// There are nodes, and this one is not among them.
+    pub fn not_among_nodes(me: &NodeName) -> Self {
+        let place =
+            Place { object: format!("Node {me}"), field: "metadata.name".to_owned(), ..Place::default() };
+        Self::new(place, ObjectError::NotAmongNodes { me: me.to_string() })
     }
 
     /// The same with what it means for the object. A warning means nothing for it.

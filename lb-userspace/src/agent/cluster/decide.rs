@@ -5,16 +5,16 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_core::addresses::Addresses;
 use lb_core::eligibility::{Endpoint, Endpoints, Node};
 use lb_core::ids::{NodeName, ServiceKey};
 use lb_core::membership::Membership;
 use lb_core::plan::AnnouncedService;
-use lb_core::problem::Place;
 use lb_core::request::ServiceType;
 
 use crate::source::decide::Decided;
 use crate::source::kubernetes::{Cluster, Configuration, SeenService};
-use crate::source::problem::{ObjectError, Problem};
+use crate::source::problem::Problem;
 
 #[cfg(test)]
 mod tests;
@@ -23,8 +23,6 @@ mod tests;
 #[derive(Debug)]
 pub(super) struct Decider {
     me: NodeName,
-    holder: String,
-    duration: Duration,
     lb_class: Option<String>,
     configuration: Configuration,
     membership: Membership,
@@ -39,8 +37,6 @@ impl Decider {
     pub(super) fn new(me: NodeName, holder: String, duration: Duration, lb_class: Option<String>) -> Self {
         Self {
             me: me.clone(),
-            holder: holder.clone(),
-            duration,
             lb_class,
             configuration: Configuration::default(),
             membership: Membership::new(me, holder, duration),
@@ -52,7 +48,7 @@ impl Decider {
 
     /// Forgets who is there: nothing was seen for a while.
     pub(super) fn forget_members(&mut self) {
-        self.membership = Membership::new(self.me.clone(), self.holder.clone(), self.duration);
+        self.membership.forget();
         self.generation = None;
     }
 
@@ -75,7 +71,7 @@ impl Decider {
     }
 
     fn decided(&mut self, cluster: &Cluster) -> Decided {
-        self.configuration.settle(cluster, || in_use(cluster));
+        self.configuration.settle(cluster, in_use(cluster));
         // Leases change all the time, and there may be many Services.
         let generation = Some(cluster.services_generation());
         if std::mem::replace(&mut self.generation, generation) != generation {
@@ -96,14 +92,8 @@ impl Decider {
     fn problems(&self, cluster: &Cluster) -> Vec<Problem> {
         let of_objects = self.configuration.problems().iter().map(|(_, problem)| problem.clone());
         let of_services = cluster.unreadable().values().filter_map(|seen| seen.unreadable.clone());
-        let missing = (!cluster.nodes().contains_key(&self.me)).then(|| {
-            let place = Place {
-                object: format!("Node {}", self.me),
-                field: "metadata.name".to_owned(),
-                ..Place::default()
-            };
-            Problem::new(place, ObjectError::NotAmongNodes { me: self.me.to_string() })
-        });
+        let is_missing = !cluster.nodes().contains_key(&self.me);
+        let missing = is_missing.then(|| Problem::not_among_nodes(&self.me));
         of_objects.chain(of_services).chain(missing).collect()
     }
 
@@ -114,7 +104,7 @@ impl Decider {
             endpoints.entry(&slice.service).or_default().extend(&slice.endpoints);
         }
         let announced = cluster.services().iter().filter_map(|(key, seen)| {
-            let addresses = held(seen).filter(|_| self.is_ours(seen))?;
+            let addresses = seen.held().filter(|_| self.is_ours(seen))?;
             let endpoints = endpoints.remove(key).into_iter().flatten().cloned();
             Some((
                 key.clone(),
@@ -144,21 +134,9 @@ impl Decider {
     }
 }
 
-fn held(seen: &SeenService) -> Option<lb_core::addresses::Addresses> {
-    seen.spec.held().ok().flatten()
-}
-
 /// The addresses that Services have by their statuses.
-fn in_use(cluster: &Cluster) -> BTreeMap<IpAddr, ServiceKey> {
-    let mut all: Vec<(IpAddr, &ServiceKey)> = Vec::new();
-    for (key, seen) in cluster.services() {
-        if seen.spec.service_type == ServiceType::LoadBalancer {
-            all.extend(
-                held(seen).into_iter().flat_map(lb_core::addresses::Addresses::iter).map(|ip| (ip, key)),
-            );
-        }
-    }
-    // Of several who share an address the first by name stands for all, as for the controller.
-    all.sort_unstable_by(|a, b| b.cmp(a));
-    all.into_iter().map(|(ip, key)| (ip, key.clone())).collect()
+fn in_use(cluster: &Cluster) -> impl Iterator<Item = (IpAddr, &ServiceKey)> {
+    let present =
+        cluster.services().iter().filter(|(_, seen)| seen.spec.service_type == ServiceType::LoadBalancer);
+    present.flat_map(|(key, seen)| seen.held().into_iter().flat_map(Addresses::iter).map(move |ip| (ip, key)))
 }

@@ -64,12 +64,12 @@ impl Configuration {
         self.settled.as_ref().is_some_and(|settled| settled.missing)
     }
 
-    /// Brings pools and advertisements up to date; tells whether they are different now. `in_use` tells the addresses that
-    /// Services hold.
-    pub fn settle(
+    /// Brings pools and advertisements up to date; tells whether they are different now. `in_use` are the addresses that
+    /// Services hold, looked at only where something has changed.
+    pub fn settle<'a>(
         &mut self,
         cluster: &Cluster,
-        in_use: impl FnOnce() -> BTreeMap<IpAddr, ServiceKey>,
+        in_use: impl Iterator<Item = (IpAddr, &'a ServiceKey)>,
     ) -> bool {
         let generation = cluster.generation();
         if self.settled.as_ref().is_some_and(|settled| !settled.refused && settled.generation == generation) {
@@ -81,7 +81,7 @@ impl Configuration {
             |one: &Written| Candidate { written: one.piece.clone(), former: former.get(&one.name).cloned() };
         let candidates: Vec<Candidate> = written.iter().map(candidate).collect();
         let foreign: Vec<IpAddr> = cluster.node_addresses().into_iter().collect();
-        let settled = settle(&candidates, &foreign, &in_use());
+        let settled = settle(&candidates, &foreign, &by_address(in_use));
         let mut next = Settlement {
             generation,
             former: BTreeMap::new(),
@@ -114,6 +114,13 @@ impl Configuration {
         }
         changed
     }
+}
+
+/// Of several Services who share an address the first by name stands for all, in every pass and everywhere.
+fn by_address<'a>(held: impl Iterator<Item = (IpAddr, &'a ServiceKey)>) -> BTreeMap<IpAddr, ServiceKey> {
+    let mut all: Vec<_> = held.collect();
+    all.sort_unstable_by(|a, b| b.cmp(a));
+    all.into_iter().map(|(ip, key)| (ip, key.clone())).collect()
 }
 
 /// All objects that a configuration is made of, the oldest first.

@@ -8,6 +8,7 @@ use k8s_openapi::{
 };
 use kube::core::PartialObjectMeta;
 use lb_core::{
+    addresses::Addresses,
     config::{LegacyConfig, RawAdvertisement, RawPool},
     eligibility::{Endpoint, Node},
     ids::{NodeName, ServiceKey},
@@ -76,6 +77,13 @@ pub struct SeenService {
     pub unreadable: Option<Problem>,
     /// It is being deleted and waits for a finalizer.
     pub deleting: bool,
+}
+
+impl SeenService {
+    /// The addresses in its status, if it has some that can be read.
+    pub fn held(&self) -> Option<Addresses> {
+        self.spec.held().ok().flatten()
+    }
 }
 
 impl AsRef<ServiceSpec> for SeenService {
