@@ -17,8 +17,6 @@ use crate::rig::workspace;
 use crate::run;
 
 const POLL: Duration = Duration::from_millis(10);
-/// Lines of the log shown when an agent fails.
-const LOG_TAIL: usize = 20;
 
 /// The binary under test: `BARELB_BIN`, or what cargo left in this workspace, release before debug.
 pub fn barelb() -> Result<PathBuf> {
@@ -229,9 +227,7 @@ impl Agent {
     }
 
     fn log_tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+        self.process.tail()
     }
 }
 

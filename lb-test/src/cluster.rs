@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::namespace::Namespace;
-use crate::process::Process;
+use crate::process::{END, Process, last_lines};
 use crate::scratch::Scratch;
 
 pub use self::access::Access;
@@ -54,10 +54,6 @@ const PORT: u16 = 6443;
 const POLL: Duration = Duration::from_millis(20);
 /// Twenty times of what a start takes on an idle machine: tests share theirs with builds.
 const READY: Duration = Duration::from_mins(2);
-/// How long a program may take to end in order.
-const END: Duration = Duration::from_secs(30);
-/// Lines of the log shown when a program fails.
-const LOG_TAIL: usize = 20;
 
 /// One of the two programs of a control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -276,9 +272,7 @@ impl ControlPlane {
     }
 
     fn tail(&self, component: Component) -> String {
-        let log = self.log(component);
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+        last_lines(&self.log(component))
     }
 }
 

@@ -16,6 +16,10 @@ use crate::run;
 
 const POLL: Duration = Duration::from_millis(5);
 const FREEZE_LIMIT: Duration = Duration::from_secs(5);
+/// How long a program may take to end in order.
+pub(crate) const END: Duration = Duration::from_secs(30);
+/// Lines of the log shown when a program fails.
+const LOG_TAIL: usize = 20;
 
 /// A running child; killed with SIGKILL and waited for on drop.
 #[derive(Debug)]
@@ -121,6 +125,25 @@ impl Process {
     pub fn log(&self) -> String {
         fs::read(&self.log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default()
     }
+
+    /// The end of its log.
+    pub fn tail(&self) -> String {
+        last_lines(&self.log())
+    }
+
+    /// SIGTERM, and waits until it has ended in order.
+    pub fn end(&mut self) -> Result<()> {
+        self.term()?;
+        let status = self.wait(END)?.with_context(|| format!("it goes on:\n{}", self.tail()))?;
+        ensure!(status.success(), "it ended with {status}; its log ends:\n{}", self.tail());
+        Ok(())
+    }
+}
+
+/// The end of a log, as an error shows it.
+pub fn last_lines(log: &str) -> String {
+    let lines: Vec<_> = log.lines().collect();
+    lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
 }
 
 impl Drop for Process {

@@ -131,10 +131,15 @@ impl Site {
         NodeAgent::start(&self.plane, namespace, machine.name, &machine.files, &["--grace", GRACE]).unwrap()
     }
 
+    /// Begins to ask for both addresses.
+    fn probe(&self, per_second: u32) -> ProbeClient {
+        let config = ProbeConfig { targets: vips().to_vec(), per_second };
+        ProbeClient::start(&self.client.a, config).unwrap()
+    }
+
     /// Asks for both addresses for a while.
     fn ask(&self, long: Duration) -> Report {
-        let config = ProbeConfig { targets: vips().to_vec(), per_second: 200 };
-        ProbeClient::start(&self.client.a, config).unwrap().run_for(long).unwrap()
+        self.probe(200).run_for(long).unwrap()
     }
 
     /// Waits until exactly one node answers for both addresses; which one.
@@ -220,8 +225,7 @@ fn l5_one_node_owns_the_addresses_and_the_page_comes_through_them() {
     assert!(told >= 1);
 
     // An agent that is killed and started again: not one answer is missing, and nobody else answers.
-    let config = ProbeConfig { targets: vips().to_vec(), per_second: 500 };
-    let probe = ProbeClient::start(&site.client.a, config).unwrap();
+    let probe = site.probe(500);
     site.agents[owner].as_mut().unwrap().process().kill().unwrap();
     thread::sleep(Duration::from_millis(300));
     site.agents[owner] = Some(site.agent(owner));
@@ -295,8 +299,7 @@ fn l5_an_agent_that_was_frozen_for_long_looks_at_everything_before_it_answers() 
     // Meanwhile its node has lost its endpoint.
     let left: Vec<(&str, u8)> = NODES.into_iter().filter(|(name, _)| *name != NODES[owner].0).collect();
     site.plane.apply_all(&[slice(0, &left), slice(1, &left)]).unwrap();
-    let probe = ProbeConfig { targets: vips().to_vec(), per_second: 500 };
-    let probe = ProbeClient::start(&site.client.a, probe).unwrap();
+    let probe = site.probe(500);
     site.agents[owner].as_mut().unwrap().process().cont().unwrap();
     thread::sleep(Duration::from_secs(8));
     let report = probe.stop().unwrap();
@@ -318,8 +321,7 @@ fn l5_an_agent_that_withdraws_hands_over_without_a_gap() {
     let arguments = ["--grace", GRACE, "--on-exit", "withdraw"];
     let agent = NodeAgent::start(&site.plane, namespace, machine.name, &machine.files, &arguments).unwrap();
     site.is_owned_by(owner);
-    let config = ProbeConfig { targets: vips().to_vec(), per_second: 500 };
-    let probe = ProbeClient::start(&site.client.a, config).unwrap();
+    let probe = site.probe(500);
     thread::sleep(Duration::from_millis(500));
     agent.stop().unwrap();
     thread::sleep(Duration::from_millis(500));

@@ -4,6 +4,14 @@ use std::fmt::Write;
 
 use super::stats::Spread;
 
+/// Adds to a document, and prints what is added.
+#[expect(clippy::print_stdout, reason = "the tables are the output of the benchmark")]
+pub(super) fn add(document: &mut String, text: &str) {
+    println!("{text}");
+    document.push_str(text);
+    document.push('\n');
+}
+
 /// A table with its head.
 pub(super) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let rules = vec!["---".to_owned(); head.len()];

@@ -76,11 +76,8 @@ impl Report {
         self.goals.insert(goal, Reached { value, met });
     }
 
-    #[expect(clippy::print_stdout, reason = "the tables are the output of the benchmark")]
     fn add(&mut self, text: &str) {
-        println!("{text}");
-        self.text.push_str(text);
-        self.text.push('\n');
+        document::add(&mut self.text, text);
     }
 
     fn table(&mut self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {

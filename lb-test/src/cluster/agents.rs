@@ -1,9 +1,9 @@
 //! `barelb agent` on the nodes of a cluster, under the rights of manifests/base and no others.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::Result;
 
+use super::ControlPlane;
 use super::controller::NAMESPACE;
-use super::{ControlPlane, END, LOG_TAIL};
 use crate::agent::barelb;
 use crate::namespace::Namespace;
 use crate::process::Process;
@@ -66,17 +66,12 @@ impl NodeAgent {
 
     /// Ends it in order, and waits.
     pub fn stop(mut self) -> Result<()> {
-        self.process.term()?;
-        let status = self.process.wait(END)?.with_context(|| format!("it goes on:\n{}", self.tail()))?;
-        ensure!(status.success(), "it ended with {status}; its log ends:\n{}", self.tail());
-        Ok(())
+        self.process.end()
     }
 
     /// The end of its log.
     pub fn tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+        self.process.tail()
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
-use super::{Access, ControlPlane, END, LOG_TAIL, POLL, READY, programs};
+use super::{Access, ControlPlane, POLL, READY, programs};
 use crate::agent::barelb;
 use crate::process::Process;
 use crate::rig::workspace;
@@ -98,10 +98,7 @@ impl Controller {
 
     /// Ends it in order, and waits.
     pub fn stop(mut self) -> Result<()> {
-        self.process.term()?;
-        let status = self.process.wait(END)?.with_context(|| format!("it goes on:\n{}", self.tail()))?;
-        ensure!(status.success(), "it ended with {status}; its log ends:\n{}", self.tail());
-        Ok(())
+        self.process.end()
     }
 
     /// Waits until it has listed everything.
@@ -145,9 +142,7 @@ impl Controller {
 
     /// The end of its log.
     pub fn tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+        self.process.tail()
     }
 
     /// Time it is given for anything: many times of what it needs.

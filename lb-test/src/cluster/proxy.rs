@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 
-use super::{Access, ControlPlane, LOG_TAIL, POLL, READY, access, programs};
+use super::{Access, ControlPlane, POLL, READY, access, programs};
 use crate::namespace::Namespace;
 use crate::process::Process;
 use crate::scratch::Scratch;
@@ -67,8 +67,6 @@ impl KubeProxy {
     }
 
     fn tail(&self) -> String {
-        let log = self.log();
-        let lines: Vec<_> = log.lines().collect();
-        lines[lines.len().saturating_sub(LOG_TAIL)..].join("\n")
+        self.process.tail()
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 
 use super::go::{self, Release};
+use super::program::required;
 use crate::workspace::tool_folder;
 
 const MODULE: &str = "go.universe.tf/metallb";
@@ -17,7 +18,8 @@ const CRDS: &str = "config/crd/bases";
 pub(super) fn prepare(module: &Path, oldest: &Release) -> Result<PathBuf> {
     let file = module.join("go.mod");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))?;
-    let version = version(&text).with_context(|| format!("{} does not require {MODULE}", file.display()))?;
+    let version =
+        required(&text, MODULE).with_context(|| format!("{} does not require {MODULE}", file.display()))?;
     let folder = tool_folder(&format!("metallb-crds-{version}"))?;
     if folder.is_dir() {
         return Ok(folder);
@@ -36,12 +38,6 @@ pub(super) fn prepare(module: &Path, oldest: &Release) -> Result<PathBuf> {
     }
     fs::remove_dir_all(&work).with_context(|| format!("cannot remove {}", work.display()))?;
     Ok(folder)
-}
-
-/// As it stands in a `go.mod` with one requirement, without the `v`.
-fn version(text: &str) -> Option<&str> {
-    let required = text.lines().find_map(|line| line.strip_prefix("require ")?.strip_prefix(MODULE))?;
-    required.trim().strip_prefix('v')
 }
 
 fn copy(from: &Path, to: &Path) -> Result<()> {
@@ -66,7 +62,7 @@ mod tests {
     fn the_version_is_pinned() {
         let file = Workspace::locate().unwrap().root().join("testbed/metallb/go.mod");
         let text = fs::read_to_string(file).unwrap();
-        assert!(version(&text).unwrap().starts_with("0."));
-        assert_eq!(version("require go.universe.tf/metallb/x v1.0.0\n"), None);
+        assert!(required(&text, MODULE).unwrap().starts_with("0."));
+        assert_eq!(required("require go.universe.tf/metallb/x v1.0.0\n", MODULE), None);
     }
 }

@@ -24,6 +24,15 @@ pub(super) const PROGRAMS: &[Program] = &[
 /// Where Kubernetes programs and their clients keep the version that they report.
 const VERSION_PACKAGES: [&str; 2] = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
 
+/// The version of a module that a `go.mod` requires, without the `v`.
+pub(super) fn required<'a>(text: &'a str, module: &str) -> Option<&'a str> {
+    let mut lines = text.lines().filter(|line| !line.contains("=>"));
+    lines.find_map(|line| {
+        let mut words = line.trim().trim_start_matches("require ").split_whitespace();
+        (words.next() == Some(module)).then(|| words.next()?.strip_prefix('v'))?
+    })
+}
+
 /// The pinned versions, without the `v`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Versions {
@@ -46,17 +55,9 @@ impl Versions {
     }
 
     fn parse(text: &str) -> Option<Self> {
-        let required = |module: &str| {
-            let mut lines = text.lines().filter(|line| !line.contains("=>"));
-            lines.find_map(|line| {
-                let mut words = line.trim().trim_start_matches("require ").split_whitespace();
-                (words.next() == Some(module))
-                    .then(|| words.next()?.strip_prefix('v').map(ToOwned::to_owned))?
-            })
-        };
         Some(Self {
-            kubernetes: required("k8s.io/kubernetes")?,
-            etcd: required("go.etcd.io/etcd/server/v3")?,
+            kubernetes: required(text, "k8s.io/kubernetes")?.to_owned(),
+            etcd: required(text, "go.etcd.io/etcd/server/v3")?.to_owned(),
             go: text.lines().find_map(|line| Release::parse(line.strip_prefix("go ")?))?,
         })
     }
