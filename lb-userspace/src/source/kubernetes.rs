@@ -10,6 +10,8 @@
 
 mod cluster;
 mod configuration;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod object;
 mod shelf;
 mod watches;

@@ -1,14 +1,7 @@
-use k8s_openapi::api::core::v1 as core;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{
-    k8s::{
-        crd,
-        watch::{Change, Guarded},
-    },
-    source::kubernetes::{Seen, read},
-};
+use crate::source::kubernetes::fixture::{list, put};
 
 /// Lists everything once: these Services, pools and v0.9 documents, and one node.
 fn cluster(services: &[Value], pools: &[Value], maps: &[Value]) -> Cluster {
@@ -17,27 +10,16 @@ fn cluster(services: &[Value], pools: &[Value], maps: &[Value]) -> Cluster {
         "metadata": {"name": "node-a"},
         "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.3"}]},
     });
-    list(&mut cluster, services, |change| Seen::Service(change.map(read::service)));
-    list(&mut cluster, &[node], |change| Seen::Node(change.map(read::node)));
+    list(&mut cluster, Kind::Service, services);
+    list(&mut cluster, Kind::Node, &[node]);
     let namespace = json!({"metadata": {"name": "default"}});
-    list(&mut cluster, &[namespace], |change| Seen::Namespace(change.map(read::namespace)));
-    list(&mut cluster, pools, |change| Seen::Pool(change.map(read::pool)));
-    list(&mut cluster, &[], |change| Seen::Advertisement(change.map(read::advertisement)));
-    list(&mut cluster, maps, |change| Seen::ConfigMap(change.map(read::config_map)));
+    list(&mut cluster, Kind::Namespace, &[namespace]);
+    list(&mut cluster, Kind::Pool, pools);
+    list(&mut cluster, Kind::Advertisement, &[]);
+    list(&mut cluster, Kind::ConfigMap, maps);
     assert_eq!(waits_for(&cluster), []);
     cluster.dress();
     cluster
-}
-
-fn list<K>(cluster: &mut Cluster, objects: &[Value], seen: impl Fn(Change<Guarded<K>>) -> Seen)
-where
-    Guarded<K>: serde::de::DeserializeOwned,
-{
-    cluster.apply(seen(Change::Listing));
-    for object in objects {
-        cluster.apply(seen(Change::Listed(serde_json::from_value(object.clone()).unwrap())));
-    }
-    cluster.apply(seen(Change::Complete));
 }
 
 fn service(name: &str, version: u32, ips: &[&str]) -> Value {
@@ -64,20 +46,14 @@ fn pool(name: &str, version: u32, addresses: &[&str]) -> Value {
     })
 }
 
-fn put<K>(cluster: &mut Cluster, object: Value, seen: impl Fn(Change<Guarded<K>>) -> Seen)
-where
-    Guarded<K>: serde::de::DeserializeOwned,
-{
-    cluster.apply(seen(Change::Applied(serde_json::from_value(object).unwrap())));
+fn put_pool(cluster: &mut Cluster, object: Value) {
+    put(cluster, Kind::Pool, object);
     cluster.dress();
 }
 
-fn put_pool(cluster: &mut Cluster, object: Value) {
-    put::<crd::IPAddressPool>(cluster, object, |change| Seen::Pool(change.map(read::pool)));
-}
-
 fn put_service(cluster: &mut Cluster, object: Value) {
-    put::<core::Service>(cluster, object, |change| Seen::Service(change.map(read::service)));
+    put(cluster, Kind::Service, object);
+    cluster.dress();
 }
 
 fn held(decided: &Decided) -> Vec<String> {
@@ -194,7 +170,8 @@ fn nothing_is_decided_before_the_namespace_is_seen() {
         assert_eq!(decided.left, BTreeMap::new());
     }
     let namespace = json!({"metadata": {"name": "new", "labels": {"team": "a"}}});
-    put(&mut cluster, namespace, |change| Seen::Namespace(change.map(read::namespace)));
+    put(&mut cluster, Kind::Namespace, namespace);
+    cluster.dress();
     let decided = decider.decide(&cluster, None);
     assert_eq!(held(&decided), ["z 192.0.2.1", "fresh 198.51.100.0", "has 192.0.2.0"]);
 }
@@ -205,7 +182,8 @@ fn a_bad_advertisement_keeps_nobody_waiting() {
     let mut cluster = cluster(&[service("a", 1, &["203.0.113.9"])], &[pool("p", 1, &["192.0.2.0/28"])], &[]);
     let metadata = json!({"namespace": "metallb-system", "name": "bad", "uid": "u", "resourceVersion": "1"});
     let ad = json!({"metadata": metadata, "spec": {"ipAddressPools": ["p", "p"]}});
-    put(&mut cluster, ad, |change| Seen::Advertisement(change.map(read::advertisement)));
+    put(&mut cluster, Kind::Advertisement, ad);
+    cluster.dress();
     let decided = Decider::default().decide(&cluster, None);
     assert!(decided.problems.iter().any(|(name, _)| name.name == "bad"), "{:?}", decided.problems);
     assert_eq!(held(&decided), ["a 192.0.2.0"]);

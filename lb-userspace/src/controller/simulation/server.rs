@@ -16,7 +16,7 @@ use crate::{
         write::{Api, Write},
     },
     k8s::{watch::Change, write::WriteError},
-    source::kubernetes::{Kind, Seen, read},
+    source::kubernetes::{Kind, Seen, fixture::seen},
 };
 
 /// What goes wrong with a write.
@@ -298,26 +298,4 @@ fn spec(form: u8) -> (Value, Value) {
 fn addresses(object: &Value) -> Vec<String> {
     let list = object["status"]["loadBalancer"]["ingress"].as_array();
     list.into_iter().flatten().filter_map(|entry| Some(entry["ip"].as_str()?.to_owned())).collect()
-}
-
-/// As the watch of the kind shows it.
-fn seen(kind: Kind, change: Change<Value>) -> Seen {
-    fn parsed<T: serde::de::DeserializeOwned>(value: Value) -> T {
-        serde_json::from_value(value).unwrap()
-    }
-    match kind {
-        Kind::Service => Seen::Service(change.map(|value| read::service(parsed(value)))),
-        Kind::Pool => Seen::Pool(change.map(|value| read::pool(parsed(value)))),
-        Kind::Namespace => Seen::Namespace(change.map(|value| read::namespace(parsed(value)))),
-        Kind::Node => Seen::Node(change.map(|value| read::node(parsed(value)))),
-        Kind::Advertisement => Seen::Advertisement(change.map(|value| read::advertisement(parsed(value)))),
-        Kind::ConfigMap
-        | Kind::EndpointSlice
-        | Kind::Lease
-        | Kind::BgpPeer
-        | Kind::BgpAdvertisement
-        | Kind::BfdProfile
-        | Kind::Community
-        | Kind::State => Seen::ConfigMap(change.map(|value| read::config_map(parsed(value)))),
-    }
 }

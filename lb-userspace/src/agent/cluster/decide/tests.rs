@@ -1,28 +1,8 @@
-use k8s_openapi::api::{coordination::v1::Lease, core::v1 as core, discovery::v1::EndpointSlice};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::k8s::crd;
-use crate::k8s::watch::{Change, Guarded};
-use crate::source::kubernetes::{Kind, Seen, read};
-
-fn list<K>(cluster: &mut Cluster, objects: &[Value], seen: impl Fn(Change<Guarded<K>>) -> Seen)
-where
-    Guarded<K>: serde::de::DeserializeOwned,
-{
-    cluster.apply(seen(Change::Listing));
-    for object in objects {
-        cluster.apply(seen(Change::Listed(serde_json::from_value(object.clone()).unwrap())));
-    }
-    cluster.apply(seen(Change::Complete));
-}
-
-fn put<K>(cluster: &mut Cluster, object: Value, seen: impl Fn(Change<Guarded<K>>) -> Seen)
-where
-    Guarded<K>: serde::de::DeserializeOwned,
-{
-    cluster.apply(seen(Change::Applied(serde_json::from_value(object).unwrap())));
-}
+use crate::source::kubernetes::Kind;
+use crate::source::kubernetes::fixture::{list, put};
 
 fn node(name: &str) -> Value {
     json!({"metadata": {"name": name, "labels": {"rack": name}}})
@@ -64,17 +44,13 @@ fn cluster(services: &[Value], slices: &[Value], leases: &[Value]) -> Cluster {
         "metadata": {"namespace": "metallb-system", "name": "p", "uid": "p", "resourceVersion": "1"},
         "spec": {"addresses": ["192.0.2.96/28", "2001:db8::100/124"]},
     });
-    list::<core::Service>(&mut cluster, services, |change| Seen::Service(change.map(read::service)));
-    list::<core::Node>(&mut cluster, &[node("a"), node("b")], |change| Seen::Node(change.map(read::node)));
-    list::<EndpointSlice>(&mut cluster, slices, |change| {
-        Seen::EndpointSlice(change.map(read::endpoint_slice))
-    });
-    list::<Lease>(&mut cluster, leases, |change| Seen::Lease(change.map(read::lease)));
-    list::<crd::IPAddressPool>(&mut cluster, &[pool], |change| Seen::Pool(change.map(read::pool)));
-    list::<crd::L2Advertisement>(&mut cluster, &[], |change| {
-        Seen::Advertisement(change.map(read::advertisement))
-    });
-    list::<core::ConfigMap>(&mut cluster, &[], |change| Seen::ConfigMap(change.map(read::config_map)));
+    list(&mut cluster, Kind::Service, services);
+    list(&mut cluster, Kind::Node, &[node("a"), node("b")]);
+    list(&mut cluster, Kind::EndpointSlice, slices);
+    list(&mut cluster, Kind::Lease, leases);
+    list(&mut cluster, Kind::Pool, &[pool]);
+    list(&mut cluster, Kind::Advertisement, &[]);
+    list(&mut cluster, Kind::ConfigMap, &[]);
     assert_eq!(cluster.missing(&Kind::OF_AGENT), []);
     cluster
 }
@@ -115,7 +91,7 @@ fn a_node_takes_part_when_its_agent_is_there_and_says_what_its_links_can_do() {
     let mut decider = decider();
     let mut cluster = cluster(&[], &[], &[lease("a", 1, links)]);
     assert!(decider.decide(&cluster, Duration::ZERO).0.is_none(), "not before the own Lease is seen");
-    put::<Lease>(&mut cluster, lease("b", 1, "not JSON"), |change| Seen::Lease(change.map(read::lease)));
+    put(&mut cluster, Kind::Lease, lease("b", 1, "not JSON"));
     let decided = decide(&mut decider, &cluster, Duration::ZERO);
     let [a, b] = ["a", "b"].map(|name| decided.nodes[&NodeName::new(name).unwrap()].clone());
     assert!(a.alive && !a.has_fit_link(&[].into()));
@@ -124,9 +100,7 @@ fn a_node_takes_part_when_its_agent_is_there_and_says_what_its_links_can_do() {
     // b renews, a does not.
     for second in 1..=76_u32 {
         let now = Duration::from_secs(second.into());
-        put::<Lease>(&mut cluster, lease("b", second % 60, "[]"), |change| {
-            Seen::Lease(change.map(read::lease))
-        });
+        put(&mut cluster, Kind::Lease, lease("b", second % 60, "[]"));
         let (decided, lapsed) = decider.decide(&cluster, now);
         let alive: Vec<bool> = decided.unwrap().nodes.values().map(|node| node.alive).collect();
         assert_eq!(alive, [second <= 75, true], "{second}");
@@ -142,7 +116,7 @@ fn a_service_that_can_not_be_read_any_more_stays_as_it_was() {
     let before = decide(&mut decider, &cluster, Duration::ZERO);
     let mut bad = service("a", &json!({"ports": [{"port": 80, "protocol": "ICMP"}]}));
     bad["metadata"]["resourceVersion"] = json!("2");
-    put::<core::Service>(&mut cluster, bad, |change| Seen::Service(change.map(read::service)));
+    put(&mut cluster, Kind::Service, bad);
     let after = decide(&mut decider, &cluster, Duration::ZERO);
     assert_eq!(after.services, before.services);
     assert_eq!((before.problems.len(), after.problems.len()), (0, 1));
