@@ -83,7 +83,7 @@ pub enum LinkFault {
 }
 
 /// What a node reports about one of its links (Lease annotation `barelb.io/links`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinkFitness {
     /// It can announce.
     Fit,
@@ -169,7 +169,7 @@ pub struct Node {
     /// `status.addresses` that are IP addresses.
     pub addresses: Vec<IpAddr>,
     /// What it reports of its links; `None`: it reports nothing and is taken as fit.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<BTreeMap<LinkName, LinkFitness>>,
 }
 
@@ -220,7 +220,7 @@ impl Endpoint {
 }
 
 /// Where the endpoints of a Service are that can serve.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Serving {
     /// At least one exists, on a node or elsewhere.
     pub anywhere: bool,
@@ -229,7 +229,7 @@ pub struct Serving {
 }
 
 /// What is known of a Service's endpoints.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Endpoints {
     /// Nothing, as without a cluster: every node is taken to be able to serve.
     #[default]

@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     addresses::Addresses,
@@ -40,7 +40,7 @@ mod tests;
 pub use diff::{Changes, apply, diff};
 
 /// A Service that has addresses.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AnnouncedService {
     /// Its addresses in the order of the status: the first decides the election.
     pub ingress: Vec<IpAddr>,

@@ -18,7 +18,7 @@ pub mod in_force;
 pub mod kubernetes;
 pub mod memory;
 pub mod problem;
-mod replace;
+pub(crate) mod replace;
 pub mod status;
 pub mod watch;
 

@@ -21,6 +21,7 @@ use self::decide::Decider;
 use self::follower::{Again, Follower, Objects};
 pub(super) use self::heartbeat::Farewell;
 use self::heartbeat::Heart;
+use self::snapshot::{Saved, SnapshotFile};
 use self::teller::{Announced, Teller, Voice};
 use crate::controller::identity::identity;
 use crate::k8s::client;
@@ -34,6 +35,7 @@ use crate::source::kubernetes::Settings;
 mod decide;
 mod follower;
 mod heartbeat;
+mod snapshot;
 mod teller;
 
 /// What an agent has to know of its cluster.
@@ -51,6 +53,8 @@ pub struct ClusterSettings {
     pub lb_class: Option<String>,
     /// How long the data plane answers without its agent.
     pub grace: Duration,
+    /// Where what was decided is kept over a restart.
+    pub state_dir: PathBuf,
 }
 
 /// The cluster, as far as this agent knows it.
@@ -59,9 +63,20 @@ pub struct Cluster {
     farewell: Option<Farewell>,
     again: mpsc::Sender<Again>,
     decided: watch::Receiver<Option<Arc<Decided>>>,
+    saved: Option<Saved>,
+    /// What is gone by while the API server has not answered yet.
+    resumed: Option<Resumed>,
+    stepped: watch::Sender<Option<Arc<Decided>>>,
     reports: watch::Sender<Option<Vec<LinkReport>>>,
     announced: watch::Sender<Option<teller::All>>,
     plan_problems: Vec<String>,
+}
+
+/// What was decided before a restart.
+struct Resumed {
+    decided: Arc<Decided>,
+    /// When it was written.
+    at: String,
 }
 
 /// The tasks that begin when the cluster is followed.
@@ -69,12 +84,17 @@ struct Tasks {
     follower: Follower,
     heart: Heart,
     teller: Teller,
+    snapshot: SnapshotFile,
+    stepped: watch::Receiver<Option<Arc<Decided>>>,
 }
 
 impl Cluster {
     /// Finds the way to the API server; nothing is asked yet.
     pub async fn new(settings: ClusterSettings) -> Result<Self> {
-        let ClusterSettings { kubeconfig, node, namespace, config_map, lb_class, grace } = settings;
+        let ClusterSettings { kubeconfig, node, namespace, config_map, lb_class, grace, state_dir } =
+            settings;
+        let snapshot = SnapshotFile::new(&state_dir, node.clone(), &namespace);
+        let saved = load(&snapshot);
         let config = client::configuration(kubeconfig.as_deref()).await?;
         let holder = identity(Some(node.as_str())).context("making a name for this agent")?;
         let duration = lease_duration(grace);
@@ -91,10 +111,17 @@ impl Cluster {
         let teller = Teller::new(node.clone(), voice, telling, l2_status::watch(&reading, &namespace));
         let (again, questions) = mpsc::channel(1);
         let objects = Objects { client: reading, settings: Settings { namespace, config_map } };
-        let decider = Decider::new(node, holder, duration, lb_class);
+        let mut decider = Decider::new(node, holder, duration, lb_class);
+        if let Some(saved) = &saved {
+            decider.remember(saved);
+        }
         let (follower, decided) = Follower::new(objects, decider, member, heart.asked(), questions);
+        let (stepping, stepped) = watch::channel(None);
         Ok(Self {
-            tasks: Some(Tasks { follower, heart, teller }),
+            tasks: Some(Tasks { follower, heart, teller, snapshot, stepped }),
+            saved,
+            resumed: None,
+            stepped: stepping,
             farewell: Some(farewell),
             again,
             decided,
@@ -108,12 +135,13 @@ impl Cluster {
     /// ends.
     pub(super) fn follow(&mut self) -> mpsc::Receiver<()> {
         let (sender, changes) = mpsc::channel(1);
-        if let Some(Tasks { follower, heart, teller }) = self.tasks.take() {
+        if let Some(Tasks { follower, heart, teller, snapshot, stepped }) = self.tasks.take() {
             tokio::spawn(async move {
                 tokio::select! {
                     () = follower.run(sender) => {}
                     () = heart.beat() => {}
                     () = teller.run() => {}
+                    () = snapshot.follow(stepped) => {}
                 }
             });
         }
@@ -129,10 +157,26 @@ impl Cluster {
                 let _ended = decided.await;
             }
         }
+        if anew || self.has_answer() {
+            (self.saved, self.resumed) = (None, None);
+        }
     }
 
+    /// What was decided last; before the API server has answered, what [`Cluster::resume`] found.
     pub(super) fn decided(&self) -> Option<Arc<Decided>> {
-        self.decided.borrow().clone()
+        self.decided.borrow().clone().or_else(|| Some(Arc::clone(&self.resumed.as_ref()?.decided)))
+    }
+
+    /// Goes by what was decided before the restart, until the API server answers: only what is `answered` by the table
+    /// all the while is announced.
+    pub(super) fn resume(&mut self, answered: &BTreeSet<IpAddr>) {
+        let Some(saved) = self.saved.take() else { return };
+        self.resumed = Some(Resumed { decided: Arc::new(saved.decided(answered)), at: saved.at });
+    }
+
+    /// Whether the API server has answered since the start.
+    fn has_answer(&self) -> bool {
+        self.decided.borrow().is_some()
     }
 
     /// Logs what is newly wrong with the plan, and has it said in the cluster what is announced.
@@ -144,6 +188,9 @@ impl Cluster {
         self.plan_problems = problems;
         if let Some(decided) = self.decided() {
             self.announced.send_replace(Some(announced(plan, links, &decided)));
+            if self.has_answer() {
+                self.stepped.send_replace(Some(decided));
+            }
         }
         true
     }
@@ -151,7 +198,14 @@ impl Cluster {
     pub(super) fn problems(&self) -> Vec<String> {
         let decided = self.decided.borrow();
         let of_objects = decided.iter().flat_map(|decided| &decided.problems).map(ToString::to_string);
-        of_objects.chain(self.plan_problems.iter().cloned()).collect()
+        let resumed = self.resumed.as_ref().filter(|_| decided.is_none()).map(|resumed| {
+            format!(
+                "the API server has not answered since this agent started: it announces what it did at {}; the log says \
+                 what is tried",
+                resumed.at
+            )
+        });
+        of_objects.chain(resumed).chain(self.plan_problems.iter().cloned()).collect()
     }
 
     /// The way to leave in order, once.
@@ -162,6 +216,14 @@ impl Cluster {
     pub(super) fn reports(&self) -> watch::Sender<Option<Vec<LinkReport>>> {
         self.reports.clone()
     }
+}
+
+/// What was saved before the restart; a file that says nothing is told and left to be replaced.
+fn load(snapshot: &SnapshotFile) -> Option<Saved> {
+    snapshot.load().unwrap_or_else(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "starting without a snapshot");
+        None
+    })
 }
 
 /// The Services of which this node answers an address.

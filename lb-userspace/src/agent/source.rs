@@ -40,6 +40,15 @@ impl Source {
         }
     }
 
+    /// Goes by what was decided before a restart, as far as the table has `answered` all the while.
+    pub(super) fn resume(&mut self, answered: &BTreeSet<IpAddr>) {
+        match self {
+            // It is there to be read.
+            Self::Directory(_) => {}
+            Self::Cluster(cluster) => cluster.resume(answered),
+        }
+    }
+
     /// What was decided last; nothing before everything was read once.
     pub(super) fn decided(&self) -> Option<Arc<Decided>> {
         match self {

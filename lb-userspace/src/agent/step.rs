@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use lb_core::ids::{LinkId, LinkName};
+use lb_core::plan::EntryState;
 
 use super::survey::{Prospect, Survey};
 use super::task::Agent;
 use super::worker::Done;
-use crate::dataplane::LinkFacts;
+use crate::dataplane::{Dataplane, LinkFacts};
+use crate::net::clock::boot_time_ns;
 use crate::net::memory;
 use crate::net::netlink::NetlinkError;
 
@@ -35,6 +37,35 @@ impl Agent {
             self.look_again();
         }
         memory::give_back();
+    }
+
+    /// The objects can't be read. What is answered was decided before this agent started, and while nothing has fallen
+    /// silent nobody else may own it: that is gone by.
+    pub(super) fn resume(&mut self) {
+        self.resume_at = None;
+        if self.worker.decided().is_some() {
+            return;
+        }
+        let dataplane = self.reconciler.dataplane();
+        let answered = match (dataplane.valid_until(), dataplane.actual()) {
+            (Ok(until), Ok(entries)) if until > boot_time_ns() => {
+                let answered = entries.iter().filter(|(_, entry)| entry.state == EntryState::Answer);
+                answered.map(|(target, _)| target.ip).collect()
+            }
+            (Ok(_), Ok(_)) => return,
+            (Err(error), _) | (_, Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    error,
+                    "can't read what the table answers; it falls silent unless objects are read"
+                );
+                return;
+            }
+        };
+        tracing::warn!(
+            "nothing was read yet: going by what was announced before the restart, if that was saved"
+        );
+        self.worker.resume(answered);
     }
 
     /// Makes the table follow what was found.

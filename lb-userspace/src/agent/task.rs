@@ -51,6 +51,10 @@ use crate::timer::until;
 /// How long an agent that can't keep its table right counts as one that is there.
 const UNWELL: Duration = Duration::from_secs(20);
 
+/// How long an agent that has started waits for the objects before it goes by what was decided before; less where its
+/// table falls silent earlier.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// Everything the agent's task holds.
 pub(super) struct Agent {
     pub(super) settings: Settings,
@@ -90,6 +94,8 @@ pub(super) struct Agent {
     pub(super) stale_read: bool,
     /// When the table falls silent, as written last.
     valid_until: u64,
+    /// When to go by what was decided before a restart, unless the objects are read by then.
+    pub(super) resume_at: Option<Instant>,
     /// What the links can do.
     pub(super) report: Vec<LinkReport>,
     /// Since when it is known what to announce, and the deadline is not moved.
@@ -101,6 +107,8 @@ impl Agent {
     pub(super) fn start(settings: Settings, mut source: Source) -> Result<Self> {
         let limits = ebpf::Settings { max_vips: settings.max_vips, mode: settings.mode };
         let mut dataplane = KernelDataplane::open(&settings.bpffs, limits)?;
+        let left = dataplane.valid_until()?.saturating_sub(boot_time_ns());
+        let patience = PATIENCE.min(Duration::from_nanos(left) / 3);
         if settings.frame_log {
             dataplane.start_frame_log()?;
         }
@@ -138,6 +146,7 @@ impl Agent {
             lapsed: false,
             stale_read: false,
             valid_until: 0,
+            resume_at: (!patience.is_zero()).then(|| Instant::now() + patience),
             report: Vec::new(),
             unwell: None,
             settings,
@@ -168,6 +177,7 @@ impl Agent {
                     self.read();
                 }
                 () = sleep_until(self.auditor.due().into()) => self.audit(),
+                () = until(self.resume_at.map(Into::into)) => self.resume(),
                 counted = ended(&mut self.counting) => self.counted(&counted.context("reading driver counters")?),
                 request = self.admin.next() => self.answer(request),
                 () = until(due), if self.healthy => self.send_due(),

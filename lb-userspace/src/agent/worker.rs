@@ -49,6 +49,8 @@ pub(super) struct Worker {
     to_read: Option<BTreeSet<IpAddr>>,
     /// Nothing that was seen before counts any more.
     anew: bool,
+    /// What the table has answered since before a restart.
+    to_resume: Option<BTreeSet<IpAddr>>,
     to_write: Option<Statuses>,
     /// What the statuses that were written say; `None`: they have to be written in any case.
     written: Option<u64>,
@@ -67,6 +69,7 @@ impl Worker {
             reading: false,
             to_read: None,
             anew: false,
+            to_resume: None,
             to_write: None,
             written: None,
             failed: false,
@@ -99,6 +102,12 @@ impl Worker {
     pub(super) fn read_anew(&mut self, own_addresses: BTreeSet<IpAddr>) {
         self.anew = true;
         self.read(own_addresses);
+    }
+
+    /// Goes by what was decided before a restart, until objects are read.
+    pub(super) fn resume(&mut self, answered: BTreeSet<IpAddr>) {
+        self.to_resume = Some(answered);
+        self.start();
     }
 
     /// A step was made with a plan for these objects: writes its statuses, unless they say what they said before, as
@@ -171,6 +180,13 @@ impl Worker {
                 let all = source.write_status(&plan, &links);
                 let told = tell(&source);
                 (source, Done::Written(all), told)
+            }));
+        } else if let Some(answered) = self.to_resume.take() {
+            self.reading = true;
+            self.away = Some(tokio::task::spawn_blocking(move || {
+                source.resume(&answered);
+                let told = tell(&source);
+                (source, Done::Read, told)
             }));
         } else if let Some(own) = self.to_read.take_if(|_| !self.unstepped) {
             self.reading = true;

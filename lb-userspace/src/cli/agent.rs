@@ -100,6 +100,7 @@ impl Agent {
                 config_map: self.config_map.clone(),
                 lb_class: self.lb_class.clone(),
                 grace: self.grace,
+                state_dir: self.places.state_dir.clone(),
             });
             let advice = "finding the cluster; `--standalone DIR` announces without one";
             return Ok(Source::Cluster(Box::new(cluster.await.context(advice)?)));

@@ -74,11 +74,13 @@ impl Decider {
         self.leave(cluster, &decisions, before);
         let usage = self.configuration.config().pools.keys();
         let usage = usage.filter_map(|name| Some((name.clone(), self.allocator.usage(name)?))).collect();
+        let in_force = self.configuration.in_force();
+        let pools = in_force.iter().map(|(name, _)| name).filter(|name| name.kind == Kind::Pool);
         Decided {
             decisions,
             left: self.left.clone(),
             usage,
-            pools: self.configuration.in_force().filter(|name| name.kind == Kind::Pool).cloned().collect(),
+            pools: pools.cloned().collect(),
             problems: self.configuration.problems().to_vec(),
         }
     }

@@ -27,6 +27,7 @@ use lb_core::{
 use super::{
     files::{Content, Files, ObjectId},
     in_force::{Choice, Held, InForce, at},
+    kubernetes,
     problem::Problem,
 };
 
@@ -59,6 +60,8 @@ pub struct Decided {
     pub problems: Vec<Problem>,
     /// `metadata.uid` of Services in a cluster.
     pub uids: Arc<BTreeMap<ServiceKey, Arc<str>>>,
+    /// The objects that `config` is made of, in a cluster.
+    pub objects: Arc<Vec<kubernetes::InForce>>,
     /// What is written of these Services is wrong, and what they were before stays in force.
     pub refused: BTreeMap<ServiceKey, String>,
     /// Services that are not there and may be in a file that can't be read: their statuses are kept.

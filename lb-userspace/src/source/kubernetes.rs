@@ -21,7 +21,7 @@ mod watching;
 pub use kube::Client;
 
 pub use cluster::{Cluster, Seen, State};
-pub use configuration::Configuration;
+pub use configuration::{Configuration, InForce};
 pub use object::{
     Item, Meta, SeenConfig, SeenIngress, SeenPool, SeenService, SeenSlice, SeenState, Unserved,
 };

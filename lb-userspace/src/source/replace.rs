@@ -12,7 +12,7 @@ use std::{
 pub(super) const TEMPORARY: &str = ".barelb-";
 
 /// Puts a file in place of another, so that a reader sees all of it or nothing new.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     static SERIAL: AtomicU64 = AtomicU64::new(0);
     let serial = SERIAL.fetch_add(1, Ordering::Relaxed);
     let temporary = path.with_file_name(format!("{TEMPORARY}{}-{serial}.tmp", std::process::id()));

@@ -12,6 +12,7 @@ use lb_core::membership::Membership;
 use lb_core::plan::AnnouncedService;
 use lb_core::request::ServiceType;
 
+use super::snapshot::Saved;
 use crate::source::decide::Decided;
 use crate::source::kubernetes::{Cluster, Configuration, SeenService};
 use crate::source::problem::Problem;
@@ -46,6 +47,12 @@ impl Decider {
         }
     }
 
+    /// Knows what was in force before a restart: what is wrong stays as it was.
+    pub(super) fn remember(&mut self, saved: &Saved) {
+        self.configuration = saved.configuration();
+        (self.services, self.uids) = (Arc::clone(&saved.services), Arc::clone(&saved.uids));
+    }
+
     /// Forgets who is there: nothing was seen for a while.
     pub(super) fn forget_members(&mut self) {
         self.membership.forget();
@@ -76,15 +83,17 @@ impl Decider {
         let generation = Some(cluster.services_generation());
         if std::mem::replace(&mut self.generation, generation) != generation {
             self.services = Arc::new(self.services(cluster));
-            let uid =
-                |key: &ServiceKey| Some((key.clone(), Arc::clone(&cluster.services().get(key)?.meta.uid)));
+            let uid = |key: &ServiceKey| {
+                let seen = cluster.services().get(key).or_else(|| cluster.unreadable().get(key))?;
+                Some((key.clone(), Arc::clone(&seen.meta.uid)))
+            };
             self.uids = Arc::new(self.services.keys().filter_map(uid).collect());
         }
         let nodes = self.nodes(cluster);
         let config = Arc::clone(self.configuration.config());
         let problems = self.problems(cluster);
         let mut decided = Decided::of_cluster(config, Arc::clone(&self.services), nodes, problems);
-        decided.uids = Arc::clone(&self.uids);
+        (decided.uids, decided.objects) = (Arc::clone(&self.uids), self.configuration.in_force());
         decided
     }
 

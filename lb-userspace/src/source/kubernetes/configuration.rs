@@ -21,13 +21,16 @@ pub struct Configuration {
     settled: Option<Settlement>,
 }
 
+/// An object and its form that is in force.
+pub type InForce = (ObjectName, Piece);
+
 /// What is in force.
 #[derive(Debug)]
 struct Settlement {
     /// Of which [`Cluster::generation`].
     generation: u64,
-    /// The form of each object that is in force.
-    former: BTreeMap<ObjectName, Piece>,
+    /// The form of each object that is in force, the oldest object first.
+    former: Arc<Vec<InForce>>,
     problems: Vec<(ObjectName, Problem)>,
     /// Something that is written is not in force: what others do may change that.
     refused: bool,
@@ -49,9 +52,27 @@ impl Configuration {
         &self.config
     }
 
+    /// One that was made of these before a restart: where what is written is wrong, they stay. `foreign` are the addresses
+    /// of nodes, and `in_use` those that Services hold.
+    pub fn resumed<'a>(
+        in_force: Vec<InForce>,
+        foreign: &[IpAddr],
+        in_use: impl Iterator<Item = (IpAddr, &'a ServiceKey)>,
+    ) -> Self {
+        let candidate =
+            |(_, piece): &InForce| Candidate { written: Some(piece.clone()), former: Some(piece.clone()) };
+        let candidates: Vec<Candidate> = in_force.iter().map(candidate).collect();
+        let config = settle(&candidates, foreign, &by_address(in_use)).config;
+        let former = Arc::new(in_force);
+        // Looked at anew, whatever is written.
+        let settled =
+            Settlement { generation: 0, former, problems: Vec::new(), refused: true, missing: false };
+        Self { config: Arc::new(config), settled: Some(settled) }
+    }
+
     /// Objects that are in force in some form.
-    pub fn in_force(&self) -> impl Iterator<Item = &ObjectName> {
-        self.settled.iter().flat_map(|settled| settled.former.keys())
+    pub fn in_force(&self) -> Arc<Vec<InForce>> {
+        self.settled.as_ref().map(|settled| Arc::clone(&settled.former)).unwrap_or_default()
     }
 
     /// Everything that is wrong, by object.
@@ -76,15 +97,19 @@ impl Configuration {
             return false;
         }
         let written = written(cluster);
-        let former = self.settled.take().map(|settled| settled.former).unwrap_or_default();
-        let candidate =
-            |one: &Written| Candidate { written: one.piece.clone(), former: former.get(&one.name).cloned() };
+        let before = self.settled.take().map(|settled| settled.former).unwrap_or_default();
+        let former: BTreeMap<&ObjectName, &Piece> =
+            before.iter().map(|(name, piece)| (name, piece)).collect();
+        let candidate = |one: &Written| Candidate {
+            written: one.piece.clone(),
+            former: former.get(&one.name).copied().cloned(),
+        };
         let candidates: Vec<Candidate> = written.iter().map(candidate).collect();
         let foreign: Vec<IpAddr> = cluster.node_addresses().into_iter().collect();
         let settled = settle(&candidates, &foreign, &by_address(in_use));
         let mut next = Settlement {
             generation,
-            former: BTreeMap::new(),
+            former: Arc::default(),
             problems: Vec::new(),
             refused: settled.stands.iter().any(|stands| *stands != Stands::Written),
             missing: written
@@ -99,14 +124,16 @@ impl Configuration {
                 next.problems.push(((*name).clone(), problem.into()));
             }
         }
+        let mut in_force = Vec::new();
         for ((one, candidate), stands) in written.iter().zip(&candidates).zip(&settled.stands) {
             let effect = if *stands == Stands::Former { Effect::LastGood } else { Effect::LeftOut };
             let told = one.unreadable.iter().cloned().map(|problem| problem.with_effect(effect));
             next.problems.extend(told.map(|problem| (one.name.clone(), problem)));
             if let Some(piece) = candidate.form(*stands) {
-                next.former.insert(one.name.clone(), piece.clone());
+                in_force.push((one.name.clone(), piece.clone()));
             }
         }
+        next.former = Arc::new(in_force);
         self.settled = Some(next);
         let changed = settled.config != *self.config;
         if changed {

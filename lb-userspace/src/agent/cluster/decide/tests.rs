@@ -1,5 +1,9 @@
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
 use serde_json::{Value, json};
 
+use super::super::snapshot::SnapshotFile;
 use super::*;
 use crate::source::kubernetes::Kind;
 use crate::source::kubernetes::fixture::{list, put};
@@ -120,4 +124,56 @@ fn a_service_that_can_not_be_read_any_more_stays_as_it_was() {
     let after = decide(&mut decider, &cluster, Duration::ZERO);
     assert_eq!(after.services, before.services);
     assert_eq!((before.problems.len(), after.problems.len()), (0, 1));
+}
+
+/// The same objects as another process would read them.
+fn restarted(decided: &Decided) -> Saved {
+    let dir = tempfile::tempdir().unwrap();
+    let file = SnapshotFile::new(dir.path(), NodeName::new("b").unwrap(), "metallb-system");
+    file.save(decided, SystemTime::now()).unwrap();
+    file.load().unwrap().unwrap()
+}
+
+#[test]
+fn what_was_decided_is_known_after_a_restart() {
+    let services = [service("a", &json!({"externalTrafficPolicy": "Local"})), service("d", &json!({}))];
+    let links = r#"[{"name": "eth0", "fit": false}]"#;
+    let slices = [slice("a-1", "a", "a", true), slice("d-1", "d", "b", true)];
+    let cluster = cluster(&services, &slices, &[lease("a", 1, links), lease("b", 1, "[]")]);
+    let before = decide(&mut decider(), &cluster, Duration::ZERO);
+    assert_eq!((before.services.len(), before.config.pools.len()), (2, 1));
+    let saved = restarted(&before);
+    let answered = BTreeSet::from(["192.0.2.100".parse().unwrap()]);
+    let after = saved.decided(&answered);
+    assert_eq!((&after.config, &after.services), (&before.config, &before.services));
+    assert_eq!((&after.nodes, &after.uids), (&before.nodes, &before.uids));
+    assert!(saved.decided(&BTreeSet::new()).services.is_empty(), "nothing is begun by it");
+}
+
+#[test]
+fn after_a_restart_too_what_is_wrong_stays_as_it_was() {
+    let mut cluster =
+        cluster(&[service("a", &json!({}))], &[slice("a-1", "a", "a", true)], &[lease("b", 0, "[]")]);
+    let before = decide(&mut decider(), &cluster, Duration::ZERO);
+    let mut bad = service("a", &json!({"ports": [{"port": 80, "protocol": "ICMP"}]}));
+    bad["metadata"]["resourceVersion"] = json!("2");
+    put(&mut cluster, Kind::Service, bad);
+    let pool = json!({
+        "metadata": {"namespace": "metallb-system", "name": "p", "uid": "p", "resourceVersion": "2"},
+        "spec": {"addresses": ["192.0.2.300"]},
+    });
+    put(&mut cluster, Kind::Pool, pool);
+    let without = decide(&mut decider(), &cluster, Duration::ZERO);
+    assert!(without.services.is_empty() && without.config.pools.is_empty());
+    let mut decider = decider();
+    decider.remember(&restarted(&before));
+    let after = decide(&mut decider, &cluster, Duration::ZERO);
+    assert_eq!((&after.services, &after.config), (&before.services, &before.config));
+    assert_eq!(after.uids, before.uids);
+    assert_eq!(after.problems.len(), 3, "{:?}", after.problems);
+    // What is not there any more is forgotten.
+    list(&mut cluster, Kind::Pool, &[]);
+    list(&mut cluster, Kind::Service, &[]);
+    let gone = decide(&mut decider, &cluster, Duration::ZERO);
+    assert!(gone.services.is_empty() && gone.config.pools.is_empty());
 }
