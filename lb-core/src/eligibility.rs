@@ -156,6 +156,28 @@ pub fn own_addresses(links: &[Link], allowed: &BTreeSet<LinkName>) -> BTreeSet<I
     links.iter().filter(counts).flat_map(|link| link.addresses.iter().copied()).collect()
 }
 
+/// Why a node is to hand its addresses over. Its own agent acts on it, and says so to the others by the fitness of its
+/// links: so all see it at the same time, and none by an object that another has not seen yet.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,
+)]
+pub enum Leaving {
+    /// `spec.unschedulable`; counts with `--on-cordon withdraw` only.
+    #[error(
+        "the node is cordoned, and its agent runs with --on-cordon withdraw: `kubectl uncordon` ends that"
+    )]
+    Cordoned,
+    /// The annotation [`DRAIN_ANNOTATION`].
+    #[error("the node is drained: `barelb drain --undo` with its name ends that")]
+    Drained,
+    /// The kubelet says so in the condition `Ready`.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// On a Node: its addresses are to be handed over, whatever the value.
+pub const DRAIN_ANNOTATION: &str = "barelb.io/drain";
+
 /// A node of the cluster as the election sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -171,6 +193,9 @@ pub struct Node {
     /// What it reports of its links; `None`: it reports nothing and is taken as fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<BTreeMap<LinkName, LinkFitness>>,
+    /// Why it is to hand over what it owns; no part of the election.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leaving: Option<Leaving>,
 }
 
 impl Default for Node {
@@ -181,6 +206,7 @@ impl Default for Node {
             alive: true,
             addresses: Vec::new(),
             links: None,
+            leaving: None,
         }
     }
 }

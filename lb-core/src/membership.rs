@@ -15,7 +15,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    eligibility::{Link, LinkFitness, fault},
+    eligibility::{Leaving, Link, LinkFitness, fault},
     ids::{LinkName, NodeName},
 };
 
@@ -24,6 +24,8 @@ mod tests;
 
 /// How often a Lease is renewed at the least.
 const RENEW: Duration = Duration::from_secs(10);
+/// For the next node to see that this one leaves, and to answer and announce before this one is silent.
+pub const HAND_OVER: Duration = Duration::from_millis(1500);
 /// What a Lease lasts longer than the data plane of an agent that is gone.
 const MARGIN: Duration = Duration::from_secs(15);
 
@@ -74,18 +76,39 @@ pub struct Membership {
     renewed: Option<Duration>,
     /// Since when they have gone well without a break.
     trusted: Option<Duration>,
+    departure: Departure,
+}
+
+/// How far this node is in leaving.
+#[derive(Debug, Clone, Default)]
+struct Departure {
+    /// The last own report by which this node could announce: it goes by it until `at`.
+    links: Option<BTreeMap<LinkName, LinkFitness>>,
+    leaving: bool,
+    /// When it goes by what it has told the others; `None` until they can know.
+    at: Option<Duration>,
+    /// It has owned something, or could have.
+    stayed: bool,
 }
 
 impl Membership {
     /// Nothing is known yet. The Lease of the node `me` is renewed by `holder` and has this duration.
     pub fn new(me: NodeName, holder: String, duration: Duration) -> Self {
         let trust = renew_interval(duration) * 5 / 2;
-        Self { me, holder, trust, members: BTreeMap::new(), renewed: None, trusted: None }
+        Self {
+            me,
+            holder,
+            trust,
+            members: BTreeMap::new(),
+            renewed: None,
+            trusted: None,
+            departure: Departure::default(),
+        }
     }
 
     /// Forgets who is there: nothing was seen for a while.
     pub fn forget(&mut self) {
-        (self.renewed, self.trusted) = (None, None);
+        (self.renewed, self.trusted, self.departure) = (None, None, Departure::default());
         self.members.clear();
     }
 
@@ -149,8 +172,37 @@ impl Membership {
         self.members.get(node).is_some_and(|member| member.alive)
     }
 
+    /// Takes note of whether this node leaves. Once its Lease tells the others, it stays a candidate in its own view for
+    /// [`HAND_OVER`], so that the next node answers first. A process that starts on a node that has left owns nothing
+    /// it could hand over.
+    pub fn leave(&mut self, leaving: bool, now: Duration) {
+        let told = self.reported(&self.me).cloned();
+        let can_announce =
+            |links: &BTreeMap<_, _>| links.values().any(|fitness| *fitness == LinkFitness::Fit);
+        let departure = &mut self.departure;
+        departure.leaving = leaving;
+        if !leaving {
+            (departure.at, departure.stayed, departure.links) = (None, true, told);
+        } else if !departure.stayed {
+            departure.at.get_or_insert(now);
+        } else if told.is_some_and(|links| !can_announce(&links)) {
+            departure.at.get_or_insert(now + HAND_OVER);
+        }
+    }
+
+    /// When this node is no candidate any more by its own view, if it leaves and the others know.
+    pub fn leaves_at(&self) -> Option<Duration> {
+        self.departure.at
+    }
+
     /// What a node reports of its links.
-    pub fn links(&self, node: &NodeName) -> Option<&BTreeMap<LinkName, LinkFitness>> {
+    pub fn links(&self, node: &NodeName, now: Duration) -> Option<&BTreeMap<LinkName, LinkFitness>> {
+        let departure = &self.departure;
+        let stays = *node == self.me && departure.leaving && departure.at.is_none_or(|at| now < at);
+        if stays { departure.links.as_ref() } else { self.reported(node) }
+    }
+
+    fn reported(&self, node: &NodeName) -> Option<&BTreeMap<LinkName, LinkFitness>> {
         self.members.get(node)?.heartbeat.links.as_ref()
     }
 }
@@ -194,6 +246,16 @@ pub fn report(links: &[Link], allowed: &BTreeSet<LinkName>) -> Vec<LinkReport> {
         })
     });
     reported.collect()
+}
+
+/// The report of a node that leaves: no link can announce.
+pub fn leaving_report(report: &[LinkReport], leaving: Leaving) -> Vec<LinkReport> {
+    let link = |link: &LinkReport| LinkReport {
+        fit: false,
+        why: if link.fit { Some(leaving.to_string()) } else { link.why.clone() },
+        ..link.clone()
+    };
+    report.iter().map(link).collect()
 }
 
 /// What a report says of who can announce.

@@ -31,7 +31,7 @@ mod survey;
 mod task;
 mod worker;
 
-pub use cluster::{Cluster, ClusterSettings};
+pub use cluster::{Cluster, ClusterRules, ClusterSettings};
 pub use deadline::Deadline;
 pub use reconcile::{Carrier, Clock, Planned, Reconciled, Reconciler};
 pub use run::{OnExit, Settings, run};

@@ -13,6 +13,8 @@ pub mod check;
 pub mod controller;
 pub mod crds;
 pub mod detach;
+pub mod drain;
+mod duration;
 pub mod inspect;
 pub mod migrate;
 pub mod trace;
@@ -41,6 +43,8 @@ pub enum Command {
     Trace(trace::Trace),
     /// Remove programs and pins from this node.
     Detach(detach::Detach),
+    /// Have a node of the cluster hand its addresses over to others, or let it own some again.
+    Drain(drain::Drain),
     /// Print the custom resource definitions as YAML, for `kubectl apply --server-side -f -`.
     Crds(crds::Crds),
     /// Turn a ConfigMap of MetalLB 0.9 to 0.12 into custom resources.
@@ -103,6 +107,7 @@ impl Cli {
             Command::Check(verb) => verb.run(),
             Command::Trace(verb) => verb.run(),
             Command::Detach(verb) => verb.run(),
+            Command::Drain(verb) => verb.run(),
             Command::Crds(verb) => verb.run(),
             Command::Migrate(verb) => verb.run(),
         }

@@ -143,3 +143,74 @@ fn a_report_shows_what_can_announce_or_could() {
     let names: Vec<String> = report(&links, &named).into_iter().map(|link| link.name.to_string()).collect();
     assert_eq!(names, ["eth2"]);
 }
+
+/// The Lease of `me`, whose only link is this fit.
+fn own(renewed: i64, fit: LinkFitness) -> BTreeMap<NodeName, Heartbeat> {
+    let mut leases = leases(&[("me", renewed)]);
+    let links = BTreeMap::from([(LinkName::new("eth0").unwrap(), fit)]);
+    for heartbeat in leases.values_mut() {
+        heartbeat.links = Some(links.clone());
+    }
+    leases
+}
+
+fn is_fit(membership: &Membership, now: Duration) -> bool {
+    let links = membership.links(&node("me"), now).unwrap();
+    links.values().all(|fitness| *fitness == LinkFitness::Fit)
+}
+
+#[test]
+fn a_node_that_leaves_owns_on_until_the_others_have_taken_over() {
+    let (mut membership, at) = (membership(), seconds);
+    membership.observe(&own(1, LinkFitness::Fit), at(0));
+    membership.leave(false, at(0));
+    // It is asked to leave; nobody else knows yet, however long that takes.
+    membership.leave(true, at(1));
+    assert!(is_fit(&membership, at(60)));
+    assert_eq!(membership.leaves_at(), None);
+    // Its Lease says so.
+    membership.observe(&own(2, LinkFitness::Unfit), at(60));
+    membership.leave(true, at(60));
+    let leaves = at(60) + HAND_OVER;
+    assert_eq!(membership.leaves_at(), Some(leaves));
+    assert!(is_fit(&membership, at(60)) && !is_fit(&membership, leaves));
+    membership.observe(&own(3, LinkFitness::Unfit), at(61));
+    membership.leave(true, at(61));
+    assert_eq!(membership.leaves_at(), Some(leaves), "a renewal makes it no longer");
+    // It may come back: when its Lease says so, for everybody at the same time.
+    membership.leave(false, at(70));
+    assert!(!is_fit(&membership, at(70)));
+    membership.observe(&own(4, LinkFitness::Fit), at(71));
+    membership.leave(false, at(71));
+    assert!(is_fit(&membership, at(71)));
+}
+
+#[test]
+fn a_node_that_has_left_before_this_process_began_owns_nothing() {
+    for mut membership in [membership(), {
+        let mut stopped = membership();
+        stopped.observe(&own(1, LinkFitness::Fit), seconds(0));
+        stopped.leave(false, seconds(0));
+        stopped.forget();
+        stopped
+    }] {
+        membership.observe(&own(2, LinkFitness::Unfit), seconds(100));
+        membership.leave(true, seconds(100));
+        assert!(!is_fit(&membership, seconds(100)));
+    }
+}
+
+#[test]
+fn a_report_of_a_node_that_leaves_says_why() {
+    let link = |name: &str, why: Option<&str>| LinkReport {
+        name: LinkName::new(name).unwrap(),
+        mac: None,
+        addresses: Vec::new(),
+        fit: why.is_none(),
+        why: why.map(str::to_owned),
+    };
+    let left = leaving_report(&[link("eth0", None), link("eth1", Some("it is down"))], Leaving::Drained);
+    let whys: Vec<_> = left.iter().map(|link| (link.fit, link.why.clone().unwrap())).collect();
+    let drained = "the node is drained: `barelb drain --undo` with its name ends that";
+    assert_eq!(whys, [(false, drained.to_owned()), (false, "it is down".to_owned())]);
+}

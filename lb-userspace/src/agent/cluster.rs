@@ -17,6 +17,7 @@ use lb_core::membership::{LinkReport, lease_duration};
 use lb_core::plan::{AddressVerdict, EntryState, Plan, Verdict};
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use self::decide::ClusterRules;
 use self::decide::Decider;
 use self::follower::{Again, Follower, Objects};
 pub(super) use self::heartbeat::Farewell;
@@ -49,8 +50,8 @@ pub struct ClusterSettings {
     pub namespace: String,
     /// Name of the v0.9 ConfigMap.
     pub config_map: String,
-    /// Services of this class instead of those without one.
-    pub lb_class: Option<String>,
+    /// What counts as ours, and when this node owns nothing.
+    pub rules: ClusterRules,
     /// How long the data plane answers without its agent.
     pub grace: Duration,
     /// Where what was decided is kept over a restart.
@@ -91,8 +92,7 @@ struct Tasks {
 impl Cluster {
     /// Finds the way to the API server; nothing is asked yet.
     pub async fn new(settings: ClusterSettings) -> Result<Self> {
-        let ClusterSettings { kubeconfig, node, namespace, config_map, lb_class, grace, state_dir } =
-            settings;
+        let ClusterSettings { kubeconfig, node, namespace, config_map, rules, grace, state_dir } = settings;
         let snapshot = SnapshotFile::new(&state_dir, node.clone(), &namespace);
         let saved = load(&snapshot);
         let config = client::configuration(kubeconfig.as_deref()).await?;
@@ -101,7 +101,7 @@ impl Cluster {
         let (writing, reading) = (client::writing(&config)?, client::reading(&config)?);
         let member = Member::new(writing.clone(), &namespace, node.clone(), holder.clone(), duration);
         let (reports, links) = watch::channel(None);
-        let (heart, farewell) = Heart::new(member.clone(), links);
+        let (heart, pulse, farewell) = Heart::new(member.clone(), links);
         let voice = Voice {
             statuses: Statuses::new(writing.clone(), &namespace),
             writer: Writer::new(writing),
@@ -111,11 +111,11 @@ impl Cluster {
         let teller = Teller::new(node.clone(), voice, telling, l2_status::watch(&reading, &namespace));
         let (again, questions) = mpsc::channel(1);
         let objects = Objects { client: reading, settings: Settings { namespace, config_map } };
-        let mut decider = Decider::new(node, holder, duration, lb_class);
+        let mut decider = Decider::new(node, holder, duration, rules);
         if let Some(saved) = &saved {
             decider.remember(saved);
         }
-        let (follower, decided) = Follower::new(objects, decider, member, heart.asked(), questions);
+        let (follower, decided) = Follower::new(objects, decider, member, pulse, questions);
         let (stepping, stepped) = watch::channel(None);
         Ok(Self {
             tasks: Some(Tasks { follower, heart, teller, snapshot, stepped }),

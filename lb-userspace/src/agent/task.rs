@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use lb_core::eligibility::Leaving;
 use lb_core::ids::LinkId;
 use lb_core::membership::LinkReport;
 use lb_core::plan::Plan;
@@ -196,9 +197,10 @@ impl Agent {
 
     /// Leaves behind what the settings say.
     pub(super) async fn end(self) -> Result<()> {
+        let shuts_down = self.is_shutting_down();
         let Self { mut reconciler, keeper, admin, settings, farewell, .. } = self;
         drop(admin);
-        if settings.on_exit == OnExit::Withdraw {
+        if settings.on_exit == OnExit::Withdraw || shuts_down {
             // The table answers on meanwhile.
             if let Some(farewell) = farewell {
                 farewell.say().await;
@@ -208,6 +210,12 @@ impl Agent {
             tracing::info!("withdrew all addresses and left their groups");
         }
         Ok(())
+    }
+
+    /// The end of this agent is that of its node.
+    fn is_shutting_down(&self) -> bool {
+        let node = self.worker.decided().and_then(|decided| decided.nodes.get(&self.settings.node));
+        node.is_some_and(|node| node.leaving == Some(Leaving::ShuttingDown))
     }
 
     pub(super) fn clock(&self) -> Clock {

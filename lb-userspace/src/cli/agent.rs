@@ -9,10 +9,22 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use lb_core::ids::{LinkName, NodeName};
 
-use super::Places;
-use crate::agent::{Cluster, ClusterSettings, OnExit, Settings, Source, Standalone, StandaloneSettings, run};
+use super::{Places, duration};
+use crate::agent::{
+    Cluster, ClusterRules, ClusterSettings, OnExit, Settings, Source, Standalone, StandaloneSettings, run,
+};
 use crate::dataplane::ModeChoice;
 use crate::telemetry::logging::{self, Logging};
+
+/// What cordoning a node means for its addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum OnCordon {
+    /// Nothing, as with MetalLB: `barelb drain` moves them.
+    #[default]
+    Keep,
+    /// They are handed over to other nodes until it is uncordoned.
+    Withdraw,
+}
 
 /// Arguments of `barelb agent`.
 #[derive(Debug, Args)]
@@ -38,11 +50,14 @@ pub struct Agent {
     #[command(flatten)]
     places: Places,
     /// How long the data plane answers without its agent, for example 60s or 2m.
-    #[arg(long, env = "LB_GRACE", value_name = "DURATION", default_value = "60s", value_parser = duration)]
+    #[arg(long, env = "LB_GRACE", value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     grace: Duration,
     /// What is left behind when the agent is told to end.
     #[arg(long, env = "LB_ON_EXIT", value_enum, default_value_t)]
     on_exit: OnExit,
+    /// What happens to the addresses of this node while it is cordoned.
+    #[arg(long, env = "LB_ON_CORDON", value_enum, default_value_t, conflicts_with = "standalone")]
+    on_cordon: OnCordon,
     /// Room for this many addresses; sizes every map.
     #[arg(long, env = "LB_MAX_VIPS", value_name = "N", default_value_t = lb_common::abi::DEFAULT_MAX_VIPS,
           value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
@@ -51,7 +66,7 @@ pub struct Agent {
     #[arg(long, env = "LB_ANNOUNCE_RATE", value_name = "FRAMES", default_value_t = lb_core::burst::DEFAULT_RATE)]
     announce_rate: NonZeroU32,
     /// Announce every address again this often, for example 5m [default: only when something has changed].
-    #[arg(long, env = "LB_ANNOUNCE_INTERVAL", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, env = "LB_ANNOUNCE_INTERVAL", value_name = "DURATION", value_parser = duration::parse)]
     announce_interval: Option<Duration>,
     /// Namespace of MetalLB's objects.
     #[arg(long, env = "LB_NAMESPACE", value_name = "NS", default_value = "metallb-system")]
@@ -98,7 +113,10 @@ impl Agent {
                 node: settings.node.clone(),
                 namespace: self.namespace.clone(),
                 config_map: self.config_map.clone(),
-                lb_class: self.lb_class.clone(),
+                rules: ClusterRules {
+                    lb_class: self.lb_class.clone(),
+                    leaves_on_cordon: self.on_cordon == OnCordon::Withdraw,
+                },
                 grace: self.grace,
                 state_dir: self.places.state_dir.clone(),
             });
@@ -139,47 +157,5 @@ impl Agent {
             announce_interval: self.announce_interval,
             frame_log: self.frame_log,
         })
-    }
-}
-
-/// `1m30s`, `500ms`, `2h` or bare seconds, as Go writes durations.
-fn duration(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no duration: write for example 60s, 500ms or 2m30s");
-    let mut rest = text.trim();
-    let mut total = Duration::ZERO;
-    if let Ok(seconds) = rest.parse::<u32>() {
-        return Ok(Duration::from_secs(seconds.into()));
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
-        let number: u32 = rest[..digits].parse().map_err(|_error| wrong())?;
-        let unit_end = rest[digits..].find(|c: char| c.is_ascii_digit()).map_or(rest.len(), |at| digits + at);
-        let unit = match &rest[digits..unit_end] {
-            "ms" => Duration::from_millis(1),
-            "s" => Duration::from_secs(1),
-            "m" => Duration::from_mins(1),
-            "h" => Duration::from_hours(1),
-            _ => return Err(wrong()),
-        };
-        total = unit.checked_mul(number).and_then(|part| total.checked_add(part)).ok_or_else(wrong)?;
-        rest = &rest[unit_end..];
-    }
-    if total.is_zero() { Err(wrong()) } else { Ok(total) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations() {
-        for (text, milliseconds) in
-            [("60s", 60_000), ("500ms", 500), ("2m30s", 150_000), ("1h", 3_600_000), ("3", 3000)]
-        {
-            assert_eq!(duration(text), Ok(Duration::from_millis(milliseconds)), "{text}");
-        }
-        for text in ["", "s", "5x", "-1s", "1.5s", "99999999999s", "0s"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
     }
 }

@@ -14,7 +14,7 @@ use k8s_openapi::{
 };
 use lb_core::{
     config::{RawAdvertisement, RawPool, RawPreference, RawServiceAllocation},
-    eligibility::{Endpoint, Node},
+    eligibility::{DRAIN_ANNOTATION, Endpoint, Leaving, Node},
     ids::{NameError, NodeName, ServiceKey},
     pool::Family,
     problem::Place,
@@ -218,13 +218,27 @@ pub fn node(object: core::Node) -> Result<(NodeName, Node), FieldError> {
     let unavailable = |c: &core::NodeCondition| c.type_ == "NetworkUnavailable" && c.status == "True";
     let addresses: BTreeSet<IpAddr> =
         status.addresses.unwrap_or_default().iter().filter_map(|a| a.address.parse().ok()).collect();
+    let annotations = object.metadata.annotations.unwrap_or_default();
+    let cordoned = object.spec.is_some_and(|spec| spec.unschedulable == Some(true));
+    let leaving = [
+        (conditions.iter().any(shuts_down), Leaving::ShuttingDown),
+        (annotations.contains_key(DRAIN_ANNOTATION), Leaving::Drained),
+        (cordoned, Leaving::Cordoned),
+    ];
     let node = Node {
         labels: object.metadata.labels.unwrap_or_default(),
         network_unavailable: conditions.iter().any(unavailable),
         addresses: addresses.into_iter().collect(),
+        leaving: leaving.into_iter().find(|(is, _)| *is).map(|(_, leaving)| leaving),
         ..Node::default()
     };
     Ok((name, node))
+}
+
+/// The words of the kubelet's shutdown manager (`pkg/kubelet/nodeshutdown`), which has none for programs.
+fn shuts_down(condition: &core::NodeCondition) -> bool {
+    let message = condition.message.as_deref().unwrap_or_default();
+    condition.type_ == "Ready" && condition.status == "False" && message.contains("node is shutting down")
 }
 
 /// The Service of an `EndpointSlice`, and the slice's endpoints. An endpoint on a node whose name is none counts

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_core::addresses::Addresses;
-use lb_core::eligibility::{Endpoint, Endpoints, Node};
+use lb_core::eligibility::{Endpoint, Endpoints, Leaving, Node};
 use lb_core::ids::{NodeName, ServiceKey};
 use lb_core::membership::Membership;
 use lb_core::plan::AnnouncedService;
@@ -20,11 +20,22 @@ use crate::source::problem::Problem;
 #[cfg(test)]
 mod tests;
 
+/// What the command line says of an agent's part in a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct ClusterRules {
+    /// Services of this class are ours, instead of those without one.
+    pub lb_class: Option<String>,
+    /// A node that is cordoned hands over what it owns.
+    pub leaves_on_cordon: bool,
+}
+
 /// Decides, and remembers what is in force and who is there.
 #[derive(Debug)]
 pub(super) struct Decider {
     me: NodeName,
     lb_class: Option<String>,
+    /// A node that is cordoned leaves.
+    leaves_on_cordon: bool,
     configuration: Configuration,
     membership: Membership,
     services: Arc<BTreeMap<ServiceKey, AnnouncedService>>,
@@ -35,10 +46,12 @@ pub(super) struct Decider {
 
 impl Decider {
     /// The Lease of the node `me` is renewed by `holder` and has this duration.
-    pub(super) fn new(me: NodeName, holder: String, duration: Duration, lb_class: Option<String>) -> Self {
+    pub(super) fn new(me: NodeName, holder: String, duration: Duration, rules: ClusterRules) -> Self {
+        let ClusterRules { lb_class, leaves_on_cordon } = rules;
         Self {
             me: me.clone(),
             lb_class,
+            leaves_on_cordon,
             configuration: Configuration::default(),
             membership: Membership::new(me, holder, duration),
             services: Arc::default(),
@@ -64,6 +77,17 @@ impl Decider {
         self.membership.next_lapse()
     }
 
+    /// Until when this node owns what it hands over.
+    pub(super) fn leaves_at(&self) -> Option<Duration> {
+        self.membership.leaves_at()
+    }
+
+    /// Why this node is to hand over what it owns.
+    pub(super) fn leaving(&self, cluster: &Cluster) -> Option<Leaving> {
+        let leaving = cluster.nodes().get(&self.me)?.leaving;
+        leaving.filter(|leaving| *leaving != Leaving::Cordoned || self.leaves_on_cordon)
+    }
+
     /// Decides about everything anew; nothing before the own Lease is seen. Returns also who was judged dead, with the
     /// versions of their Leases. `now` is since any fixed origin.
     pub(super) fn decide(
@@ -74,10 +98,13 @@ impl Decider {
         self.membership.observe(cluster.leases(), now);
         let lapsed = self.membership.judge();
         let joined = self.membership.is_joined();
-        (joined.then(|| self.decided(cluster)), lapsed)
+        if joined {
+            self.membership.leave(self.leaving(cluster).is_some(), now);
+        }
+        (joined.then(|| self.decided(cluster, now)), lapsed)
     }
 
-    fn decided(&mut self, cluster: &Cluster) -> Decided {
+    fn decided(&mut self, cluster: &Cluster, now: Duration) -> Decided {
         self.configuration.settle(cluster, in_use(cluster));
         // Leases change all the time, and there may be many Services.
         let generation = Some(cluster.services_generation());
@@ -89,7 +116,7 @@ impl Decider {
             };
             self.uids = Arc::new(self.services.keys().filter_map(uid).collect());
         }
-        let nodes = self.nodes(cluster);
+        let nodes = self.nodes(cluster, now);
         let config = Arc::clone(self.configuration.config());
         let problems = self.problems(cluster);
         let mut decided = Decided::of_cluster(config, Arc::clone(&self.services), nodes, problems);
@@ -130,11 +157,11 @@ impl Decider {
     }
 
     /// All nodes, and whether their agents are there.
-    fn nodes(&self, cluster: &Cluster) -> BTreeMap<NodeName, Node> {
+    fn nodes(&self, cluster: &Cluster, now: Duration) -> BTreeMap<NodeName, Node> {
         let node = |(name, node): (&NodeName, &Node)| {
             let node = Node {
                 alive: self.membership.is_alive(name),
-                links: self.membership.links(name).cloned(),
+                links: self.membership.links(name, now).cloned(),
                 ..node.clone()
             };
             (name.clone(), node)

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lb_core::eligibility::Leaving;
 use lb_core::ids::NodeName;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::decide::Decider;
+use super::heartbeat::Pulse;
 use crate::k8s::member::Member;
 use crate::k8s::write::in_time;
 use crate::source::decide::Decided;
@@ -42,6 +44,7 @@ pub(super) struct Follower {
     decider: Decider,
     member: Member,
     asked: Arc<Notify>,
+    leaving: watch::Sender<Option<Leaving>>,
     again: mpsc::Receiver<Again>,
     /// Who has asked for everything anew.
     waits: Option<Again>,
@@ -51,16 +54,18 @@ pub(super) struct Follower {
     due: Option<Instant>,
     /// When it may be made at the earliest.
     earliest: Instant,
+    /// When the last one was made.
+    decided_at: Instant,
 }
 
 impl Follower {
-    /// The receiver gets what was decided; nothing before everything was listed and the own Lease was seen. `asked` has
+    /// The receiver gets what was decided; nothing before everything was listed and the own Lease was seen. `pulse` has
     /// the Lease renewed.
     pub(super) fn new(
         objects: Objects,
         decider: Decider,
         member: Member,
-        asked: Arc<Notify>,
+        pulse: Pulse,
         again: mpsc::Receiver<Again>,
     ) -> (Self, watch::Receiver<Option<Arc<Decided>>>) {
         let (decided, receiver) = watch::channel(None);
@@ -72,13 +77,15 @@ impl Follower {
             cluster: Cluster::default(),
             decider,
             member,
-            asked,
+            asked: pulse.asked,
+            leaving: pulse.leaving,
             again,
             waits: None,
             decided,
             origin: now,
             due: None,
             earliest: now,
+            decided_at: now,
         };
         (follower, receiver)
     }
@@ -90,6 +97,8 @@ impl Follower {
             let due = self.due;
             let lapse = self.decider.next_lapse().filter(|at| asked_for != Some(*at));
             let lapse_at = lapse.map(|at| self.origin + at + Duration::from_millis(1));
+            let leaves_at = self.decider.leaves_at().map(|at| self.origin + at + Duration::from_millis(1));
+            let leaves_at = leaves_at.filter(|at| *at > self.decided_at);
             tokio::select! {
                 biased;
                 () = until(due) => {
@@ -100,6 +109,7 @@ impl Follower {
                 }
                 Some(waits) = self.again.recv() => self.begin_anew(waits),
                 Some(seen) = self.watches.next() => self.see(seen),
+                () = until(leaves_at), if due.is_none() => self.call(),
                 // Somebody has lapsed, if the server answers now.
                 () = until(lapse_at) => {
                     asked_for = lapse;
@@ -143,10 +153,26 @@ impl Follower {
         }
     }
 
+    /// Has it said in the Lease that this node hands over what it owns, or does not any more; before the first renewal,
+    /// so that nobody takes it for a candidate meanwhile.
+    fn tell_leaving(&self) {
+        let leaving = self.decider.leaving(&self.cluster);
+        self.leaving.send_if_modified(|known| {
+            let news = std::mem::replace(known, leaving) != leaving;
+            match leaving {
+                Some(why) if news => tracing::warn!(%why, "handing over all addresses"),
+                None if news => tracing::info!("this node may own addresses again"),
+                Some(_) | None => {}
+            }
+            news
+        });
+    }
+
     /// Decides; tells whether that is something else than before.
     fn decide(&mut self) -> bool {
         let start = Instant::now();
-        self.due = None;
+        (self.due, self.decided_at) = (None, start);
+        self.tell_leaving();
         let (decided, lapsed) = self.decider.decide(&self.cluster, self.origin.elapsed());
         self.strike_out(lapsed);
         let Some(decided) = decided else {

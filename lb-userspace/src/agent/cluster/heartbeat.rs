@@ -4,7 +4,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use lb_core::membership::{LinkReport, renew_interval};
+use lb_core::eligibility::Leaving;
+use lb_core::membership::{HAND_OVER, LinkReport, leaving_report, renew_interval};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -15,8 +16,6 @@ use crate::k8s::write::{PATIENCE, WriteError, in_time};
 const RETRY: Duration = Duration::from_secs(2);
 /// Between two renewals, however often links change.
 const LEAST: Duration = Duration::from_secs(1);
-/// For the next node to see that this one leaves, and to answer and announce before it is silent.
-const HAND_OVER: Duration = Duration::from_millis(1500);
 
 /// Gives the Lease back.
 pub(crate) struct Farewell {
@@ -53,16 +52,30 @@ pub(super) struct Heart {
     member: Member,
     /// What the links can do; `None`: not known, or the agent is not well, and nothing is renewed.
     links: watch::Receiver<Option<Vec<LinkReport>>>,
+    /// Why the node hands over what it owns.
+    leaving: watch::Receiver<Option<Leaving>>,
     asked: Arc<Notify>,
     leave: Arc<Notify>,
     ended: oneshot::Sender<()>,
     failing: bool,
 }
 
+/// How the renewals are acted on.
+pub(super) struct Pulse {
+    /// Notified for a renewal at once: the first one, or as a proof that the server answers.
+    pub(super) asked: Arc<Notify>,
+    /// Why the node hands over what it owns, if it does.
+    pub(super) leaving: watch::Sender<Option<Leaving>>,
+}
+
 impl Heart {
     /// Says what `links` has; nothing yet.
-    pub(super) fn new(member: Member, links: watch::Receiver<Option<Vec<LinkReport>>>) -> (Self, Farewell) {
-        let (asked, leave) = (Arc::default(), Arc::<Notify>::default());
+    pub(super) fn new(
+        member: Member,
+        links: watch::Receiver<Option<Vec<LinkReport>>>,
+    ) -> (Self, Pulse, Farewell) {
+        let (asked, leave) = (Arc::<Notify>::default(), Arc::<Notify>::default());
+        let (leaves, leaving) = watch::channel(None);
         let (ended, has_ended) = oneshot::channel();
         let farewell = Farewell {
             member: member.clone(),
@@ -70,12 +83,8 @@ impl Heart {
             leave: Arc::clone(&leave),
             ended: has_ended,
         };
-        (Self { member, links, asked, leave, ended, failing: false }, farewell)
-    }
-
-    /// Whom to notify for a renewal at once: the first one, or as a proof that the server answers.
-    pub(super) fn asked(&self) -> Arc<Notify> {
-        Arc::clone(&self.asked)
+        let pulse = Pulse { asked: Arc::clone(&asked), leaving: leaves };
+        (Self { member, links, leaving, asked, leave, ended, failing: false }, pulse, farewell)
     }
 
     /// Renews until the farewell. Begins when it is asked for the first time, and the links are known.
@@ -97,12 +106,21 @@ impl Heart {
                     }
                     sleep_until(earliest).await;
                 }
+                changed = self.leaving.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                }
                 () = self.asked.notified() => sleep_until(earliest).await,
                 () = sleep_until(next) => {}
             }
             let Some(links) = self.links.borrow_and_update().clone() else {
                 next = Instant::now() + interval;
                 continue;
+            };
+            let links = match *self.leaving.borrow_and_update() {
+                Some(leaving) => leaving_report(&links, leaving),
+                None => links,
             };
             let renewed = in_time(self.member.renew(&links, SystemTime::now())).await;
             let now = Instant::now();

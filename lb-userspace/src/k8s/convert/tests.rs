@@ -106,3 +106,21 @@ fn slices_belong_to_services() {
     assert!(endpoints[0].can_serve());
     assert_eq!(endpoint_slice(slice(json!({}))).unwrap_err().error, ConvertError::NoServiceName);
 }
+
+#[test]
+fn a_node_says_why_it_leaves() {
+    let node = |annotations: Value, unschedulable: bool, status: &str, message: &str| {
+        let node = json!({
+            "metadata": {"name": "n", "annotations": annotations},
+            "spec": {"unschedulable": unschedulable},
+            "status": {"conditions": [{"type": "Ready", "status": status, "message": message}]},
+        });
+        super::node(serde_json::from_value(node).unwrap()).unwrap().1.leaving
+    };
+    let (drain, down) = (json!({"barelb.io/drain": ""}), "kubelet: node is shutting down");
+    assert_eq!(node(json!({}), false, "True", down), None);
+    assert_eq!(node(json!({}), false, "False", "kubelet stopped posting node status."), None);
+    assert_eq!(node(json!({}), true, "True", ""), Some(Leaving::Cordoned));
+    assert_eq!(node(drain.clone(), true, "True", ""), Some(Leaving::Drained));
+    assert_eq!(node(drain, true, "False", down), Some(Leaving::ShuttingDown));
+}

@@ -61,7 +61,12 @@ fn cluster(services: &[Value], slices: &[Value], leases: &[Value]) -> Cluster {
 
 /// The agent of node `b`, whose Lease has been seen.
 fn decider() -> Decider {
-    Decider::new(NodeName::new("b").unwrap(), "b".to_owned(), Duration::from_secs(75), None)
+    Decider::new(
+        NodeName::new("b").unwrap(),
+        "b".to_owned(),
+        Duration::from_secs(75),
+        ClusterRules::default(),
+    )
 }
 
 fn decide(decider: &mut Decider, cluster: &Cluster, now: Duration) -> Decided {
