@@ -9,8 +9,9 @@
 //!   ───────────────────────────── br0 ─────────────────────      switch
 //! ```
 //!
-//! [`ControlPlane::start`] has a namespace of its own and no cable, which is enough for a controller: run it in
-//! [`ControlPlane::namespace`]. With nodes, [`Network`] is the switch and the control plane is one of its machines.
+//! [`Site`] is all of that with a controller and agents. [`ControlPlane::start`] has a namespace of its own and no
+//! cable, which is enough for a controller: run it in [`ControlPlane::namespace`]. With nodes, [`Network`] is the switch
+//! and the control plane is one of its machines.
 //!
 //! Nothing creates what a controller manager would: no endpoints from selectors, no default ServiceAccounts. That
 //! is on purpose: every object there is was made by the test or by the program under test.
@@ -19,7 +20,7 @@
 //! user; the audit log ([`AuditLog`]) says who wrote what.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -31,11 +32,12 @@ use crate::process::{END, Process, last_lines};
 use crate::scratch::Scratch;
 
 pub use self::access::Access;
-pub use self::agents::{NodeAgent, NodeFiles};
+pub use self::agents::{CAPABILITIES, NodeAgent, NodeFiles};
 pub use self::audit::{AuditLog, Request};
 pub use self::controller::Controller;
-pub use self::network::Network;
+pub use self::network::{Families, Network};
 pub use self::proxy::KubeProxy;
+pub use self::site::{Machine, Site, SiteOptions};
 
 mod access;
 mod agents;
@@ -48,6 +50,7 @@ mod programs;
 mod proxy;
 mod server;
 pub mod services;
+mod site;
 
 /// Where the API server listens.
 const PORT: u16 = 6443;
@@ -94,6 +97,16 @@ impl Default for Options {
             address: Ipv4Addr::new(192, 0, 2, 2).into(),
             service_ranges: "10.96.0.0/16,fd00:10:96::/112".to_owned(),
             arguments: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// A port of the loopback of the family that the control plane is reached by.
+    fn loopback(&self, port: u16) -> SocketAddr {
+        match self.address {
+            IpAddr::V4(_) => (Ipv4Addr::LOCALHOST, port).into(),
+            IpAddr::V6(_) => (Ipv6Addr::LOCALHOST, port).into(),
         }
     }
 }
@@ -242,7 +255,7 @@ impl ControlPlane {
         let program = programs::find(component.name())?;
         let mut command = self.namespace.command(program);
         match component {
-            Component::Etcd => command.args(server::etcd(&self.folder)),
+            Component::Etcd => command.args(server::etcd(&self.folder, &self.options)),
             Component::ApiServer => command.args(server::api(&self.folder, &self.options)),
         };
         let process = self.namespace.spawn_command(&mut command, &self.log_file(component))?;

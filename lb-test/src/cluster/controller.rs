@@ -1,7 +1,7 @@
 //! `barelb controller`, under the rights of manifests/base and no others.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -77,7 +77,7 @@ impl Controller {
     pub fn start(plane: &ControlPlane, replica: u16, arguments: &[&str]) -> Result<Self> {
         let access = plane.controller_account()?;
         let folder = Scratch::new("controller")?;
-        let metrics = SocketAddr::from((Ipv4Addr::LOCALHOST, METRICS + replica));
+        let metrics = plane.options.loopback(METRICS + replica);
         let mut command = plane.namespace().command(barelb()?);
         command.arg("controller").arg("--kubeconfig").arg(access.kubeconfig());
         command.args(["--metrics-addr", &metrics.to_string(), "--log", "lb_userspace=debug,info"]);

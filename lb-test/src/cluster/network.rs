@@ -7,6 +7,29 @@ use anyhow::Result;
 use crate::link::{Bridge, Veth, mac};
 use crate::namespace::Namespace;
 
+/// The address families of a cluster.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Families {
+    /// IPv4 only.
+    V4,
+    /// IPv6 only.
+    V6,
+    /// Both.
+    #[default]
+    Dual,
+}
+
+impl Families {
+    /// Those of a pair that are of these families; the first is of IPv4.
+    pub fn of<T>(self, [v4, v6]: [T; 2]) -> Vec<T> {
+        match self {
+            Self::V4 => vec![v4],
+            Self::V6 => vec![v6],
+            Self::Dual => vec![v4, v6],
+        }
+    }
+}
+
 /// A switch without machines. Each machine that is attached keeps its own namespace; cables go with either end.
 #[derive(Debug)]
 pub struct Network {
@@ -22,12 +45,18 @@ impl Network {
     /// A new machine: its end of the cable is `eth0` with the addresses of [`Network::addresses`] and the Ethernet
     /// address 02:00:00:00:00:`host`; the other end (`b`) is a port of the switch.
     pub fn attach(&self, name: &str, host: u8) -> Result<Veth> {
+        self.attach_with(name, host, Families::Dual)
+    }
+
+    /// As [`Network::attach`], with addresses of these families only.
+    pub fn attach_with(&self, name: &str, host: u8, families: Families) -> Result<Veth> {
         let (machine, switch) = (Namespace::new(name)?, self.bridge.interface().namespace());
         let port = format!("port{host}");
         let cable = Veth::new((&machine, "eth0", mac(host)), (switch, &port, mac(0x80 ^ host)))?;
         self.bridge.add_port(&cable.b)?;
         let [v4, v6] = Self::addresses(host);
-        for cidr in [format!("{v4}/24"), format!("{v6}/64"), format!("fe80::{host}/64")] {
+        let of_family = [vec![format!("{v4}/24")], vec![format!("{v6}/64"), format!("fe80::{host}/64")]];
+        for cidr in families.of(of_family).concat() {
             cable.a.add_address(&cidr)?;
         }
         Ok(cable)

@@ -5,17 +5,18 @@ use std::path::Path;
 use super::{Options, PORT, access, audit};
 use crate::scratch::Scratch;
 
-const ETCD: &str = "http://127.0.0.1:2379";
-const ETCD_PEER: &str = "http://127.0.0.1:2380";
+const ETCD: u16 = 2379;
+const ETCD_PEER: u16 = 2380;
 
-pub(super) fn etcd(folder: &Scratch) -> Vec<String> {
+pub(super) fn etcd(folder: &Scratch, options: &Options) -> Vec<String> {
+    let [client, peer] = [ETCD, ETCD_PEER].map(|port| loopback(options, port));
     let mut arguments = vec![
         format!("--data-dir={}", text(&folder.join("etcd"))),
-        format!("--listen-client-urls={ETCD}"),
-        format!("--advertise-client-urls={ETCD}"),
-        format!("--listen-peer-urls={ETCD_PEER}"),
-        format!("--initial-advertise-peer-urls={ETCD_PEER}"),
-        format!("--initial-cluster=default={ETCD_PEER}"),
+        format!("--listen-client-urls={client}"),
+        format!("--advertise-client-urls={client}"),
+        format!("--listen-peer-urls={peer}"),
+        format!("--initial-advertise-peer-urls={peer}"),
+        format!("--initial-cluster=default={peer}"),
     ];
     // The data need to survive a killed etcd, not a killed machine.
     arguments.extend(["--unsafe-no-fsync", "--log-level=warn"].map(ToOwned::to_owned));
@@ -26,7 +27,7 @@ pub(super) fn api(folder: &Scratch, options: &Options) -> Vec<String> {
     let certificates = folder.join("certificates");
     let inside = |name: &str| text(&certificates.join(name));
     let mut arguments = vec![
-        format!("--etcd-servers={ETCD}"),
+        format!("--etcd-servers={}", loopback(options, ETCD)),
         // Makes a certificate for the advertised address there.
         format!("--cert-dir={}", text(&certificates)),
         // Its key is read after it was made, so it can sign tokens too, and no other program has to make keys.
@@ -46,6 +47,11 @@ pub(super) fn api(folder: &Scratch, options: &Options) -> Vec<String> {
     arguments.extend(audit::arguments(folder));
     arguments.extend(options.arguments.iter().cloned());
     arguments
+}
+
+/// Of the family of the control plane's own address.
+fn loopback(options: &Options, port: u16) -> String {
+    format!("http://{}", options.loopback(port))
 }
 
 pub(super) fn text(path: &Path) -> String {

@@ -1,6 +1,7 @@
 //! Pools and Services as users write them, and what the controller makes of them.
 
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::thread;
 use std::time::Duration;
 
@@ -26,6 +27,11 @@ pub fn pool(name: &str, addresses: &[&str]) -> Value {
 pub fn pool_with(name: &str, addresses: &[&str], more: &Value) -> Value {
     let spec = merged(json!({"addresses": addresses}), more);
     object("metallb.io/v1beta1", "IPAddressPool", name, spec)
+}
+
+/// An `L2Advertisement`; without anything in its spec it is for all pools, nodes and interfaces.
+pub fn advertisement(name: &str, spec: Value) -> Value {
+    object("metallb.io/v1beta1", "L2Advertisement", name, spec)
 }
 
 /// An object of MetalLB's API in its namespace.
@@ -56,6 +62,18 @@ pub fn plain(name: &str) -> Value {
 /// A Service that needs an address of each family, with annotations.
 pub fn dual(name: &str, annotations: &Value) -> Value {
     service(name, annotations, &json!({"ipFamilyPolicy": "RequireDualStack"}))
+}
+
+/// An `EndpointSlice` of a Service: ready endpoints on nodes, all at this port. `family` is `IPv4` or `IPv6`.
+pub fn slice(service: &str, family: &str, port: u16, endpoints: &[(&str, IpAddr)]) -> Value {
+    let endpoint = |(node, address): &(&str, IpAddr)| json!({"addresses": [address], "nodeName": node, "conditions": {"ready": true}});
+    let name = format!("{service}-{}", family.to_lowercase());
+    json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": service}},
+        "ports": [{"port": port, "protocol": "TCP"}],
+        "endpoints": endpoints.iter().map(endpoint).collect::<Vec<_>>(),
+    })
 }
 
 fn merged(mut object: Value, more: &Value) -> Value {

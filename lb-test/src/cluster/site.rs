@@ -1,0 +1,248 @@
+//! A cluster as users have one: a control plane, nodes with kube-proxy, a web server and an agent each, the controller,
+//! and a client that finds the Service `web` by its addresses.
+//!
+//! ```text
+//!   control-plane    node-a .11         node-b .12 …       client .10
+//!   API server       kube-proxy, web    kube-proxy, web    asks, fetches
+//!   controller       agent              agent
+//!     |                |                  |                  |
+//!   ──────────────────────────── br0 ────────────────────────────      switch
+//! ```
+//!
+//! Controller and agents run under their own ServiceAccounts, the agents with the capabilities of the manifests and no
+//! others. The Service has an endpoint on each node and the policy Local, so a page tells who serves it and to whom.
+
+use std::net::IpAddr;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use super::services::{advertisement, pool, service, slice};
+use super::{ControlPlane, Controller, Families, KubeProxy, Network, NodeAgent, NodeFiles, Options};
+use crate::lab::web::WebServer;
+use crate::link::Veth;
+
+mod sight;
+
+/// The port of the web server on each node; the Service says 80.
+const WEB_PORT: u16 = 8080;
+/// Host parts of addresses.
+const CONTROL: u8 = 2;
+const CLIENT: u8 = 10;
+const FIRST_NODE: u8 = 11;
+/// What the pool holds; the Service gets the first of each family.
+const POOL: [&str; 2] = ["192.0.2.100-192.0.2.109", "2001:db8::100-2001:db8::109"];
+const VIP: u8 = 100;
+
+/// How a cluster is made.
+#[derive(Clone, Debug)]
+pub struct SiteOptions {
+    /// How many nodes: `node-a`, `node-b` and so on, at most 26.
+    pub nodes: u8,
+    /// Of control plane, nodes, client and Service.
+    pub families: Families,
+    /// `--grace` of the agents. Their Leases last 15 s longer.
+    pub grace: String,
+    /// Further arguments of the agents.
+    pub arguments: Vec<String>,
+}
+
+impl Default for SiteOptions {
+    /// Two nodes, both families, and Leases of 17 s.
+    fn default() -> Self {
+        Self { nodes: 2, families: Families::Dual, grace: "2s".to_owned(), arguments: Vec::new() }
+    }
+}
+
+/// A node without its agent.
+#[derive(Debug)]
+pub struct Machine {
+    /// The name of its Node.
+    pub name: String,
+    /// Its cable to the switch; `a` is its `eth0`.
+    pub cable: Veth,
+    /// What its agents leave to each other.
+    pub files: NodeFiles,
+    /// Its kube-proxy.
+    pub proxy: KubeProxy,
+    host: u8,
+    _web: WebServer,
+}
+
+/// A cluster; everything it made goes with it. The order of the fields is the order of removal.
+#[derive(Debug)]
+pub struct Site {
+    /// The agent of each machine; `None` takes it away as SIGKILL does.
+    pub agents: Vec<Option<NodeAgent>>,
+    /// The nodes.
+    pub machines: Vec<Machine>,
+    /// The controller.
+    pub controller: Controller,
+    /// The client's cable to the switch; `a` is its `eth0`.
+    pub client: Veth,
+    /// The control plane.
+    pub plane: ControlPlane,
+    options: SiteOptions,
+    _control: Veth,
+    _network: Network,
+}
+
+impl Site {
+    /// Two nodes of both families, ready: the Service has its addresses, and the agents know each other.
+    pub fn start() -> Result<Self> {
+        Self::start_with(SiteOptions::default())
+    }
+
+    /// A ready cluster made as `options` say.
+    pub fn start_with(options: SiteOptions) -> Result<Self> {
+        let mut site = Self::without_agents(options)?;
+        for index in 0..site.machines.len() {
+            site.start_agent(index)?;
+        }
+        site.wait_for_members(site.machines.len())?;
+        Ok(site)
+    }
+
+    /// The same before the first agent is started: nobody answers.
+    pub fn without_agents(options: SiteOptions) -> Result<Self> {
+        ensure!((1..=26).contains(&options.nodes), "a cluster of {} nodes", options.nodes);
+        let families = options.families;
+        let network = Network::new()?;
+        let control = network.attach_with("control-plane", CONTROL, families)?;
+        let plane = ControlPlane::start_with(control_plane(&control, families))?;
+        plane.install()?;
+        let client = network.attach_with("client", CLIENT, families)?;
+        let hosts = FIRST_NODE..FIRST_NODE + options.nodes;
+        let machines = hosts.map(|host| Machine::new(&network, &plane, host, families));
+        let machines = machines.collect::<Result<Vec<_>>>()?;
+        let controller = Controller::start(&plane, 0, &[])?;
+        let site = Self {
+            agents: machines.iter().map(|_| None).collect(),
+            machines,
+            controller,
+            client,
+            plane,
+            options,
+            _control: control,
+            _network: network,
+        };
+        let all: Vec<usize> = (0..site.machines.len()).collect();
+        let objects =
+            [pool("first-pool", &families.of(POOL)), site.web(&json!({})), advertisement("all", json!({}))];
+        site.plane.apply_all(&[&objects[..], &site.slices("web", WEB_PORT, &all)].concat())?;
+        let vips: Vec<String> = site.vips().iter().map(ToString::to_string).collect();
+        site.plane.becomes(&site.controller, "web", &vips.iter().map(String::as_str).collect::<Vec<_>>())?;
+        Ok(site)
+    }
+
+    /// The addresses of the Service.
+    pub fn vips(&self) -> Vec<IpAddr> {
+        self.options.families.of(Network::addresses(VIP))
+    }
+
+    /// The addresses of the client.
+    pub fn client_addresses(&self) -> Vec<IpAddr> {
+        self.options.families.of(Network::addresses(CLIENT))
+    }
+
+    /// The Service `web`; `more` is merged into its spec.
+    pub fn web(&self, more: &Value) -> Value {
+        let mut fields = json!({"externalTrafficPolicy": "Local"});
+        if self.options.families == Families::Dual {
+            fields["ipFamilyPolicy"] = "RequireDualStack".into();
+        }
+        for (field, value) in more.as_object().into_iter().flatten() {
+            fields[field] = value.clone();
+        }
+        service("web", &json!({}), &fields)
+    }
+
+    /// The `EndpointSlice`s of a Service with ready endpoints at this port of these nodes: one of each family.
+    pub fn slices(&self, service: &str, port: u16, nodes: &[usize]) -> Vec<Value> {
+        let of_family = |family: usize| {
+            let machines = nodes.iter().map(|node| &self.machines[*node]);
+            let endpoints: Vec<_> =
+                machines.map(|one| (one.name.as_str(), Network::addresses(one.host)[family])).collect();
+            slice(service, ["IPv4", "IPv6"][family], port, &endpoints)
+        };
+        self.options.families.of([0, 1]).into_iter().map(of_family).collect()
+    }
+
+    /// Lets exactly these nodes have an endpoint of the Service `web`.
+    pub fn place_endpoints(&self, nodes: &[usize]) -> Result<()> {
+        self.plane.apply_all(&self.slices("web", WEB_PORT, nodes))
+    }
+
+    /// Starts the agent of a node as all of them are, after whichever it had.
+    pub fn start_agent(&mut self, index: usize) -> Result<()> {
+        self.start_agent_with(index, &[])
+    }
+
+    /// As [`Site::start_agent`], with further arguments.
+    pub fn start_agent_with(&mut self, index: usize, more: &[&str]) -> Result<()> {
+        self.agents[index] = None;
+        let machine = &self.machines[index];
+        let mut arguments = vec!["--grace", &self.options.grace];
+        arguments.extend(self.options.arguments.iter().map(String::as_str).chain(more.iter().copied()));
+        let namespace = machine.cable.a.namespace();
+        let agent = NodeAgent::start(&self.plane, namespace, &machine.name, &machine.files, &arguments)?;
+        self.agents[index] = Some(agent);
+        Ok(())
+    }
+
+    /// The agent of a node; an error when it has none.
+    pub fn agent(&mut self, index: usize) -> Result<&mut NodeAgent> {
+        self.agents[index].as_mut().with_context(|| format!("no agent runs on {}", self.machines[index].name))
+    }
+
+    /// Waits until so many agents renew their Leases, and gives each the time to see them all.
+    pub fn wait_for_members(&self, count: usize) -> Result<()> {
+        self.plane.wait_for(Controller::PATIENCE, "agents are missing", |plane| {
+            let renewals = plane.renewals()?;
+            ensure!(renewals.len() == count, "{renewals:?}\n{}", self.logs());
+            Ok(Some(()))
+        })?;
+        thread::sleep(Duration::from_millis(500));
+        Ok(())
+    }
+
+    /// The ends of the logs of all agents and of the controller.
+    pub fn logs(&self) -> String {
+        let agents = self.agents.iter().flatten().map(NodeAgent::tail);
+        agents.chain([self.controller.tail()]).collect::<Vec<_>>().join("\n")
+    }
+}
+
+impl Machine {
+    fn new(network: &Network, plane: &ControlPlane, host: u8, families: Families) -> Result<Self> {
+        let name = format!("node-{}", char::from(b'a' + (host - FIRST_NODE)));
+        let cable = network.attach_with(&name, host, families)?;
+        plane.add_nodes(&[(&name, &families.of(Network::addresses(host)))])?;
+        let namespace = cable.a.namespace();
+        Ok(Self {
+            files: NodeFiles::new()?,
+            _web: WebServer::start(namespace, &name, WEB_PORT)?,
+            proxy: KubeProxy::start(plane, namespace, &name)?,
+            name,
+            host,
+            cable,
+        })
+    }
+
+    /// Its addresses, IPv4 first; a cluster of one family uses one of them.
+    pub fn addresses(&self) -> [IpAddr; 2] {
+        Network::addresses(self.host)
+    }
+}
+
+fn control_plane(cable: &Veth, families: Families) -> Options {
+    let [v4, v6] = Network::addresses(CONTROL);
+    Options {
+        namespace: Some(cable.a.namespace().clone()),
+        address: if families == Families::V6 { v6 } else { v4 },
+        service_ranges: families.of(["10.96.0.0/16", "fd00:10:96::/112"]).join(","),
+        ..Options::default()
+    }
+}
