@@ -1,4 +1,4 @@
-use serde_json::{from_value, json};
+use serde_json::{Value, from_value, json};
 
 use super::*;
 
@@ -115,7 +115,7 @@ fn a_node_says_why_it_leaves() {
             "spec": {"unschedulable": unschedulable},
             "status": {"conditions": [{"type": "Ready", "status": status, "message": message}]},
         });
-        super::node(serde_json::from_value(node).unwrap()).unwrap().1.leaving
+        super::node(from_value(node).unwrap()).unwrap().1.leaving
     };
     let (drain, down) = (json!({"barelb.io/drain": ""}), "kubelet: node is shutting down");
     assert_eq!(node(json!({}), false, "True", down), None);
