@@ -53,8 +53,12 @@ impl Access {
         Self::write(folder, server, who.user, &who.token())
     }
 
+    fn file(folder: &Scratch, user: &str) -> PathBuf {
+        folder.join("kubeconfig").join(user.replace(':', "-"))
+    }
+
     fn write(folder: &Scratch, server: IpAddr, user: &str, token: &str) -> Result<Self> {
-        let kubeconfig = folder.join("kubeconfig").join(user.replace(':', "-"));
+        let kubeconfig = Self::file(folder, user);
         let authority = server::text(&folder.join("certificates/apiserver.crt"));
         fs::write(&kubeconfig, document(SocketAddr::from((server, PORT)), &authority, token))?;
         Ok(Self { user: user.to_owned(), kubeconfig })
@@ -63,12 +67,17 @@ impl Access {
 
 impl ControlPlane {
     /// A kubeconfig with a token of the ServiceAccount, as its pods would get it. Makes the namespace and the
-    /// account if they are missing; what it may do is left to roles that the test applies.
+    /// account if they are missing; what it may do is left to roles that the test applies. A second call needs no API
+    /// server: the token lasts for a day.
     pub fn service_account(&self, namespace: &str, name: &str) -> Result<Access> {
+        let user = format!("system:serviceaccount:{namespace}:{name}");
+        let kubeconfig = Access::file(&self.folder, &user);
+        if kubeconfig.exists() {
+            return Ok(Access { user, kubeconfig });
+        }
         self.ensure(&["namespace", namespace])?;
         self.ensure(&["serviceaccount", name, "--namespace", namespace])?;
         let token = self.kubectl(&["create", "token", name, "--namespace", namespace, "--duration=24h"])?;
-        let user = format!("system:serviceaccount:{namespace}:{name}");
         Access::write(&self.folder, self.options.address, &user, token.trim())
     }
 
