@@ -10,6 +10,7 @@ use crate::{
 
 mod facts;
 mod links;
+mod properties;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
