@@ -28,7 +28,7 @@ pub(crate) type Number = u16;
 pub struct Orders {
     numbers: BTreeMap<NodeName, Number>,
     names: Vec<NodeName>,
-    orders: HashMap<IpAddr, Order>,
+    by_address: HashMap<IpAddr, Order>,
     /// Grows with each plan.
     plan: u32,
     /// Orders looked at in this plan.
@@ -117,9 +117,9 @@ impl Orders {
 
     /// Ends a plan: forgets the orders of addresses that are no more.
     pub(crate) fn end(&mut self) {
-        if self.orders.len() > self.used + self.used / 8 + SPARE {
+        if self.by_address.len() > self.used + self.used / 8 + SPARE {
             let plan = self.plan;
-            self.orders.retain(|_, order| order.plan == plan);
+            self.by_address.retain(|_, order| order.plan == plan);
         }
     }
 
@@ -140,7 +140,7 @@ impl Orders {
             let (owner, _) = field.iter().next()?;
             return Some(Standing { owner, rank: (Some(owner) == me).then_some(0) });
         }
-        let order = self.orders.entry(key).or_default();
+        let order = self.by_address.entry(key).or_default();
         if order.plan != self.plan {
             (order.plan, self.used) = (self.plan, self.used + 1);
         }

@@ -70,7 +70,7 @@ fn orders_of_addresses_that_are_no_more_are_forgotten() {
             elected(&mut orders, ip(number, false), &candidates, &all[0]);
         }
         orders.end();
-        assert_eq!(orders.orders.len(), kept, "{from} to {to}");
+        assert_eq!(orders.by_address.len(), kept, "{from} to {to}");
     }
 }
 

@@ -246,6 +246,9 @@ proptest! {
             prop_assert_eq!(owner.is_some(), !candidates.is_empty(), "{} {:?}", ip, candidates);
             prop_assert!(owner.is_none_or(|owner| candidates.contains(owner)));
             prop_assert_eq!(answering(&plans, ip), owner.into_iter().collect::<Vec<_>>(), "{}", ip);
+            let ranks: BTreeSet<usize> =
+                plans.values().filter_map(|plan| plan.owners.get(&ip)?.rank).collect();
+            prop_assert_eq!(ranks, (0..candidates.len()).collect::<BTreeSet<_>>(), "0, 1, 2, …");
             for (name, plan) in &plans {
                 let ownership = plan.owners.get(&ip);
                 prop_assert_eq!(ownership.map_or(0, |o| o.candidates), candidates.len());
