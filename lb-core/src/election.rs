@@ -2,7 +2,8 @@
 //!
 //! Nodes are sorted by preferred score, highest first, then by sha256(node + "#" + address), lowest first. Every
 //! node computes the same order from the same objects; nothing is negotiated. The order of the remaining nodes
-//! does not change when one leaves, so only the addresses of that node move.
+//! does not change when one leaves, so only the addresses of that node move. [`Orders`] remembers the orders, because a
+//! cluster has many addresses and nodes.
 
 use std::{cmp::Reverse, net::IpAddr};
 
@@ -10,8 +11,12 @@ use sha2::{Digest, Sha256};
 
 use crate::ids::NodeName;
 
+mod orders;
 #[cfg(test)]
 mod tests;
+
+pub use orders::Orders;
+pub(crate) use orders::{Field, Number};
 
 /// A node's place in the order of one address: the lowest wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

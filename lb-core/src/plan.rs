@@ -6,7 +6,8 @@
 //! map read back ───── actual ───┘
 //! ```
 //!
-//! The plan is computed afresh every time; it holds no state. The unit is the address: all Services on one
+//! The plan is computed afresh every time; what is remembered of plans before ([`Orders`]) makes it no other, only
+//! sooner. The unit is the address: all Services on one
 //! address move together. Candidates for it are the usable nodes that an advertisement selects and that have a
 //! fit link and, under the traffic policy Local, an endpoint; [`election`](crate::election) orders them. A node
 //! that is a candidate and not the first plans the same entries in state [`EntryState::Standby`].
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     addresses::Addresses,
     config::Config,
+    election::Orders,
     eligibility::{Endpoints, InterfaceError, Link, LinkFault, Node, fault},
     ids::{LinkId, LinkName, Mac, NodeName, PoolName, ServiceKey, Vlans},
     problem::{Place, Problem},
@@ -312,7 +314,12 @@ pub struct Plan {
 
 /// Decides what this node announces. Nodes that see the same objects compute the same owners.
 pub fn plan(snapshot: &Snapshot) -> Plan {
-    let mut plan = announce::announce(snapshot);
+    replan(snapshot, &mut Orders::default())
+}
+
+/// The same, sooner: `orders` are those of plans before, whatever they were about.
+pub fn replan(snapshot: &Snapshot, orders: &mut Orders) -> Plan {
+    let mut plan = announce::announce(snapshot, orders);
     plan.problems = interface_problems(snapshot);
     plan.problems.extend(advertised_problems(snapshot));
     let silent: Vec<Problem> = plan.services.iter().flat_map(|(key, list)| silences(key, list)).collect();

@@ -9,6 +9,7 @@ mod cpu;
 mod document;
 #[path = "../../lb-ebpf/src/rig/layout.rs"]
 mod layout;
+pub mod node;
 mod ours;
 mod packet_socket;
 mod plan;

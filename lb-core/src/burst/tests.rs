@@ -221,6 +221,34 @@ fn targets_are_announced_again_at_the_interval() {
     }
 }
 
+/// F16: MetalLB's periodic round makes one call per address and responder, IPv4 by ARP and IPv6 by neighbour discovery,
+/// one for an address that two Services share.
+#[test]
+fn f16_a_periodic_round_has_each_address_once_by_its_own_protocol() {
+    let (minute, on_link) =
+        (Duration::from_mins(1), |target: Target, link| Target { link: LinkId(link), ..target });
+    let mut bursts = Bursts::new(RATE).every(Some(minute));
+    // What a plan has is a set: a second Service on an address adds nothing.
+    let all = [v4(1), v6(1), on_link(v4(2), 3), on_link(v6(2), 3)];
+    for target in all.into_iter().chain(all) {
+        bursts.keep(target, ms(0));
+    }
+    let sent = run(&mut bursts, minute + ms(1));
+    let mut found: Vec<(Target, Form)> = sent.iter().map(|(_, frame)| (frame.target, frame.form)).collect();
+    let mut expected: Vec<(Target, Form)> = all
+        .into_iter()
+        .flat_map(|target| {
+            let arp = [Form::ArpRequest, Form::ArpReply].map(|form| (target, form));
+            let advertisement = [(target, Form::NeighbourAdvertisement)];
+            if target.ip.is_ipv4() { arp.to_vec() } else { advertisement.to_vec() }
+        })
+        .collect();
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
+    assert!(sent.iter().all(|(at, _)| *at == minute));
+}
+
 /// What the kernel refused is said again, in order, and a burst is not held up for ever.
 #[test]
 fn refused_frames_are_said_again() {

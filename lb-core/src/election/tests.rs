@@ -19,9 +19,9 @@ fn order_of(nodes: &[&str], ip: &str) -> Vec<String> {
         .collect()
 }
 
-/// F1: the table of metallb.md, section 4.
+/// F1, as recomputed from MetalLB's rule.
 #[test]
-fn order_is_that_of_metallb() {
+fn f1_order_is_that_of_metallb() {
     let five = ["iris1", "iris2", "node-a", "node-b", "node-c"];
     for (nodes, ip, expected) in [
         (&["node-a", "node-b", "node-c"][..], "10.0.0.1", "node-b node-a node-c"),
@@ -58,7 +58,7 @@ fn the_hash_is_sha256_of_node_hash_sign_and_address() {
     }
 }
 
-/// F1: who is first for each of a run of addresses.
+/// Who is first for each of a run of addresses.
 fn firsts(nodes: &[&str], network: &str, last: u8) -> BTreeMap<String, Vec<u8>> {
     let mut firsts: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for octet in 1..=last {
@@ -68,8 +68,9 @@ fn firsts(nodes: &[&str], network: &str, last: u8) -> BTreeMap<String, Vec<u8>> 
     firsts
 }
 
+/// F1: exactly one node announces each address, and every node gets some.
 #[test]
-fn addresses_spread_as_with_metallb() {
+fn f1_addresses_spread_as_with_metallb() {
     let counts = |nodes: &[&str], network, last| -> Vec<usize> {
         firsts(nodes, network, last).values().map(Vec::len).collect()
     };
@@ -81,6 +82,20 @@ fn addresses_spread_as_with_metallb() {
     for (node, addresses) in stayed {
         assert!(addresses.iter().all(|a| without[node].contains(a)), "only node5's addresses move");
     }
+    let moved: usize = without.values().map(Vec::len).sum::<usize>() - (254 - with["node5"].len());
+    assert_eq!(moved, 44, "all of node5's, and no others");
+}
+
+/// F1: before 0.11 MetalLB hashed the name of the Service. Both Services had iris2 then, whatever their addresses.
+#[test]
+fn f1_the_address_decides_and_not_the_name() {
+    let by_name = |name: &str| {
+        let hash = |node: &&str| Sha256::digest(format!("{node}#{name}"));
+        ["iris1", "iris2"].into_iter().min_by_key(hash).unwrap()
+    };
+    assert_eq!(["test1", "default/web"].map(by_name), ["iris2", "iris2"]);
+    let first = |ip| order_of(&["iris1", "iris2"], ip)[0].clone();
+    assert_eq!(["10.20.30.1", "10.20.30.2"].map(first), ["iris2", "iris1"]);
 }
 
 proptest! {

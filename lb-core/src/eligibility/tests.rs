@@ -23,7 +23,7 @@ fn node(text: &str) -> NodeName {
 
 /// F2, single conditions, and the sets of nodes of `TestUsableNodesEPSlices`.
 #[test]
-fn ready_wins_over_serving() {
+fn f2_ready_wins_over_serving() {
     let endpoint = |ready, serving| Endpoint { node: Some(node("iris1")), ready, serving };
     for (ready, serving, counts) in [
         (None, None, true),

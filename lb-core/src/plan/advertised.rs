@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Snapshot, Unusable};
 use crate::{
     config::Advertisement,
+    election::{Field, Number, Orders},
     eligibility::fault,
-    ids::{LinkId, LinkName, Mac, NodeName, PoolName, Vlans},
+    ids::{LinkId, LinkName, Mac, PoolName, Vlans},
     selector::Labels,
 };
 
@@ -15,10 +16,10 @@ pub(super) type AdIndices = Vec<usize>;
 
 /// What a set of advertisements amounts to.
 #[derive(Debug)]
-pub(super) struct AdSet<'a> {
+pub(super) struct AdSet {
     pub(super) ads: AdIndices,
     /// Usable nodes that one of them selects and that have a fit link for it, with their preferred scores.
-    pub(super) nodes: BTreeMap<&'a NodeName, u32>,
+    pub(super) nodes: Field,
     /// Whether one of them selects this node.
     pub(super) selects_me: bool,
     /// Where this node announces if it is the owner.
@@ -27,51 +28,54 @@ pub(super) struct AdSet<'a> {
     pub(super) unusable: Unusable,
 }
 
+/// The advertisements that cover a pool.
+struct Covering {
+    ads: AdIndices,
+    /// One of them selects Services.
+    selective: bool,
+    /// The set of all of them.
+    set: usize,
+}
+
 /// All sets seen so far; most Services share one.
 pub(super) struct AdSets<'a> {
     snapshot: &'a Snapshot,
-    by_pool: BTreeMap<&'a PoolName, (AdIndices, bool)>,
+    /// The numbers of the nodes, in the order of the snapshot.
+    numbers: Vec<Option<Number>>,
+    by_pool: BTreeMap<&'a PoolName, Covering>,
     known: BTreeMap<AdIndices, usize>,
-    sets: Vec<AdSet<'a>>,
+    sets: Vec<AdSet>,
 }
 
 impl<'a> AdSets<'a> {
-    pub(super) fn new(snapshot: &'a Snapshot) -> Self {
-        let ads = &snapshot.config.advertisements;
-        let by_pool = snapshot.config.pools.values().map(|pool| {
-            let covering: AdIndices =
-                ads.iter().enumerate().filter(|(_, ad)| ad.covers(pool)).map(|(index, _)| index).collect();
-            let selective =
-                covering.iter().filter_map(|i| ads.get(*i)).any(|ad| !ad.service_selectors.is_empty());
-            (&pool.name, (covering, selective))
-        });
-        Self { snapshot, by_pool: by_pool.collect(), known: BTreeMap::new(), sets: Vec::new() }
-    }
-
-    /// Whether any advertisement covers the pool.
-    pub(super) fn covers(&self, pool: &PoolName) -> bool {
-        self.by_pool.get(pool).is_some_and(|(ads, _)| !ads.is_empty())
-    }
-
-    /// The advertisements that announce Services with these labels from this pool, and whether one of them
-    /// selects Services.
-    pub(super) fn matching(&mut self, pool: &PoolName, labels: &Labels) -> (usize, bool) {
-        let ads = &self.snapshot.config.advertisements;
-        let Some((covering, selective)) = self.by_pool.get(pool) else {
-            return (self.set(Vec::new()), false);
-        };
-        if !*selective {
-            let covering = covering.clone();
-            return (self.set(covering), false);
+    /// Nodes are known by their numbers in `orders`.
+    pub(super) fn new(snapshot: &'a Snapshot, orders: &Orders) -> Self {
+        let numbers = snapshot.nodes.keys().map(|node| orders.number(node)).collect();
+        let (by_pool, known) = (BTreeMap::new(), BTreeMap::new());
+        let mut sets = Self { snapshot, numbers, by_pool, known, sets: Vec::new() };
+        let all = &snapshot.config.advertisements;
+        for pool in snapshot.config.pools.values() {
+            let covering = all.iter().enumerate().filter(|(_, ad)| ad.covers(pool));
+            let ads: AdIndices = covering.map(|(index, _)| index).collect();
+            let covering =
+                Covering { selective: is_selective(snapshot, &ads), set: sets.set(ads.clone()), ads };
+            sets.by_pool.insert(&pool.name, covering);
         }
-        let matching: AdIndices = covering
-            .iter()
-            .copied()
-            .filter(|i| ads.get(*i).is_some_and(|ad| ad.selects_service(labels)))
-            .collect();
-        let selective =
-            matching.iter().filter_map(|i| ads.get(*i)).any(|ad| !ad.service_selectors.is_empty());
-        (self.set(matching), selective)
+        sets
+    }
+
+    /// The advertisements that announce Services with these labels from this pool, and whether one of them selects
+    /// Services. `None`: no advertisement covers the pool at all.
+    pub(super) fn matching(&mut self, pool: &PoolName, labels: &Labels) -> Option<(usize, bool)> {
+        let covering = self.by_pool.get(pool).filter(|covering| !covering.ads.is_empty())?;
+        if !covering.selective {
+            return Some((covering.set, false));
+        }
+        let ads = &self.snapshot.config.advertisements;
+        let selects = |index: &usize| ads.get(*index).is_some_and(|ad| ad.selects_service(labels));
+        let matching: AdIndices = covering.ads.iter().copied().filter(selects).collect();
+        let selective = is_selective(self.snapshot, &matching);
+        Some((self.set(matching), selective))
     }
 
     /// The set that two sets make together.
@@ -84,7 +88,7 @@ impl<'a> AdSets<'a> {
         self.set(union.into_iter().collect())
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<&AdSet<'a>> {
+    pub(super) fn get(&self, index: usize) -> Option<&AdSet> {
         self.sets.get(index)
     }
 
@@ -93,23 +97,30 @@ impl<'a> AdSets<'a> {
             return *index;
         }
         self.known.insert(ads.clone(), self.sets.len());
-        self.sets.push(evaluate(self.snapshot, ads));
+        self.sets.push(evaluate(self.snapshot, &self.numbers, ads));
         self.sets.len() - 1
     }
 }
 
-fn evaluate(snapshot: &Snapshot, indices: AdIndices) -> AdSet<'_> {
+fn is_selective(snapshot: &Snapshot, ads: &[usize]) -> bool {
+    let mut ads = ads.iter().filter_map(|index| snapshot.config.advertisements.get(*index));
+    ads.any(|ad| !ad.service_selectors.is_empty())
+}
+
+fn evaluate(snapshot: &Snapshot, numbers: &[Option<Number>], indices: AdIndices) -> AdSet {
     let ads: Vec<&Advertisement> =
         indices.iter().filter_map(|index| snapshot.config.advertisements.get(*index)).collect();
-    let usable = snapshot.nodes.iter().filter(|(_, node)| node.is_usable(snapshot.ignore_exclude_label));
-    let nodes = usable.filter_map(|(name, node)| {
+    let mut nodes = Field::default();
+    for (node, number) in snapshot.nodes.values().zip(numbers) {
         let mut selecting = ads.iter().filter(|ad| ad.selects_node(&node.labels));
-        selecting.any(|ad| node.has_fit_link(&ad.interfaces)).then(|| {
+        if let Some(number) = *number
+            && node.is_usable(snapshot.ignore_exclude_label)
+            && selecting.any(|ad| node.has_fit_link(&ad.interfaces))
+        {
             let score = ads.iter().map(|ad| ad.score(&node.labels)).fold(0, u32::saturating_add);
-            (name, score)
-        })
-    });
-    let nodes = nodes.collect();
+            nodes.enter(number, score);
+        }
+    }
     let me = snapshot.nodes.get(&snapshot.me);
     let mine: Vec<&Advertisement> =
         ads.into_iter().filter(|ad| me.is_some_and(|me| ad.selects_node(&me.labels))).collect();

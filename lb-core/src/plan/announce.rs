@@ -10,95 +10,113 @@ use super::{
     advertised::{AdSet, AdSets},
 };
 use crate::{
-    election::{Rank, RankKey, rank},
-    eligibility::own_addresses,
+    election::{Field, Number, Orders},
+    eligibility::{Endpoints, own_addresses},
     ids::{NodeName, ServiceKey},
     sharing::TrafficPolicy,
 };
 
 /// A Service on an address: the advertisements that announce it, or why it is silent.
 struct Claim<'a> {
-    ip: IpAddr,
+    /// Its place among all addresses of all Services, in their order.
+    place: usize,
     key: &'a ServiceKey,
     service: &'a AnnouncedService,
     ads: Result<usize, Silence>,
 }
 
 impl Claim<'_> {
-    /// Whether this Service can be served by a node that its advertisements select.
-    fn admits(&self, set: Option<&AdSet<'_>>, node: &NodeName) -> bool {
-        let endpoint = match self.service.external_traffic_policy {
-            TrafficPolicy::Cluster => true,
-            TrafficPolicy::Local => self.service.endpoints.has(node),
-        };
-        endpoint && set.is_some_and(|set| set.nodes.contains_key(node))
+    /// The nodes that can serve it; `None`: any.
+    fn serving(&self) -> Option<&BTreeSet<NodeName>> {
+        match (self.service.external_traffic_policy, &self.service.endpoints) {
+            (TrafficPolicy::Local, Endpoints::Known(serving)) => Some(&serving.nodes),
+            (TrafficPolicy::Cluster, _) | (TrafficPolicy::Local, Endpoints::Unknown) => None,
+        }
     }
 }
 
+/// The claims to one address.
+type Group<'g, 'a> = &'g [(IpAddr, &'g Claim<'a>)];
+
 /// The election for one address.
-struct Race<'a> {
-    owner: Option<&'a NodeName>,
+struct Race {
+    owner: Option<NodeName>,
     rank: Option<usize>,
     candidates: usize,
 }
 
 /// Everything of a plan but its problems.
-pub(super) fn announce(snapshot: &Snapshot) -> Plan {
-    let mut sets = AdSets::new(snapshot);
+pub(super) fn announce(snapshot: &Snapshot, orders: &mut Orders) -> Plan {
+    orders.begin(snapshot.nodes.keys());
+    let mut sets = AdSets::new(snapshot, orders);
     let claims = claims(snapshot, &mut sets);
-    let mut plan = Plan::default();
-    let mut desired = Vec::new();
-    let mut verdicts: BTreeMap<(&ServiceKey, IpAddr), Verdict> = BTreeMap::new();
-    for group in claims.chunk_by(|a, b| a.ip == b.ip) {
-        let Some(ip) = group.first().map(|claim| claim.ip) else { continue };
-        let union = group.iter().filter_map(|claim| claim.ads.as_ref().ok().copied());
+    let mut by_address: Vec<(IpAddr, &Claim<'_>)> = claims.iter().map(|(ip, claim)| (*ip, claim)).collect();
+    by_address.sort_by_key(|(ip, _)| *ip);
+    let mut polls = Polls { me: orders.number(&snapshot.me), orders, some: Field::default() };
+    let (mut desired, mut owners) = (Vec::new(), Vec::new());
+    let mut verdicts = vec![None; claims.len()];
+    for group in by_address.chunk_by(|(a, _), (b, _)| a == b) {
+        let Some((ip, _)) = group.first().copied() else { continue };
+        let union = group.iter().filter_map(|(_, claim)| claim.ads.as_ref().ok().copied());
         let union = union.reduce(|a, b| sets.union(a, b));
-        let set = union.and_then(|union| sets.get(union));
-        let race = set.map(|set| run(snapshot, &sets, set, group));
+        let set = union.and_then(|union| Some((union, sets.get(union)?)));
+        let race = set.map(|(union, set)| polls.run(&sets, union, set, group));
         let verdict = match (&race, set) {
-            (Some(race), Some(set)) => judge(snapshot, race, set),
+            (Some(race), Some((_, set))) => judge(race, set),
             _ => Verdict::Silent(Silence::NoCandidate),
         };
-        if let (Some(set), Some(state)) = (set, state(&verdict)) {
+        if let (Some((_, set)), Some(state)) = (set, state(&verdict)) {
             let targets = set.places.iter().map(|((link, vlans), mac)| {
                 (Target { link: *link, vlans: *vlans, ip }, Entry { mac: *mac, state })
             });
             desired.extend(targets);
         }
         if let Some(Race { owner: Some(owner), rank, candidates }) = race {
-            let services = group.iter().filter(|c| c.ads.is_ok()).map(|c| c.key.clone()).collect();
-            plan.owners.insert(ip, Ownership { owner: owner.clone(), rank, candidates, services });
+            let announced = group.iter().filter(|(_, claim)| claim.ads.is_ok());
+            let services = announced.map(|(_, claim)| claim.key.clone()).collect();
+            owners.push((ip, Ownership { owner, rank, candidates, services }));
         }
-        for claim in group {
+        for (_, claim) in group {
             let own = claim.ads.as_ref().err().map(|silence| Verdict::Silent(silence.clone()));
-            verdicts.insert((claim.key, ip), own.unwrap_or_else(|| verdict.clone()));
+            if let Some(place) = verdicts.get_mut(claim.place) {
+                *place = Some(own.unwrap_or_else(|| verdict.clone()));
+            }
         }
     }
-    plan.desired = desired.into_iter().collect();
-    plan.services = snapshot
-        .services
-        .iter()
-        .map(|(key, service)| {
-            let verdict =
-                |ip: &IpAddr| verdicts.remove(&(key, *ip)).map(|verdict| AddressVerdict { ip: *ip, verdict });
-            (key.clone(), service.ingress.iter().filter_map(verdict).collect())
-        })
-        .collect();
-    plan
+    polls.orders.end();
+    let services = by_service(snapshot, verdicts);
+    Plan {
+        desired: desired.into_iter().collect(),
+        owners: owners.into_iter().collect(),
+        services,
+        problems: Vec::new(),
+    }
 }
 
-/// All pairs of Service and address, sorted by address.
-fn claims<'a>(snapshot: &'a Snapshot, sets: &mut AdSets<'a>) -> Vec<Claim<'a>> {
+/// The verdicts, which are in the order of Services and their addresses.
+fn by_service(
+    snapshot: &Snapshot,
+    verdicts: Vec<Option<Verdict>>,
+) -> BTreeMap<ServiceKey, Vec<AddressVerdict>> {
+    let mut verdicts = verdicts.into_iter().flatten();
+    let services = snapshot.services.iter().map(|(key, service)| {
+        let verdicts = service.ingress.iter().zip(&mut verdicts);
+        (key.clone(), verdicts.map(|(ip, verdict)| AddressVerdict { ip: *ip, verdict }).collect())
+    });
+    services.collect()
+}
+
+/// All pairs of Service and address, in the order of the Services.
+fn claims<'a>(snapshot: &'a Snapshot, sets: &mut AdSets<'a>) -> Vec<(IpAddr, Claim<'a>)> {
     let mut foreign: BTreeSet<IpAddr> = own_addresses(&snapshot.links, &snapshot.allowed);
     foreign.extend(snapshot.nodes.values().flat_map(|node| node.addresses.iter().copied()));
     let mut claims = Vec::with_capacity(snapshot.services.len());
     for (key, service) in &*snapshot.services {
         for ip in &service.ingress {
             let ads = announced_by(snapshot, sets, &foreign, service, *ip);
-            claims.push(Claim { ip: *ip, key, service, ads });
+            claims.push((*ip, Claim { place: claims.len(), key, service, ads }));
         }
     }
-    claims.sort_by_key(|claim| claim.ip);
     claims
 }
 
@@ -117,10 +135,9 @@ fn announced_by(
     if !service.endpoints.any() {
         return Err(Silence::NoEndpoints);
     }
-    if !sets.covers(&pool.name) {
-        return Err(Silence::NoAdvertisement { pool: pool.name.clone() });
-    }
-    let (set, selective) = sets.matching(&pool.name, &service.labels);
+    let (set, selective) = sets
+        .matching(&pool.name, &service.labels)
+        .ok_or_else(|| Silence::NoAdvertisement { pool: pool.name.clone() })?;
     if service.shared && selective {
         return Err(Silence::SharedIpWithServiceSelector { pool: pool.name.clone() });
     }
@@ -130,44 +147,61 @@ fn announced_by(
     Ok(set)
 }
 
-/// Orders the candidates of an address. The key is the first address of its Services, so that both families of a
-/// Service have one owner; all Services count for it, also those that are silent now.
-fn run<'a>(snapshot: &Snapshot, sets: &AdSets<'_>, set: &AdSet<'a>, group: &[Claim<'_>]) -> Race<'a> {
-    let claims: Vec<(&Claim<'_>, Option<&AdSet<'_>>)> = group
-        .iter()
-        .filter_map(|claim| claim.ads.as_ref().ok().map(|index| (claim, sets.get(*index))))
-        .collect();
-    let admitted = |node: &NodeName| claims.iter().any(|(claim, set)| claim.admits(*set, node));
-    let candidates: Vec<(&NodeName, u32)> =
-        set.nodes.iter().filter(|(node, _)| admitted(node)).map(|(node, score)| (*node, *score)).collect();
-    let key = group.iter().filter_map(|claim| claim.service.ingress.first()).min();
-    let key = key.map(|ip| RankKey::new(*ip));
-    let mut ranked: Vec<(Option<Rank>, &NodeName)> = match (&key, candidates.as_slice()) {
-        (Some(key), [_, _, ..]) => {
-            candidates.iter().map(|(node, s)| (Some(rank(node, *s, key)), *node)).collect()
+/// Where elections are held.
+struct Polls<'o> {
+    orders: &'o mut Orders,
+    me: Option<Number>,
+    /// The candidates of one address, where these are not all whom its advertisements select.
+    some: Field,
+}
+
+impl Polls<'_> {
+    /// Orders the candidates of an address. The key is the first address of its Services, so that both families of a
+    /// Service have one owner; all Services count for it, also those that are silent now.
+    fn run(&mut self, sets: &AdSets<'_>, union: usize, set: &AdSet, group: Group<'_, '_>) -> Race {
+        let claims = || group.iter().filter_map(|(_, claim)| Some((claim, *claim.ads.as_ref().ok()?)));
+        let all = claims().any(|(claim, ads)| ads == union && claim.serving().is_none());
+        if !all {
+            self.some.clear();
+            for (claim, ads) in claims() {
+                self.admit(claim, sets.get(ads), set);
+            }
         }
-        // One candidate needs no hash.
-        _ => candidates.iter().map(|(node, _)| (None, *node)).collect(),
-    };
-    ranked.sort_unstable();
-    Race {
-        owner: ranked.first().map(|(_, node)| *node),
-        rank: ranked.iter().position(|(_, node)| **node == snapshot.me),
-        candidates: ranked.len(),
+        let field = if all { &set.nodes } else { &self.some };
+        let key = group.iter().filter_map(|(_, claim)| claim.service.ingress.first()).min();
+        let standing = key.and_then(|key| self.orders.elect(*key, field, self.me));
+        Race {
+            owner: standing.and_then(|standing| self.orders.name(standing.owner)).cloned(),
+            rank: standing.and_then(|standing| standing.rank),
+            candidates: field.len(),
+        }
+    }
+
+    /// Makes the nodes candidates by which a Service can be served and that its own advertisements select; their scores
+    /// are those of all the Services on the address together.
+    fn admit(&mut self, claim: &Claim<'_>, own: Option<&AdSet>, all: &AdSet) {
+        let Some(own) = own else { return };
+        let Self { some, orders, .. } = self;
+        let mut enter = |node: Number| {
+            if let (Some(_), Some(score)) = (own.nodes.score(node), all.nodes.score(node)) {
+                some.enter(node, score);
+            }
+        };
+        match claim.serving() {
+            None => own.nodes.iter().for_each(|(node, _)| enter(node)),
+            Some(names) => names.iter().filter_map(|name| orders.number(name)).for_each(enter),
+        }
     }
 }
 
 /// MetalLB's tests 3 to 5, for this node.
-fn judge(snapshot: &Snapshot, race: &Race<'_>, set: &AdSet<'_>) -> Verdict {
-    match (race.owner, race.rank) {
+fn judge(race: &Race, set: &AdSet) -> Verdict {
+    match (&race.owner, race.rank) {
         (Some(_), Some(0)) if set.places.is_empty() => Verdict::Silent(Silence::NoLink(set.unusable.clone())),
         (Some(_), Some(0)) => Verdict::Owner,
         (Some(owner), Some(rank)) => Verdict::Standby { owner: owner.clone(), rank },
         _ if !set.selects_me => Verdict::Silent(Silence::NodeNotSelected),
-        (Some(owner), None) => {
-            debug_assert_ne!(*owner, snapshot.me);
-            Verdict::Silent(Silence::NotOwner { owner: owner.clone() })
-        }
+        (Some(owner), None) => Verdict::Silent(Silence::NotOwner { owner: owner.clone() }),
         (None, _) => Verdict::Silent(Silence::NoCandidate),
     }
 }

@@ -10,6 +10,7 @@ use crate::{
 
 mod facts;
 mod links;
+mod properties;
 
 fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
@@ -147,6 +148,8 @@ fn all_services_on_one_address_have_one_owner() {
         "union of endpoints"
     );
     assert_eq!(shared.services, [key("a"), key("b")]);
+    let entries = plan.desired.keys().filter(|target| target.ip == ip("10.20.30.2"));
+    assert_eq!(entries.count(), 1, "and one entry, so that it is announced once");
 }
 
 #[test]
@@ -320,47 +323,5 @@ proptest! {
             prop_assert_eq!(actual.get(target).map(|e| e.state), Some(EntryState::Answer));
             prop_assert!(!changes.gained.contains(target));
         }
-    }
-
-    #[test]
-    fn all_nodes_agree_and_one_of_them_answers(
-        alive in prop::collection::vec(any::<bool>(), 4),
-        endpoints in prop::collection::vec(prop::collection::vec(any::<bool>(), 4), 6),
-        ips in prop::collection::vec(1u8..5, 6),
-        local in prop::collection::vec(any::<bool>(), 6),
-    ) {
-        let names = ["n0", "n1", "n2", "n3"];
-        let snapshot_of = |me: &str| {
-            let mut snapshot = cluster(me, &names, &[ad("all", ""), ad("one", "n1")]);
-            for (name, alive) in names.iter().zip(&alive) {
-                snapshot.nodes.get_mut(&node(name)).unwrap().alive = *alive;
-            }
-            for (index, ((serving, ip), local)) in endpoints.iter().zip(&ips).zip(&local).enumerate() {
-                let on = names.iter().zip(serving).filter(|(_, serves)| **serves).map(|(name, _)| node(name));
-                let policy = if *local { TrafficPolicy::Local } else { TrafficPolicy::Cluster };
-                let ips = [format!("10.20.30.{ip}"), format!("fd00:1::{ip}")];
-                let ips: Vec<&str> = ips.iter().map(String::as_str).collect();
-                services(&mut snapshot).insert(key(&format!("s{index}")), service(&ips, policy, Endpoints::on(on)));
-            }
-            snapshot
-        };
-        let plans: Vec<Plan> = names.iter().map(|me| plan(&snapshot_of(me))).collect();
-        let owners = |plan: &Plan| -> BTreeMap<IpAddr, NodeName> {
-            plan.owners.iter().map(|(ip, o)| (*ip, o.owner.clone())).collect()
-        };
-        for pair in plans.windows(2) {
-            prop_assert_eq!(owners(&pair[0]), owners(&pair[1]));
-        }
-        for (ip, ownership) in &plans[0].owners {
-            let answering: Vec<&str> = names.iter().zip(&plans).filter(|(_, plan)| {
-                plan.desired.iter().any(|(t, e)| t.ip == *ip && e.state == EntryState::Answer)
-            }).map(|(name, _)| *name).collect();
-            prop_assert_eq!(answering, [ownership.owner.as_str()]);
-            prop_assert!(alive[names.iter().position(|n| *n == ownership.owner.as_str()).unwrap()]);
-            let ranks: BTreeSet<usize> = plans.iter().filter_map(|p| p.owners[ip].rank).collect();
-            prop_assert_eq!(ranks, (0..ownership.candidates).collect::<BTreeSet<_>>(), "ranks are 0, 1, 2, …");
-        }
-        let announced = plans.iter().flat_map(|plan| plan.desired.keys()).map(|t| t.ip);
-        prop_assert!(announced.clone().all(|ip| plans[0].owners.contains_key(&ip)));
     }
 }

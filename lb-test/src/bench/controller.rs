@@ -4,12 +4,11 @@
 mod allocator;
 mod cluster;
 
-use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
-use super::{cpu, document};
+use super::document::Page;
 
 /// Measures the allocator, and the controller on an API server. Needs root and the testbed.
 #[derive(clap::Parser, Clone, Debug)]
@@ -26,49 +25,16 @@ pub struct Options {
     pub services: u16,
 }
 
-/// What was to be reached, and what was.
-struct Goal {
-    text: &'static str,
-    measured: String,
-    met: bool,
-}
-
-impl Goal {
-    fn row(self) -> Vec<String> {
-        let verdict = if self.met { "met" } else { "**missed**." };
-        vec![self.text.to_owned(), self.measured, verdict.to_owned()]
-    }
-}
-
-/// The document as it grows, also on standard output.
-#[derive(Default)]
-struct Page {
-    text: String,
-    goals: Vec<Goal>,
-}
-
-impl Page {
-    fn add(&mut self, text: &str) {
-        document::add(&mut self.text, text);
-    }
-
-    fn table(&mut self, head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) {
-        self.add(&document::table(head, rows));
-    }
-}
-
 /// Measures everything, prints the tables and saves them.
 pub fn run(options: &Options) -> Result<()> {
     let mut page = Page::default();
     page.add(HEAD);
-    page.table(&["machine", ""], cpu::facts().into_iter().map(|(name, value)| vec![name, value]));
+    page.machine();
     allocator::measure(&mut page, usize::from(options.rounds))?;
     cluster::measure(&mut page, usize::from(options.services))?;
-    page.add("\n## Goals\n");
-    let goals: Vec<_> = std::mem::take(&mut page.goals).into_iter().map(Goal::row).collect();
-    page.table(&["goal", "measured", ""], goals);
+    page.goals();
     page.add(NOTES);
-    fs::write(&options.out, &page.text).with_context(|| format!("cannot write {}", options.out.display()))
+    page.save(&options.out)
 }
 
 const HEAD: &str = "\

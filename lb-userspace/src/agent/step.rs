@@ -71,6 +71,7 @@ impl Agent {
     /// Makes the table follow what was found.
     pub(super) fn surveyed(&mut self, survey: Survey) {
         self.auditor.survey_ended();
+        self.orders = survey.orders;
         match survey.links {
             Ok(links) => self.present = links,
             Err(error) => {

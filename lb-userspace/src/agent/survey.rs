@@ -9,10 +9,11 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use lb_core::election::Orders;
 use lb_core::eligibility::own_addresses;
 use lb_core::ids::{LinkId, LinkName, NodeName, Vlans};
 use lb_core::membership::{LinkReport, report};
-use lb_core::plan::{Plan, Snapshot, Target, plan};
+use lb_core::plan::{Plan, Snapshot, Target, replan};
 
 use super::links;
 use super::membership::{self, Memberships};
@@ -30,6 +31,8 @@ pub(super) struct Question {
     pub(super) me: NodeName,
     pub(super) allowed: BTreeSet<LinkName>,
     pub(super) losing: BTreeSet<LinkId>,
+    /// Those of the surveys before.
+    pub(super) orders: Orders,
 }
 
 /// What it found.
@@ -42,6 +45,8 @@ pub(super) struct Survey {
     pub(super) report: Vec<LinkReport>,
     /// What follows from objects and links. `None` before the objects were read, and while no link is known.
     pub(super) prospect: Option<Prospect>,
+    /// For the next survey.
+    pub(super) orders: Orders,
 }
 
 /// What is to be done, and what it was decided from.
@@ -54,25 +59,29 @@ pub(super) struct Prospect {
 }
 
 /// Looks at everything.
-pub(super) async fn survey(question: Question) -> Survey {
+pub(super) async fn survey(mut question: Question) -> Survey {
     let listed = question.links.snapshot().await.map(Arc::new);
     let present = listed.as_ref().map_or_else(|_| Arc::clone(&question.known), Arc::clone);
     let answer = tokio::task::spawn_blocking(move || {
         let links = links::planned(&present);
         let own = own_addresses(&links, &question.allowed);
         let report = report(&links, &question.allowed);
-        let prospect = if present.is_empty() { None } else { look_ahead(&question, &present) };
-        (own, report, prospect)
+        let prospect = if present.is_empty() { None } else { look_ahead(&mut question, &present) };
+        (own, report, prospect, question.orders)
     });
     match answer.await {
-        Ok((own, report, prospect)) => Survey { links: listed, own, report, prospect },
-        Err(error) => {
-            Survey { links: Err(error.into()), own: BTreeSet::new(), report: Vec::new(), prospect: None }
-        }
+        Ok((own, report, prospect, orders)) => Survey { links: listed, own, report, prospect, orders },
+        Err(error) => Survey {
+            links: Err(error.into()),
+            own: BTreeSet::new(),
+            report: Vec::new(),
+            prospect: None,
+            orders: Orders::default(),
+        },
     }
 }
 
-fn look_ahead(question: &Question, present: &BTreeMap<u32, Link>) -> Option<Prospect> {
+fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<Prospect> {
     let decided = Arc::clone(question.decided.as_ref()?);
     let snapshot = Snapshot {
         me: question.me.clone(),
@@ -83,7 +92,7 @@ fn look_ahead(question: &Question, present: &BTreeMap<u32, Link>) -> Option<Pros
         allowed: question.allowed.clone(),
         ignore_exclude_label: false,
     };
-    let mut plan = plan(&snapshot);
+    let mut plan = replan(&snapshot, &mut question.orders);
     // Nobody asks for them here, and they are many.
     plan.owners.clear();
     let tagged = plan.desired.keys().filter(|target| is_tagged(target)).map(|target| target.link).collect();

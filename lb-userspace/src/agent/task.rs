@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use lb_core::election::Orders;
 use lb_core::eligibility::Leaving;
 use lb_core::ids::LinkId;
 use lb_core::membership::LinkReport;
@@ -73,6 +74,8 @@ pub(super) struct Agent {
     /// Own addresses at the time the objects were read last: they decide what may be given out.
     pub(super) own: Option<BTreeSet<IpAddr>>,
     survey: Option<JoinHandle<Survey>>,
+    /// What elections are sooner with.
+    pub(super) orders: Orders,
     /// Something happened that the survey under way may not have seen.
     wanted: bool,
     pub(super) sender: Sender,
@@ -131,6 +134,7 @@ impl Agent {
             present: Arc::default(),
             own: None,
             survey: None,
+            orders: Orders::default(),
             wanted: true,
             sender: Sender::new(socket),
             keeper: Keeper::start(groups),
@@ -246,6 +250,7 @@ impl Agent {
             me: self.settings.node.clone(),
             allowed: self.settings.interfaces.clone(),
             losing: self.drivers.losing().clone(),
+            orders: std::mem::take(&mut self.orders),
         })));
     }
 

@@ -15,7 +15,7 @@ fn local(snapshot: &mut Snapshot, name: &str, address: &str, endpoints: &[(&str,
     services(snapshot).insert(key(name), service(&[address], TrafficPolicy::Local, slice(endpoints)));
 }
 
-/// `TestShouldAnnounceEPSlices`: traffic policy Local, address 10.20.30.1.
+/// `TestShouldAnnounceEPSlices`: traffic policy Local, address 10.20.30.1. How many endpoints a node has never matters.
 #[test]
 fn f3_endpoints_decide_under_the_policy_local() {
     let (y, n) = (true, false);
@@ -27,6 +27,9 @@ fn f3_endpoints_decide_under_the_policy_local() {
         (&[("iris1", y), ("iris2", n)], "A", "notOwner"),
         (&[("iris1", y), ("iris2", y), ("iris2", y)], "notOwner", "A"),
         (&[("iris1", y), ("iris1", y), ("iris2", y)], "notOwner", "A"),
+        // The data of MetalLB's case have all endpoints ready; one that is not makes no difference.
+        (&[("iris1", y), ("iris2", y), ("iris2", n)], "notOwner", "A"),
+        // The title of MetalLB's case says the opposite; these are the values it expects.
         (&[("iris1", y), ("iris1", n), ("iris2", y)], "notOwner", "A"),
         (&[("iris1", y), ("iris2", n), ("iris2", n)], "A", "notOwner"),
     ] {
@@ -35,6 +38,19 @@ fn f3_endpoints_decide_under_the_policy_local() {
             local(&mut snapshot, "test1", "10.20.30.1", endpoints);
             assert_eq!(word(&snapshot, "test1", "10.20.30.1"), expected, "{me}: {endpoints:?}");
         }
+    }
+}
+
+/// The only endpoint that serves is one that is not ready any more.
+#[test]
+fn f3_an_endpoint_that_serves_while_it_ends_decides_too() {
+    let endpoint = |name, serving| Endpoint { node: Some(node(name)), ready: Some(false), serving };
+    let both = [endpoint("iris1", Some(false)), endpoint("iris2", Some(true))];
+    for (me, expected) in [("iris1", "notOwner"), ("iris2", "A")] {
+        let mut snapshot = cluster(me, &["iris1", "iris2"], &[ad("all", "")]);
+        let on = Endpoints::from_endpoints(both.clone());
+        services(&mut snapshot).insert(key("test1"), service(&["10.20.30.1"], TrafficPolicy::Local, on));
+        assert_eq!(word(&snapshot, "test1", "10.20.30.1"), expected, "{me}");
     }
 }
 
@@ -90,12 +106,28 @@ fn f4_advertisements_limit_the_nodes() {
     }
 }
 
+/// Without Leases, as with MetalLB's speaker list disabled, every node that is known counts.
+#[test]
+fn f4_without_a_list_of_members_all_known_nodes_are_there() {
+    for (me, expected) in [("iris1", "A"), ("iris2", "notOwner")] {
+        let mut snapshot = cluster(me, &["iris1", "iris2"], &[ad("all", "")]);
+        snapshot.nodes.values_mut().for_each(|state| *state = Node::default());
+        local(&mut snapshot, "test1", "10.20.30.1", &[("iris1", true)]);
+        assert_eq!(word(&snapshot, "test1", "10.20.30.1"), expected, "{me}");
+    }
+}
+
 fn preferring(mut ad: RawAdvertisement, preferences: &[(i64, &str)]) -> RawAdvertisement {
     let preference = |(weight, on): &(i64, &str)| RawPreference {
         weight: *weight,
         preference: if on.is_empty() { RawSelector::default() } else { selector("node", on) },
     };
     ad.preferred_node_selectors = preferences.iter().map(preference).collect();
+    ad
+}
+
+fn on_nodes(mut ad: RawAdvertisement, names: &[&str]) -> RawAdvertisement {
+    ad.node_selectors = names.iter().map(|name| selector("node", name)).collect();
     ad
 }
 
@@ -125,8 +157,8 @@ fn f4_preferred_nodes_come_first() {
     let two = ["node-a", "node-b"];
     let scoped = [
         preferring(ad("a", "edge-a"), &[(100, "edge-a")]),
-        ad("b", "worker-a"),
-        for_service(preferring(ad("c", ""), &[(100, "worker-a")]), "other"),
+        on_nodes(ad("b", ""), &["edge-a", "worker-a"]),
+        for_service(preferring(ad("c", ""), &[(100, "worker-a"), (100, "worker-a")]), "other"),
     ];
     for (nodes, alive, ads, serving, expected) in [
         (four, four, &[ad("all", "")][..], &[][..], "edge-b"),
@@ -137,8 +169,11 @@ fn f4_preferred_nodes_come_first() {
         (three, &["edge-b", "worker-a"], &equal, &[], "edge-b"),
         (three, &["edge-a", "worker-a"], &equal, &[], "edge-a"),
         (three, &["worker-a"], &equal, &[], "worker-a"),
+        (four, four, &equal, &[], "edge-b"),
+        (four, &["worker-a", "worker-b"], &equal, &[], "worker-a"),
         (&two, &two, &[preferring(ad("all", ""), &[(100, "node-a")])], &["node-b"], "node-b"),
-        (&["edge-a", "worker-a"], &["edge-a", "worker-a"], &scoped, &[], "edge-a"),
+        (three, three, &scoped, &[], "edge-a"),
+        (three, &["edge-b", "worker-a"], &scoped, &[], "worker-a"),
         // Weights on one node from two advertisements add up: 70 + 30 beats 90.
         (
             &two,
@@ -192,23 +227,31 @@ fn f4_service_selectors_choose_the_advertisement() {
     }
 }
 
+/// With the annotation under both of its prefixes.
 #[test]
 fn f4_shared_addresses_and_service_selectors_exclude_each_other() {
     let plain = || ad("plain", "");
     let selective = || for_service(ad("selective", ""), "web");
-    for (ads, shared, expected) in [
-        (&[selective()][..], true, "sharedIPWithServiceSelector"),
-        (&[selective(), plain()], true, "sharedIPWithServiceSelector"),
-        (&[plain()], true, "A"),
-        (&[selective()], false, "A"),
-        (&[for_service(ad("other", ""), "other"), plain()], true, "A"),
+    let spec = |annotation: Option<&str>| ServiceSpec {
+        labels: Labels::from([("app".to_owned(), "web".to_owned())]),
+        annotations: annotation.map(|key| (key.to_owned(), "key".to_owned())).into_iter().collect(),
+        ..ServiceSpec::default()
+    };
+    let shared = ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip"];
+    for (ads, annotations, expected) in [
+        (&[selective()][..], &shared.map(Some)[..], "sharedIPWithServiceSelector"),
+        (&[selective(), plain()], &shared.map(Some), "sharedIPWithServiceSelector"),
+        (&[plain()], &shared.map(Some), "A"),
+        (&[selective()], &[None], "A"),
+        (&[for_service(ad("other", ""), "other"), plain()], &shared.map(Some), "A"),
     ] {
-        let mut snapshot = cluster("iris1", &["iris1"], ads);
-        let mut web = service(&["10.20.30.1"], TrafficPolicy::Cluster, Endpoints::Unknown);
-        web.labels.insert("app".to_owned(), "web".to_owned());
-        web.shared = shared;
-        services(&mut snapshot).insert(key("web"), web);
-        assert_eq!(word(&snapshot, "web", "10.20.30.1"), expected);
+        for annotation in annotations {
+            let mut snapshot = cluster("iris1", &["iris1"], ads);
+            let addresses = Addresses::one(ip("10.20.30.1"));
+            let web = AnnouncedService::new(&spec(*annotation), addresses, Endpoints::Unknown);
+            services(&mut snapshot).insert(key("web"), web);
+            assert_eq!(word(&snapshot, "web", "10.20.30.1"), expected, "{annotation:?} {ads:?}");
+        }
     }
 }
 

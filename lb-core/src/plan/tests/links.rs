@@ -37,6 +37,7 @@ fn interfaces_unite_and_an_advertisement_without_a_list_means_all() {
             "2@untagged 3@untagged",
         ),
         (&[on_interfaces(ad("a", ""), &["eth0"]), ad("b", "")], "2@untagged 3@untagged"),
+        (&[ad("a", ""), on_interfaces(ad("b", ""), &["eth0"])], "2@untagged 3@untagged"),
         (
             &[on_interfaces(ad("a", "iris1"), &["eth0"]), on_interfaces(ad("b", "iris2"), &["eth1"])],
             "2@untagged",

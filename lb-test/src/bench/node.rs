@@ -1,0 +1,67 @@
+//! The benchmark of the agent in a cluster: plans in process, then agents on a real API server.
+//! `cargo xtask bench --agent` runs it; it writes docs/benchmarks-agent.md.
+
+mod planning;
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::document::Page;
+
+/// The parts, in the order of the report.
+const PARTS: [(&str, Part); 1] = [("plan", |page, options| planning::measure(page, options.rounds()))];
+type Part = fn(&mut Page, &Options) -> Result<()>;
+
+/// Measures the agent in a cluster. Needs root and the testbed.
+#[derive(clap::Parser, Clone, Debug)]
+#[command(name = "barelb-bench-agent")]
+pub struct Options {
+    /// Where the tables of a whole run are saved.
+    #[arg(long, value_name = "PATH")]
+    pub out: PathBuf,
+    /// Where those of a shortened run are saved, so that they do not replace the former.
+    #[arg(long, value_name = "PATH")]
+    pub draft: PathBuf,
+    /// A tenth of everything.
+    #[arg(long)]
+    pub quick: bool,
+    /// Only this part of the report; may be given several times.
+    #[arg(long, value_name = "PART", value_parser = PARTS.map(|(name, _)| name))]
+    pub only: Vec<String>,
+}
+
+impl Options {
+    fn is_whole(&self) -> bool {
+        !self.quick && self.only.is_empty()
+    }
+
+    fn rounds(&self) -> u16 {
+        if self.quick { 3 } else { 30 }
+    }
+}
+
+/// Measures everything, prints the tables and saves them.
+pub fn run(options: &Options) -> Result<()> {
+    let mut page = Page::default();
+    page.add(HEAD);
+    page.machine();
+    for (name, part) in PARTS {
+        if options.only.is_empty() || options.only.iter().any(|only| only == name) {
+            part(&mut page, options)?;
+        }
+    }
+    page.goals();
+    page.add(NOTES);
+    page.save(if options.is_whole() { &options.out } else { &options.draft })
+}
+
+const HEAD: &str = "\
+# Benchmarks of the agent in a cluster
+
+Made by `cargo xtask bench --agent`; do not edit. All figures are of this machine and this run.
+";
+
+const NOTES: &str = "
+## Notes
+";
