@@ -109,6 +109,14 @@ pub enum InterfaceError {
         /// The name.
         name: LinkName,
     },
+    /// An advertisement names it, and no node reports such a link.
+    #[error(
+        "no node has an interface {name} that can announce: nothing is announced there; correct the name"
+    )]
+    Nowhere {
+        /// The name.
+        name: LinkName,
+    },
     /// Given on the command line, and the link can't announce.
     #[error("interface {name} announces nothing: {fault}")]
     Unfit {
@@ -123,7 +131,7 @@ impl InterfaceError {
     /// Whether it may be meant: an advertisement lists the interfaces of all nodes.
     pub fn is_warning(&self) -> bool {
         match self {
-            Self::NotHere { .. } => true,
+            Self::NotHere { .. } | Self::Nowhere { .. } => true,
             Self::Missing { .. } | Self::Unfit { .. } => false,
         }
     }

@@ -25,8 +25,8 @@ use crate::{
     addresses::Addresses,
     config::Config,
     election::Orders,
-    eligibility::{Endpoints, InterfaceError, Link, LinkFault, Node, fault},
-    ids::{LinkId, LinkName, Mac, NodeName, PoolName, ServiceKey, Vlans},
+    eligibility::{Endpoints, InterfaceError, Link, Node, fault},
+    ids::{LinkId, LinkName, Mac, NodeName, ServiceKey, Vlans},
     problem::{Place, Problem},
     request::ServiceSpec,
     selector::Labels,
@@ -35,11 +35,14 @@ use crate::{
 
 mod advertised;
 mod announce;
+mod complaints;
 mod diff;
+mod silence;
 #[cfg(test)]
 mod tests;
 
 pub use diff::{Changes, apply, diff};
+pub use silence::{Silence, Unusable};
 
 /// A Service that has addresses.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -86,6 +89,8 @@ pub struct Snapshot {
     pub allowed: BTreeSet<LinkName>,
     /// Nodes with the exclude label take part all the same (MetalLB `--ignore-exclude-lb`).
     pub ignore_exclude_label: bool,
+    /// Addresses that MetalLB announces, and from which node: nothing is answered beside it.
+    pub rivals: Arc<BTreeMap<IpAddr, NodeName>>,
 }
 
 impl Snapshot {
@@ -99,6 +104,7 @@ impl Snapshot {
             links: Vec::new(),
             allowed: BTreeSet::new(),
             ignore_exclude_label: false,
+            rivals: Arc::default(),
         }
     }
 }
@@ -138,127 +144,6 @@ pub struct Entry {
     pub mac: Mac,
     /// Whether it is answered.
     pub state: EntryState,
-}
-
-/// Why a Service's address is not announced from this node.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Silence {
-    /// The address is in no pool (any more).
-    #[error("{ip} lies in no address pool")]
-    NotInPool {
-        /// The address.
-        ip: IpAddr,
-    },
-    /// A node owns the address.
-    #[error("{ip} is an address of a node and is not announced")]
-    NodeAddress {
-        /// The address.
-        ip: IpAddr,
-    },
-    /// No endpoint can serve.
-    #[error("no endpoint of the Service can serve")]
-    NoEndpoints,
-    /// It has `allow-shared-ip`, and a matching advertisement selects Services (refused since MetalLB 0.16.2).
-    #[error("the Service has allow-shared-ip, and an L2Advertisement for pool {pool} has serviceSelectors")]
-    SharedIpWithServiceSelector {
-        /// The pool.
-        pool: PoolName,
-    },
-    /// No advertisement covers the pool at all.
-    #[error("no L2Advertisement covers address pool {pool}: create one, or the address stays silent")]
-    NoAdvertisement {
-        /// The pool.
-        pool: PoolName,
-    },
-    /// No advertisement that covers the pool selects the Service.
-    #[error("no L2Advertisement for address pool {pool} selects this Service")]
-    ServiceNotSelected {
-        /// The pool.
-        pool: PoolName,
-    },
-    /// Advertisements exist, but none selects this node.
-    #[error("no L2Advertisement for the Service selects this node")]
-    NodeNotSelected,
-    /// Another node owns the address, and this one is no candidate.
-    #[error("node {owner} owns the address")]
-    NotOwner {
-        /// The owner.
-        owner: NodeName,
-    },
-    /// Nobody can own it.
-    #[error("no node is a candidate: none is alive, selected, and has an endpoint where one is needed")]
-    NoCandidate,
-    /// This node owns the address, and has no link to announce it on.
-    #[error("this node owns the address and has no link to announce it on: {0}")]
-    NoLink(Unusable),
-    /// The data plane has no room.
-    #[error("the table has no room for {target}: raise --max-vips")]
-    NoRoom {
-        /// What is left out.
-        target: Target,
-    },
-    /// No program runs on the link, so requests are not seen there.
-    #[error("{target} is not answered, because no program could be attached: `barelb inspect` says why")]
-    NotAttached {
-        /// What is not answered.
-        target: Target,
-    },
-}
-
-impl Silence {
-    /// MetalLB's word for it, used in events and metrics.
-    pub fn reason(&self) -> &'static str {
-        match self {
-            Self::NotInPool { .. } | Self::NodeAddress { .. } => "ipNotAllowed",
-            Self::NoEndpoints | Self::NotOwner { .. } | Self::NoCandidate => "notOwner",
-            Self::SharedIpWithServiceSelector { .. } => "sharedIPWithServiceSelector",
-            Self::NoAdvertisement { .. } | Self::ServiceNotSelected { .. } | Self::NodeNotSelected => {
-                "noMatchingAdvertisement"
-            }
-            Self::NoLink(_) | Self::NoRoom { .. } | Self::NotAttached { .. } => "announceFailed",
-        }
-    }
-
-    fn of(&self, service: &ServiceKey) -> Problem {
-        Problem::new(Place::service(service).field("status.loadBalancer.ingress"), self.clone())
-    }
-
-    /// Whether somebody has to change something; the others are the normal course of an election.
-    fn is_problem(&self) -> bool {
-        match self {
-            Self::NotInPool { .. }
-            | Self::NodeAddress { .. }
-            | Self::SharedIpWithServiceSelector { .. }
-            | Self::NoAdvertisement { .. }
-            | Self::ServiceNotSelected { .. }
-            | Self::NoRoom { .. }
-            | Self::NotAttached { .. } => true,
-            // Names that are not there are told once, where they are written.
-            Self::NoLink(unusable) => unusable.missing.is_empty() || !unusable.unfit.is_empty(),
-            Self::NoEndpoints | Self::NodeNotSelected | Self::NotOwner { .. } | Self::NoCandidate => false,
-        }
-    }
-}
-
-/// Why none of this node's links can announce.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Unusable {
-    /// Names the advertisements want and this node does not have.
-    pub missing: Vec<LinkName>,
-    /// Links that are there and can't announce.
-    pub unfit: Vec<(LinkName, LinkFault)>,
-}
-
-impl fmt::Display for Unusable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.missing.is_empty() && self.unfit.is_empty() {
-            return f.write_str("it has no links");
-        }
-        let missing = self.missing.iter().map(|name| format!("{name} does not exist"));
-        let unfit = self.unfit.iter().map(|(name, fault)| format!("{name}: {fault}"));
-        let all: Vec<String> = missing.chain(unfit).collect();
-        f.write_str(&all.join("; "))
-    }
 }
 
 /// What this node does for one address of a Service.
@@ -310,6 +195,8 @@ pub struct Plan {
     pub services: BTreeMap<ServiceKey, Vec<AddressVerdict>>,
     /// What somebody has to look at.
     pub problems: Vec<Problem>,
+    /// What this node tells the cluster of these and of what all see alike: each problem is told by one node.
+    pub complaints: Vec<Problem>,
 }
 
 /// Decides what this node announces. Nodes that see the same objects compute the same owners.
@@ -324,6 +211,7 @@ pub fn replan(snapshot: &Snapshot, orders: &mut Orders) -> Plan {
     plan.problems.extend(advertised_problems(snapshot));
     let silent: Vec<Problem> = plan.services.iter().flat_map(|(key, list)| silences(key, list)).collect();
     plan.problems.extend(silent);
+    plan.complaints = complaints::complaints(snapshot, &plan);
     plan
 }
 
@@ -349,6 +237,7 @@ impl Plan {
             for verdict in verdicts.iter_mut().filter(|verdict| verdict.verdict == Verdict::Owner) {
                 let Some(silence) = faults.get(&verdict.ip) else { continue };
                 self.problems.push(silence.of(service));
+                self.complaints.push(silence.of(service));
                 if !answered.contains(&verdict.ip) {
                     verdict.verdict = Verdict::Silent((*silence).clone());
                 }

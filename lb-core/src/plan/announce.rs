@@ -89,7 +89,7 @@ pub(super) fn announce(snapshot: &Snapshot, orders: &mut Orders) -> Plan {
         desired: desired.into_iter().collect(),
         owners: owners.into_iter().collect(),
         services,
-        problems: Vec::new(),
+        ..Plan::default()
     }
 }
 
@@ -131,6 +131,9 @@ fn announced_by(
     let pool = snapshot.config.pool_of(ip).ok_or(Silence::NotInPool { ip })?;
     if foreign.contains(&ip) || pool.withheld().contains(&ip) {
         return Err(Silence::NodeAddress { ip });
+    }
+    if let Some(node) = snapshot.rivals.get(&ip) {
+        return Err(Silence::Rival { ip, node: node.clone() });
     }
     if !service.endpoints.any() {
         return Err(Silence::NoEndpoints);

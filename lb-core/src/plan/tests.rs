@@ -4,10 +4,12 @@ use super::*;
 use crate::{
     config::{RawAdvertisement, RawPool, RawPreference},
     eligibility::{EXCLUDE_LABEL, Endpoint, LinkFitness},
+    ids::PoolName,
     problem::Reason,
     selector::RawSelector,
 };
 
+mod complaints;
 mod facts;
 mod links;
 mod properties;

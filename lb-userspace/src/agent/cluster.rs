@@ -23,7 +23,7 @@ use self::follower::{Again, Follower, Objects};
 pub(super) use self::heartbeat::Farewell;
 use self::heartbeat::Heart;
 use self::snapshot::{Saved, SnapshotFile};
-use self::teller::{Announced, Teller, Voice};
+use self::teller::{Announced, Complaint, Teller, Voice};
 use crate::controller::identity::identity;
 use crate::k8s::client;
 use crate::k8s::event::Reporter;
@@ -108,14 +108,15 @@ impl Cluster {
             reporter: Reporter { controller: "barelb.io/agent", instance: holder.clone() },
         };
         let (announced, telling) = watch::channel(None);
-        let teller = Teller::new(node.clone(), voice, telling, l2_status::watch(&reading, &namespace));
+        let (teller, rivals) =
+            Teller::new(node.clone(), voice, telling, l2_status::watch(&reading, &namespace));
         let (again, questions) = mpsc::channel(1);
         let objects = Objects { client: reading, settings: Settings { namespace, config_map } };
         let mut decider = Decider::new(node, holder, duration, rules);
         if let Some(saved) = &saved {
             decider.remember(saved);
         }
-        let (follower, decided) = Follower::new(objects, decider, member, pulse, questions);
+        let (follower, decided) = Follower::new(objects, decider, member, pulse, rivals, questions);
         let (stepping, stepped) = watch::channel(None);
         Ok(Self {
             tasks: Some(Tasks { follower, heart, teller, snapshot, stepped }),
@@ -246,5 +247,6 @@ fn announced(plan: &Plan, links: &BTreeMap<LinkId, LinkName>, decided: &Decided)
     };
     let services = plan.services.iter().filter_map(service).collect();
     let alive = decided.nodes.iter().filter(|(_, node)| node.alive).map(|(name, _)| name.clone()).collect();
-    teller::All { services, alive }
+    let complaints = plan.complaints.iter().map(|problem| Complaint::new(problem, decided)).collect();
+    teller::All { services, alive, complaints }
 }

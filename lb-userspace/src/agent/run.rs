@@ -32,6 +32,8 @@ pub struct Settings {
     pub node: NodeName,
     /// Links to announce on; empty = all that are not excluded.
     pub interfaces: BTreeSet<LinkName>,
+    /// Nodes with the exclude label take part all the same.
+    pub ignore_exclude_label: bool,
     /// `--xdp-mode`.
     pub mode: ModeChoice,
     /// BPF file system.

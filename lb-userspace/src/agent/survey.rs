@@ -30,6 +30,7 @@ pub(super) struct Question {
     pub(super) decided: Option<Arc<Decided>>,
     pub(super) me: NodeName,
     pub(super) allowed: BTreeSet<LinkName>,
+    pub(super) ignore_exclude_label: bool,
     pub(super) losing: BTreeSet<LinkId>,
     /// Those of the surveys before.
     pub(super) orders: Orders,
@@ -90,7 +91,8 @@ fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<
         config: Arc::clone(&decided.config),
         links: links::planned(present),
         allowed: question.allowed.clone(),
-        ignore_exclude_label: false,
+        ignore_exclude_label: question.ignore_exclude_label,
+        rivals: Arc::clone(&decided.rivals),
     };
     let mut plan = replan(&snapshot, &mut question.orders);
     // Nobody asks for them here, and they are many.
@@ -115,6 +117,7 @@ fn is_tagged(target: &Target) -> bool {
 fn fingerprint(plan: &Plan) -> u64 {
     let mut hasher = DefaultHasher::new();
     plan.services.hash(&mut hasher);
-    plan.problems.iter().for_each(|problem| problem.to_string().hash(&mut hasher));
+    let said = plan.problems.iter().chain(&plan.complaints);
+    said.for_each(|problem| problem.to_string().hash(&mut hasher));
     hasher.finish()
 }

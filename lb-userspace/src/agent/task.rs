@@ -249,6 +249,7 @@ impl Agent {
             decided: self.worker.decided().cloned(),
             me: self.settings.node.clone(),
             allowed: self.settings.interfaces.clone(),
+            ignore_exclude_label: self.settings.ignore_exclude_label,
             losing: self.drivers.losing().clone(),
             orders: std::mem::take(&mut self.orders),
         })));

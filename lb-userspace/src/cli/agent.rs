@@ -44,6 +44,9 @@ pub struct Agent {
     /// Announce on this interface only; may be given several times [default: all but virtual ones].
     #[arg(long = "interface", env = "LB_INTERFACE", value_name = "NAME", value_delimiter = ',')]
     interfaces: Vec<String>,
+    /// Let nodes take part that have the label node.kubernetes.io/exclude-from-external-load-balancers; the same on all nodes.
+    #[arg(long = "ignore-exclude-lb", env = "LB_IGNORE_EXCLUDE_LB")]
+    ignore_exclude_label: bool,
     /// How to see the frames of a link.
     #[arg(long, env = "LB_XDP_MODE", value_enum, default_value_t)]
     xdp_mode: ModeChoice,
@@ -147,6 +150,7 @@ impl Agent {
         Ok(Settings {
             node: NodeName::new(&node).with_context(|| format!("--node-name {node}"))?,
             interfaces: self.interfaces.iter().map(link).collect::<Result<_>>()?,
+            ignore_exclude_label: self.ignore_exclude_label,
             mode: self.xdp_mode,
             bpffs: self.places.bpffs.clone(),
             state_dir: self.places.state_dir.clone(),

@@ -144,7 +144,7 @@ mod tests {
         let before = announcing(&[("default/a", &["x"]), ("default/b", &["y"]), ("web/longer", &["x", "y"])]);
         let left = of(&before, &NodeName::new("x").unwrap());
         let now = announcing(&[("default/a", &["z"]), ("default/b", &["y"])]);
-        assert_eq!(moved(&left, &now), "SERVICE      NODE\ndefault/a    z\nweb/longer   <none>\n");
+        assert_eq!(moved(&left, &now), "SERVICE     NODE\ndefault/a   z\nweb/longer  <none>\n");
         assert_eq!(moved(&BTreeSet::new(), &now), "");
     }
 }

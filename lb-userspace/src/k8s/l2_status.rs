@@ -31,6 +31,8 @@ pub struct Announcement {
     pub node: NodeName,
     /// On which links; empty = not said.
     pub links: BTreeSet<LinkName>,
+    /// A pod has it, as MetalLB's speaker makes its own: it goes when the pod does. An agent's has no owner.
+    pub of_metallb: bool,
 }
 
 /// Name of an object and what it says; `None` for one that is none of an agent. One whose status was not written is known
@@ -42,10 +44,12 @@ pub fn read(object: Guarded<ServiceL2Status>) -> Option<(String, Announcement)> 
         if written.is_empty() { labels.get(label).cloned().unwrap_or_default() } else { written }
     };
     let namespace = or_label(status.service_namespace, SERVICE_NAMESPACE);
+    let owners = object.metadata.owner_references.unwrap_or_default();
     let announcement = Announcement {
         service: ServiceKey::new(namespace, or_label(status.service_name, SERVICE_NAME)).ok()?,
         node: NodeName::new(or_label(status.node, NODE)).ok()?,
         links: status.interfaces.into_iter().filter_map(|link| LinkName::new(link.name).ok()).collect(),
+        of_metallb: owners.iter().any(|owner| owner.kind == "Pod"),
     };
     Some((object.metadata.name?, announcement))
 }
@@ -121,7 +125,7 @@ fn object(announcement: &Announcement) -> ServiceL2Status {
 }
 
 fn status(announcement: &Announcement) -> serde_json::Value {
-    let Announcement { service, node, links } = announcement;
+    let Announcement { service, node, links, .. } = announcement;
     let links: Vec<_> = links.iter().map(|link| json!({"name": link.as_str()})).collect();
     json!({"status": {
         "node": node.as_str(),

@@ -62,6 +62,10 @@ pub struct Decided {
     pub uids: Arc<BTreeMap<ServiceKey, Arc<str>>>,
     /// The objects that `config` is made of, in a cluster.
     pub objects: Arc<Vec<kubernetes::InForce>>,
+    /// Addresses that MetalLB announces in the cluster, and from which node.
+    pub rivals: Arc<BTreeMap<IpAddr, NodeName>>,
+    /// `metadata.uid` of objects that may name what is not there, by kind and name as a problem has them.
+    pub object_uids: BTreeMap<String, Arc<str>>,
     /// What is written of these Services is wrong, and what they were before stays in force.
     pub refused: BTreeMap<ServiceKey, String>,
     /// Services that are not there and may be in a file that can't be read: their statuses are kept.
@@ -255,6 +259,7 @@ impl Decided {
         Arc::ptr_eq(&self.config, &other.config)
             && Arc::ptr_eq(&self.services, &other.services)
             && self.nodes == other.nodes
+            && self.rivals == other.rivals
             && self.problems == other.problems
     }
 

@@ -165,7 +165,7 @@ impl Machine {
             labels: [zone].into_iter().chain(excluded).collect(),
             network_unavailable: self.unreachable,
             alive: members.is_alive(&node(name)),
-            links: members.links(&node(name)).cloned(),
+            links: members.links(&node(name), Duration::ZERO).cloned(),
             ..Node::default()
         }
     }

@@ -13,6 +13,7 @@ use lb_core::plan::AnnouncedService;
 use lb_core::request::ServiceType;
 
 use super::snapshot::Saved;
+use super::teller::Rivals;
 use crate::source::decide::Decided;
 use crate::source::kubernetes::{Cluster, Configuration, SeenService};
 use crate::source::problem::Problem;
@@ -42,6 +43,7 @@ pub(super) struct Decider {
     uids: Arc<BTreeMap<ServiceKey, Arc<str>>>,
     /// Of which [`Cluster::services_generation`] the Services are.
     generation: Option<u64>,
+    rivals: Rivals,
 }
 
 impl Decider {
@@ -57,7 +59,15 @@ impl Decider {
             services: Arc::default(),
             uids: Arc::default(),
             generation: None,
+            rivals: Rivals::default(),
         }
+    }
+
+    /// Knows what MetalLB announces; tells whether that is something else than before.
+    pub(super) fn see_rivals(&mut self, rivals: Rivals) -> bool {
+        let news = self.rivals != rivals;
+        self.rivals = rivals;
+        news
     }
 
     /// Knows what was in force before a restart: what is wrong stays as it was.
@@ -121,6 +131,8 @@ impl Decider {
         let problems = self.problems(cluster);
         let mut decided = Decided::of_cluster(config, Arc::clone(&self.services), nodes, problems);
         (decided.uids, decided.objects) = (Arc::clone(&self.uids), self.configuration.in_force());
+        decided.object_uids = object_uids(cluster);
+        decided.rivals = Arc::new(self.rival_addresses());
         decided
     }
 
@@ -152,6 +164,15 @@ impl Decider {
         announced.chain(before).collect()
     }
 
+    /// All addresses of the Services that MetalLB announces: the unit is the address.
+    fn rival_addresses(&self) -> BTreeMap<IpAddr, NodeName> {
+        let rivals = self.rivals.iter().flat_map(|(service, node)| {
+            let addresses = self.services.get(service).into_iter().flat_map(|service| &service.ingress);
+            addresses.map(|ip| (*ip, node.clone()))
+        });
+        rivals.collect()
+    }
+
     fn is_ours(&self, seen: &SeenService) -> bool {
         seen.spec.service_type == ServiceType::LoadBalancer && seen.spec.has_class(self.lb_class.as_deref())
     }
@@ -168,6 +189,13 @@ impl Decider {
         };
         cluster.nodes().iter().map(node).collect()
     }
+}
+
+/// Identities of the objects that advertisements are made of.
+fn object_uids(cluster: &Cluster) -> BTreeMap<String, Arc<str>> {
+    let advertisements = cluster.advertisements().iter().map(|(name, seen)| (name, &seen.meta));
+    let maps = cluster.config_maps().iter().map(|(name, seen)| (name, &seen.meta));
+    advertisements.chain(maps).map(|(name, meta)| (name.to_string(), Arc::clone(&meta.uid))).collect()
 }
 
 /// The addresses that Services have by their statuses.

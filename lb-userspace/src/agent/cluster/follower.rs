@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::decide::Decider;
 use super::heartbeat::Pulse;
+use super::teller::Rivals;
 use crate::k8s::member::Member;
 use crate::k8s::write::in_time;
 use crate::source::decide::Decided;
@@ -18,6 +19,9 @@ use crate::timer::until;
 
 /// Share of the time that deciding may take: one part in this many.
 const SHARE: u32 = 4;
+
+/// How long after the start it is waited for what MetalLB announces, so that nothing is answered beside it.
+const RIVALS: Duration = Duration::from_secs(2);
 
 /// Where objects are read.
 pub(super) struct Objects {
@@ -45,6 +49,8 @@ pub(super) struct Follower {
     member: Member,
     asked: Arc<Notify>,
     leaving: watch::Sender<Option<Leaving>>,
+    /// What MetalLB announces; `None`: not known yet.
+    rivals: watch::Receiver<Option<Rivals>>,
     again: mpsc::Receiver<Again>,
     /// Who has asked for everything anew.
     waits: Option<Again>,
@@ -56,6 +62,7 @@ pub(super) struct Follower {
     earliest: Instant,
     /// When the last one was made.
     decided_at: Instant,
+    rivals_known: bool,
 }
 
 impl Follower {
@@ -66,6 +73,7 @@ impl Follower {
         decider: Decider,
         member: Member,
         pulse: Pulse,
+        rivals: watch::Receiver<Option<Rivals>>,
         again: mpsc::Receiver<Again>,
     ) -> (Self, watch::Receiver<Option<Arc<Decided>>>) {
         let (decided, receiver) = watch::channel(None);
@@ -79,6 +87,7 @@ impl Follower {
             member,
             asked: pulse.asked,
             leaving: pulse.leaving,
+            rivals,
             again,
             waits: None,
             decided,
@@ -86,6 +95,7 @@ impl Follower {
             due: None,
             earliest: now,
             decided_at: now,
+            rivals_known: false,
         };
         (follower, receiver)
     }
@@ -108,6 +118,7 @@ impl Follower {
                     }
                 }
                 Some(waits) = self.again.recv() => self.begin_anew(waits),
+                Ok(()) = self.rivals.changed() => self.see_rivals(),
                 Some(seen) = self.watches.next() => self.see(seen),
                 () = until(leaves_at), if due.is_none() => self.call(),
                 // Somebody has lapsed, if the server answers now.
@@ -135,9 +146,19 @@ impl Follower {
         }
     }
 
+    fn see_rivals(&mut self) {
+        let rivals = self.rivals.borrow_and_update().clone().unwrap_or_default();
+        if self.decider.see_rivals(rivals) || !self.rivals_known {
+            self.rivals_known = true;
+            self.due = None;
+            self.call();
+        }
+    }
+
     fn call(&mut self) {
         if self.due.is_none() && self.cluster.missing(&Kind::OF_AGENT).is_empty() {
-            self.due = Some(Instant::now().max(self.earliest));
+            let patience = if self.rivals_known { Duration::ZERO } else { RIVALS };
+            self.due = Some(Instant::now().max(self.earliest).max(self.origin + patience));
         }
     }
 

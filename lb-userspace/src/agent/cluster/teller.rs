@@ -23,8 +23,12 @@ use crate::k8s::write::{WriteError, Writer, in_time};
 use crate::source::kubernetes::{Listed, Shelf};
 use crate::timer::{doubled, until};
 
+mod complaints;
 #[cfg(test)]
 mod tests;
+
+pub(super) use complaints::Complaint;
+use complaints::Complaints;
 
 /// Writes under way at most.
 const WRITES: usize = 8;
@@ -48,6 +52,9 @@ pub(super) struct Announced {
     pub(super) links: BTreeSet<LinkName>,
 }
 
+/// Services that MetalLB announces too, and from which node.
+pub(super) type Rivals = BTreeMap<ServiceKey, NodeName>;
+
 /// What is announced, and who else is there to say something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct All {
@@ -55,6 +62,8 @@ pub(super) struct All {
     pub(super) services: BTreeMap<ServiceKey, Announced>,
     /// Nodes whose agents are there: they take away themselves what is no longer so.
     pub(super) alive: BTreeSet<NodeName>,
+    /// What this node says is wrong.
+    pub(super) complaints: Vec<Complaint>,
 }
 
 /// A write.
@@ -82,6 +91,8 @@ pub(super) struct Teller {
     announced: watch::Receiver<Option<All>>,
     seen: Seen,
     shelf: Shelf<String, Announcement>,
+    rivals: watch::Sender<Option<Rivals>>,
+    complaints: Complaints,
     /// Addresses with which each Service was told last; `None`: nothing is known of the time before.
     told: Option<BTreeMap<ServiceKey, Vec<IpAddr>>>,
     /// Until when a write is taken for done although no watch shows it.
@@ -90,14 +101,27 @@ pub(super) struct Teller {
 }
 
 impl Teller {
+    /// The receiver gets what MetalLB announces.
     pub(super) fn new(
         node: NodeName,
         voice: Voice,
         announced: watch::Receiver<Option<All>>,
         seen: Seen,
-    ) -> Self {
-        let shelf = Shelf::default();
-        Self { node, voice, announced, seen, shelf, told: None, echo: BTreeMap::new(), failures: 0 }
+    ) -> (Self, watch::Receiver<Option<Rivals>>) {
+        let (rivals, receiver) = watch::channel(None);
+        let teller = Self {
+            node,
+            voice,
+            announced,
+            seen,
+            shelf: Shelf::default(),
+            rivals,
+            complaints: Complaints::default(),
+            told: None,
+            echo: BTreeMap::new(),
+            failures: 0,
+        };
+        (teller, receiver)
     }
 
     /// Tells for ever.
@@ -132,22 +156,49 @@ impl Teller {
         for change in ready(&mut self.seen).take(AT_ONCE - 1) {
             different |= self.shelf.apply(change);
         }
+        if self.shelf.listed() != Listed::No {
+            let rivals = rivals(self.shelf.objects());
+            self.rivals.send_if_modified(|known| {
+                let news = known.as_ref() != Some(&rivals);
+                if news {
+                    *known = Some(rivals);
+                }
+                news
+            });
+        }
         different
     }
 
-    /// Brings what is said in line; returns when to look again.
+    /// Brings everything that is said in line; returns when to look again.
     async fn tell(&mut self) -> Option<Instant> {
         let all = self.announced.borrow_and_update().clone()?;
+        let complains_at = self.complain(&all.complaints).await;
         if self.shelf.listed() == Listed::No {
-            return None;
+            return complains_at;
         }
         self.tell_events(&all.services).await;
+        let again = self.tell_statuses(&all).await;
+        [complains_at, again].into_iter().flatten().min()
+    }
+
+    /// Tells of what is wrong, as far as it is time to; returns when there is more.
+    async fn complain(&mut self, complaints: &[Complaint]) -> Option<Instant> {
+        let (due, more) = self.complaints.due(complaints, Instant::now());
+        let voice = &self.voice;
+        stream::iter(due)
+            .for_each_concurrent(WRITES, |complaint| async move { complaint.tell(voice).await })
+            .await;
+        more
+    }
+
+    /// Brings the statuses in line; returns when to look again.
+    async fn tell_statuses(&mut self, all: &All) -> Option<Instant> {
         let now = Instant::now();
         let objects = self.shelf.objects();
         let own = objects.values().filter(|said| said.node == self.node).map(|said| said.service.to_string());
         let shown: BTreeSet<String> = own.collect();
         self.echo.retain(|of, until| *until > now && !shown.contains(of));
-        let writes = writes(&self.node, &all, self.shelf.objects());
+        let writes = writes(&self.node, all, self.shelf.objects());
         let writes: Vec<Write> =
             writes.into_iter().filter(|write| !self.echo.contains_key(&of(write))).collect();
         if writes.is_empty() {
@@ -229,11 +280,17 @@ fn of(write: &Write) -> String {
     }
 }
 
+/// What MetalLB announces.
+fn rivals(objects: &BTreeMap<String, Announcement>) -> Rivals {
+    let theirs = objects.values().filter(|said| said.of_metallb);
+    theirs.map(|said| (said.service.clone(), said.node.clone())).collect()
+}
+
 /// What has to be written so that the objects say what is the case.
 fn writes(node: &NodeName, all: &All, objects: &BTreeMap<String, Announcement>) -> Vec<Write> {
     let mut missing: BTreeMap<&ServiceKey, &Announced> = all.services.iter().collect();
     let mut writes = Vec::new();
-    for (name, said) in objects {
+    for (name, said) in objects.iter().filter(|(_, said)| !said.of_metallb) {
         let own = said.node == *node;
         match all.services.get(&said.service) {
             Some(announced) if own && missing.remove(&said.service).is_some() => {
@@ -253,6 +310,7 @@ fn writes(node: &NodeName, all: &All, objects: &BTreeMap<String, Announcement>) 
             service: service.clone(),
             node: node.clone(),
             links: announced.links.clone(),
+            of_metallb: false,
         })
     }));
     writes

@@ -28,7 +28,7 @@ fn a_service_with_everything() {
 
 #[test]
 fn what_an_api_server_would_refuse() {
-    let refused = |spec: serde_json::Value| {
+    let refused = |spec: Value| {
         let object = from_value(json!({"metadata": {"name": "web"}, "spec": spec})).unwrap();
         let FieldError { field, error } = service(object).unwrap_err();
         format!("{field}: {error}")
@@ -94,7 +94,7 @@ fn defaults_are_those_of_metallb() {
 
 #[test]
 fn slices_belong_to_services() {
-    let slice = |labels: serde_json::Value| {
+    let slice = |labels: Value| {
         from_value(json!({
             "metadata": {"name": "s", "namespace": "n", "labels": labels}, "addressType": "IPv6",
             "endpoints": [{"addresses": ["fd00::1"], "nodeName": "a", "conditions": {"ready": false, "serving": true}}],

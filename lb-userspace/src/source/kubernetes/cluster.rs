@@ -200,8 +200,9 @@ impl Cluster {
                 self.services.apply(Change::Deleted(Some((key, seen)))) || unread
             }
             Change::Complete => {
+                // One that can't be read may be gone: that is a change too.
+                self.services.objects_mut().append(&mut self.unreadable);
                 let changed = self.services.apply(Change::Complete);
-                self.unreadable.clear();
                 let all = std::mem::take(self.services.objects_mut());
                 let (good, bad) = all.into_iter().partition(|(_, seen)| seen.unreadable.is_none());
                 *self.services.objects_mut() = good;

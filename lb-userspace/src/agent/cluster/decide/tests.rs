@@ -182,3 +182,24 @@ fn after_a_restart_too_what_is_wrong_stays_as_it_was() {
     let gone = decide(&mut decider, &cluster, Duration::ZERO);
     assert!(gone.services.is_empty() && gone.config.pools.is_empty());
 }
+
+#[test]
+fn all_addresses_of_a_service_that_metallb_announces_are_left_to_it() {
+    let cluster = cluster(
+        &[service("a", &json!({})), service("b", &json!({"type": "NodePort"}))],
+        &[slice("a-1", "a", "a", true)],
+        &[lease("b", 0, "[]")],
+    );
+    let mut decider = decider();
+    let before = decide(&mut decider, &cluster, Duration::ZERO);
+    let node = NodeName::new("a").unwrap();
+    let rivals = Rivals::from([
+        ("default/a".parse().unwrap(), node.clone()),
+        ("default/gone".parse().unwrap(), node.clone()),
+    ]);
+    assert!(decider.see_rivals(rivals.clone()) && !decider.see_rivals(rivals));
+    let after = decide(&mut decider, &cluster, Duration::ZERO);
+    let addresses = ["192.0.2.100", "2001:db8::100"].map(|ip| (ip.parse().unwrap(), node.clone()));
+    assert_eq!(*after.rivals, BTreeMap::from(addresses));
+    assert!(!after.is_like(&before) && after.is_like(&after.clone()));
+}

@@ -1,10 +1,14 @@
+use serde_json::json;
+
 use super::*;
+use crate::k8s::l2_status;
 
 fn announcement(service: &str, node: &str, links: &[&str]) -> Announcement {
     Announcement {
         service: service.parse().unwrap(),
         node: NodeName::new(node).unwrap(),
         links: links.iter().map(|link| LinkName::new(link).unwrap()).collect(),
+        of_metallb: false,
     }
 }
 
@@ -18,7 +22,27 @@ fn announced(services: &[(&str, &[&str])]) -> All {
         (service.parse().unwrap(), announced)
     };
     let alive = ["a", "b"].into_iter().map(|node| NodeName::new(node).unwrap()).collect();
-    All { services: services.iter().map(one).collect(), alive }
+    All { services: services.iter().map(one).collect(), alive, complaints: Vec::new() }
+}
+
+fn metallbs(service: &str, node: &str) -> Announcement {
+    Announcement { of_metallb: true, ..announcement(service, node, &[]) }
+}
+
+#[test]
+fn what_metallb_announces_is_known_by_its_pods() {
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "name": "speaker-x", "uid": "1"});
+    let object = |owners: &[serde_json::Value]| {
+        let object = json!({
+            "metadata": {"name": "l2-1", "ownerReferences": owners},
+            "spec": {},
+            "status": {"node": "x", "serviceName": "a", "serviceNamespace": "web"},
+        });
+        l2_status::read(serde_json::from_value(object).unwrap()).unwrap()
+    };
+    let objects = BTreeMap::from([object(&[pod])]);
+    assert_eq!(rivals(&objects), BTreeMap::from([("web/a".parse().unwrap(), NodeName::new("x").unwrap())]));
+    assert_eq!(rivals(&BTreeMap::from([object(&[])])), Rivals::new());
 }
 
 #[test]
@@ -49,6 +73,8 @@ fn what_is_said_follows_what_is_the_case() {
                 Write::Create(announcement(x, "a", &["eth0"])),
             ],
         ),
+        // What MetalLB says is not ours, and its node may have no agent.
+        (announced(&[]), vec![("1", metallbs(x, "a")), ("2", metallbs(x, "dead"))], vec![]),
         // What others say is theirs to take back.
         (announced(&[]), vec![("1", announcement(x, "b", &["eth0"]))], vec![]),
         (

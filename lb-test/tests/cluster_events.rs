@@ -1,0 +1,84 @@
+//! L5: what agents say is wrong, in the cluster. Needs root and the testbed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::thread;
+use std::time::Duration;
+
+use lb_test::cluster::Site;
+use lb_test::cluster::services::{advertisement, object};
+use serde_json::{Value, json};
+
+/// The events of agents with this reason on this object.
+fn events(site: &Site, kind: &str, name: &str, reason: &str) -> Vec<String> {
+    let events = site.plane.get(&["events.events.k8s.io", "--all-namespaces"]).unwrap();
+    let of_agents = events["items"].as_array().unwrap().iter().filter(|event| {
+        let regarding = &event["regarding"];
+        event["reportingController"] == "barelb.io/agent"
+            && (&regarding["kind"], &regarding["name"], &event["reason"])
+                == (&json!(kind), &json!(name), &json!(reason))
+            && regarding["uid"].as_str().is_some_and(|uid| !uid.is_empty())
+    });
+    of_agents.map(|event| event["note"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_what_keeps_an_address_silent_is_told_once_by_one_node() {
+    let site = Site::start().unwrap();
+    let owner = site.owner().unwrap();
+    site.plane.kubectl(&["delete", "l2advertisement", "all", "--namespace", "metallb-system"]).unwrap();
+    site.is_silent_for(&site.vips()).unwrap();
+    site.is_said_to_be_of(None).unwrap();
+    site.plane.event("Service", "web", "noMatchingAdvertisement").unwrap();
+    // Interfaces of no node, beside one that all have.
+    site.plane.apply_all(&[advertisement("all", json!({"interfaces": ["eth0", "eth9"]}))]).unwrap();
+    site.is_owned_by(owner).unwrap();
+    site.plane.event("L2Advertisement", "all", "ConfigurationWarning").unwrap();
+    // Nobody else tells it too, nor again.
+    thread::sleep(Duration::from_secs(15));
+    assert_eq!(
+        events(&site, "Service", "web", "noMatchingAdvertisement"),
+        ["no L2Advertisement covers address pool first-pool: create one, or the address stays silent"]
+    );
+    assert_eq!(
+        events(&site, "L2Advertisement", "all", "ConfigurationWarning"),
+        [
+            "spec.interfaces[1]: no node has an interface eth9 that can announce: nothing is announced there; correct the name"
+        ]
+    );
+}
+
+/// What MetalLB's speaker writes when it announces a Service.
+fn speakers_status(node: &str) -> [Value; 2] {
+    let status = json!({
+        "node": node, "serviceName": "web", "serviceNamespace": "default", "interfaces": [{"name": "eth0"}],
+    });
+    let mut object = object("metallb.io/v1beta1", "ServiceL2Status", "l2-speaker", json!({}));
+    object["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "Pod", "name": "speaker-x7gkp", "uid": "5d2d2f6a"}]);
+    [object, json!({ "status": status })]
+}
+
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_nothing_is_announced_beside_metallb() {
+    let site = Site::start().unwrap();
+    let owner = site.owner().unwrap();
+    site.is_said_to_be_of(Some(owner)).unwrap();
+    let [object, status] = speakers_status("node-x");
+    site.plane.apply_all(&[object]).unwrap();
+    let patch = ["patch", "servicel2status", "l2-speaker", "--namespace", "metallb-system"];
+    let how = ["--subresource=status", "--type=merge", "--patch", &status.to_string()];
+    site.plane.kubectl(&[&patch[..], &how].concat()).unwrap();
+    site.is_silent_for(&site.vips()).unwrap();
+    let note = site.plane.event("Service", "web", "announceFailed").unwrap();
+    let advice =
+        "so BareLB does not: remove MetalLB, or give one of both a loadBalancerClass and pools of its own";
+    assert!(note.starts_with("MetalLB announces ") && note.ends_with(advice), "{note}");
+    assert!(note.contains("from node node-x"), "{note}");
+    // With the speaker's pod its status goes too, and BareLB takes over.
+    let delete = ["delete", "servicel2status", "l2-speaker", "--namespace", "metallb-system"];
+    site.plane.kubectl(&delete).unwrap();
+    site.is_owned_by(owner).unwrap();
+    site.is_said_to_be_of(Some(owner)).unwrap();
+}

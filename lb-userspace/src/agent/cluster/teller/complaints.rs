@@ -1,0 +1,179 @@
+//! Events about what is wrong: each is told once while it is the case, when it has been so for a moment, and only some at
+//! a time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lb_core::problem::{Problem, Reason};
+use tokio::time::Instant;
+
+use super::Voice;
+use crate::k8s::event::{Regarding, Said};
+use crate::k8s::write::in_time;
+use crate::source::decide::Decided;
+use crate::source::kubernetes::Kind;
+
+/// What is wrong for shorter is a step of somebody's work: a pool comes before its advertisement.
+const SETTLED: Duration = Duration::from_secs(2);
+/// Events at a time.
+const SOME: usize = 20;
+/// Between two times.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Longest note of an event, in bytes (validation of events.k8s.io).
+const NOTE: usize = 1024;
+
+/// Something that is wrong with an object.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::agent::cluster) struct Complaint {
+    /// Kind, namespace and name.
+    object: String,
+    reason: &'static str,
+    note: String,
+    uid: Arc<str>,
+}
+
+impl Complaint {
+    /// Of a problem of a plan for what was decided.
+    pub(in crate::agent::cluster) fn new(problem: &Problem, decided: &Decided) -> Self {
+        let object = problem.place.object.clone();
+        let service = object.strip_prefix("Service ").and_then(|key| key.parse().ok());
+        let uid = match service {
+            Some(key) => decided.uids.get(&key),
+            None => decided.object_uids.get(&object),
+        };
+        let reason = match &problem.reason {
+            Reason::Announce(silence) => silence.reason(),
+            _ => "ConfigurationWarning",
+        };
+        let said = problem.reason.to_string();
+        let note = match (&problem.reason, problem.place.field.as_str()) {
+            (Reason::Announce(_), _) | (_, "") => said,
+            (_, field) => format!("{field}: {said}"),
+        };
+        let note = note[..note.floor_char_boundary(NOTE)].to_owned();
+        Self { uid: uid.cloned().unwrap_or_default(), object, reason, note }
+    }
+
+    /// Records it as an event. One that fails is lost.
+    pub(super) async fn tell(&self, voice: &Voice) {
+        let Some((kind, name)) = self.object.split_once(' ') else { return };
+        let (namespace, name) = name.split_once('/').unwrap_or(("", name));
+        let known = Kind::OF_AGENT.into_iter().find(|known| known.name() == kind);
+        let Some(api_version) = known.map(Kind::api_version) else { return };
+        let regarding = Regarding { api_version, kind, namespace, name, uid: &self.uid };
+        let said = Said { warning: true, reason: self.reason, note: &self.note };
+        tracing::info!(object = self.object, reason = self.reason, note = self.note, "an event");
+        let event = voice.writer.record(&voice.reporter, regarding, said, SystemTime::now());
+        if in_time(event).await.is_err() {
+            tracing::debug!(object = self.object, "the event could not be recorded");
+        }
+    }
+}
+
+/// What is wrong, and what of it was told.
+#[derive(Debug, Default)]
+pub(super) struct Complaints {
+    /// Since when each is the case, and whether it was told.
+    known: BTreeMap<Complaint, (Instant, bool)>,
+    /// When some may be told again.
+    earliest: Option<Instant>,
+}
+
+impl Complaints {
+    /// What is to be told now, of all that is wrong, and when there is more.
+    pub(super) fn due(&mut self, all: &[Complaint], now: Instant) -> (Vec<Complaint>, Option<Instant>) {
+        let mut before = std::mem::take(&mut self.known);
+        let entry = |complaint: &Complaint| {
+            let (complaint, known) =
+                before.remove_entry(complaint).unwrap_or((complaint.clone(), (now, false)));
+            (complaint, known)
+        };
+        // The same may be wrong with both addresses of a Service.
+        let mut distinct: Vec<&Complaint> = all.iter().collect();
+        distinct.sort_unstable();
+        distinct.dedup();
+        self.known = distinct.into_iter().map(entry).collect();
+        let may = self.earliest.is_none_or(|earliest| earliest <= now);
+        let settled = self.known.iter_mut().filter(|(_, (since, told))| !told && *since + SETTLED <= now);
+        let due: Vec<Complaint> = settled
+            .take(if may { SOME } else { 0 })
+            .map(|(complaint, (_, told))| {
+                *told = true;
+                complaint.clone()
+            })
+            .collect();
+        if !due.is_empty() {
+            self.earliest = Some(now + PAUSE);
+        }
+        let left = self.known.values().filter(|(_, told)| !told).map(|(since, _)| *since + SETTLED).min();
+        (due, left.map(|at| self.earliest.map_or(at, |earliest| at.max(earliest))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lb_core::ids::ServiceKey;
+    use lb_core::plan::Silence;
+    use lb_core::problem::Place;
+
+    use super::*;
+
+    fn complaint(service: &str, pool: &str) -> Complaint {
+        let place = Place::service(&service.parse::<ServiceKey>().unwrap());
+        let silence = Silence::NoAdvertisement { pool: pool.parse().unwrap() };
+        let mut decided = Decided::default();
+        decided.uids = Arc::new(BTreeMap::from([(service.parse().unwrap(), Arc::from("u-1"))]));
+        Complaint::new(&Problem::new(place, silence), &decided)
+    }
+
+    #[test]
+    fn an_event_has_the_word_and_the_sentence() {
+        let told = complaint("web/a", "p");
+        assert_eq!(
+            (told.object.as_str(), told.reason, &*told.uid),
+            ("Service web/a", "noMatchingAdvertisement", "u-1")
+        );
+        assert_eq!(
+            told.note,
+            "no L2Advertisement covers address pool p: create one, or the address stays silent"
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_for_a_moment_only_is_not_told() {
+        let (mut complaints, start) = (Complaints::default(), Instant::now());
+        let wrong = [complaint("web/a", "p")];
+        assert_eq!(complaints.due(&wrong, start), (vec![], Some(start + SETTLED)));
+        assert_eq!(complaints.due(&[], start + SETTLED / 2), (vec![], None));
+        assert_eq!(complaints.due(&wrong, start + SETTLED), (vec![], Some(start + SETTLED * 2)));
+        assert_eq!(complaints.due(&wrong, start + SETTLED * 2), (wrong.to_vec(), None));
+        assert_eq!(complaints.due(&wrong, start + SETTLED * 9), (vec![], None), "once");
+        complaints.due(&[], start + SETTLED * 10);
+        complaints.due(&wrong, start + SETTLED * 11);
+        assert_eq!(complaints.due(&wrong, start + SETTLED * 12).0, wrong, "and again when it is so again");
+    }
+
+    #[test]
+    fn both_addresses_of_a_service_make_one_event_and_many_services_some_at_a_time() {
+        let (mut complaints, start) = (Complaints::default(), Instant::now());
+        let names: Vec<String> = (0..50).map(|number| format!("web/s{number:02}")).collect();
+        let all: Vec<Complaint> =
+            names.iter().flat_map(|name| [complaint(name, "p"), complaint(name, "p")]).collect();
+        complaints.due(&all, start);
+        let mut told = Vec::new();
+        let (mut now, mut rounds) = (start + SETTLED, 0);
+        loop {
+            let (due, next) = complaints.due(&all, now);
+            assert!(due.len() <= SOME);
+            told.extend(due.into_iter().map(|complaint| complaint.object));
+            rounds += 1;
+            match next {
+                Some(next) => now = next,
+                None => break,
+            }
+        }
+        assert_eq!((rounds, told.len()), (3, 50));
+        assert_eq!(now, start + SETTLED + PAUSE * 2);
+    }
+}
