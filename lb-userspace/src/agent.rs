@@ -14,6 +14,7 @@
 mod admin;
 mod announce;
 mod audit;
+mod barred;
 mod cluster;
 mod deadline;
 mod driver;

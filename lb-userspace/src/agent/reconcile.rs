@@ -42,6 +42,8 @@ pub struct Planned {
     pub carriers: BTreeMap<LinkId, Carrier>,
     /// Every link that the plan may name.
     pub facts: BTreeMap<LinkId, LinkFacts>,
+    /// Links to attach to although nothing may be planned for them.
+    pub tried: BTreeSet<LinkId>,
 }
 
 /// What a step did.
@@ -108,8 +110,9 @@ impl<D: Dataplane> Reconciler<D> {
         let silent = self.dataplane.valid_until()? <= clock.boot_ns;
         let changes = diff(&plan.desired, &self.dataplane.actual()?);
         let left_out = self.dataplane.apply(&changes, clock.boot_ns)?;
-        let wanted = links_of(&plan.desired);
-        let wanted = planned.facts.iter().filter(|(link, _)| wanted.contains(link));
+        let used = links_of(&plan.desired);
+        let wanted = |link: &LinkId| used.contains(link) || planned.tried.contains(link);
+        let wanted = planned.facts.iter().filter(|(link, _)| wanted(link));
         let attachments = self.dataplane.attach(&wanted.map(|(id, link)| (*id, link.clone())).collect());
         let unanswered = unanswered(plan, &left_out, &attachments);
         self.announce(planned, &changes, &attachments, &unanswered, silent, clock.monotonic);

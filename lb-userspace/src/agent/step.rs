@@ -1,6 +1,7 @@
 //! From a survey to the table: steps, and what follows from them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use lb_core::ids::{LinkId, LinkName};
 use lb_core::plan::EntryState;
@@ -163,6 +164,7 @@ impl Agent {
             Arc::new(plan)
         };
         self.auditor.stepped(&self.last);
+        self.barred.note(&self.last.attachments, Instant::now());
         self.recovered();
         self.send_due();
         true

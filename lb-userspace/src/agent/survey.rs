@@ -32,6 +32,8 @@ pub(super) struct Question {
     pub(super) allowed: BTreeSet<LinkName>,
     pub(super) ignore_exclude_label: bool,
     pub(super) losing: BTreeSet<LinkId>,
+    /// Links to attach to in any case.
+    pub(super) tried: BTreeSet<LinkId>,
     /// Those of the surveys before.
     pub(super) orders: Orders,
 }
@@ -104,7 +106,7 @@ fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<
     let carriers = links::carriers(present);
     Some(Prospect {
         decided,
-        planned: Planned { plan: Arc::new(plan), carriers, facts },
+        planned: Planned { plan: Arc::new(plan), carriers, facts, tried: question.tried.clone() },
         memberships,
         verdicts,
     })

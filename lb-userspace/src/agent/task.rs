@@ -30,6 +30,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use super::admin::{Admin, Request};
 use super::announce::Sender;
 use super::audit::Auditor;
+use super::barred::Barred;
 use super::cluster::Farewell;
 use super::deadline::{Deadline, REFRESH};
 use super::driver::Drivers;
@@ -90,6 +91,7 @@ pub(super) struct Agent {
     pub(super) drivers: Drivers,
     pub(super) counting: Option<JoinHandle<BTreeMap<LinkId, u64>>>,
     pub(super) auditor: Auditor,
+    pub(super) barred: Barred,
     /// The last step went well: the deadline may be moved.
     pub(super) healthy: bool,
     /// The table fell silent while this agent was stopped; nothing is done with what it knew before.
@@ -147,6 +149,7 @@ impl Agent {
             drivers: Drivers::default(),
             counting: None,
             auditor: Auditor::default(),
+            barred: Barred::default(),
             healthy: false,
             lapsed: false,
             stale_read: false,
@@ -251,6 +254,7 @@ impl Agent {
             allowed: self.settings.interfaces.clone(),
             ignore_exclude_label: self.settings.ignore_exclude_label,
             losing: self.drivers.losing().clone(),
+            tried: self.barred.links(),
             orders: std::mem::take(&mut self.orders),
         })));
     }
@@ -290,11 +294,12 @@ impl Agent {
     pub(super) fn report_links(&mut self) {
         let Some(reports) = &self.reports else { return };
         let gives_up = self.unwell.is_some_and(|since| since.elapsed() > UNWELL);
-        let report = (!gives_up && !self.report.is_empty()).then_some(&self.report);
+        let known = !gives_up && !self.report.is_empty();
+        let report = known.then(|| self.barred.report(&self.report, Instant::now()));
         reports.send_if_modified(|known| {
-            let differs = known.as_ref() != report;
+            let differs = *known != report;
             if differs {
-                *known = report.cloned();
+                *known = report;
             }
             differs
         });

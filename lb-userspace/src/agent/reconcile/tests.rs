@@ -38,6 +38,7 @@ impl Node {
     fn new(capacity: usize) -> Self {
         let up = Carrier { up: true, changes: 2 };
         let planned = Planned {
+            tried: BTreeSet::new(),
             plan: Arc::default(),
             carriers: [(LinkId(1), up), (LinkId(2), up)].into(),
             facts: [(LinkId(1), facts("eth0")), (LinkId(2), facts("eth1"))].into(),
