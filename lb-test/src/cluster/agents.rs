@@ -10,6 +10,7 @@ use super::controller::NAMESPACE;
 use crate::agent::barelb;
 use crate::namespace::Namespace;
 use crate::process::Process;
+use crate::run;
 use crate::scratch::{Bpffs, Scratch};
 
 /// What the manifests give an agent, by the names of setpriv(1).
@@ -61,6 +62,7 @@ impl NodeFiles {
 pub struct NodeAgent {
     process: Process,
     namespace: Namespace,
+    command_line: String,
 }
 
 impl NodeAgent {
@@ -81,13 +83,24 @@ impl NodeAgent {
         command.arg("--kubeconfig").arg(access.kubeconfig());
         command.arg("--bpffs").arg(files.bpffs()).arg("--state-dir").arg(files.state());
         command.args(["--log", "lb_userspace=debug,info"]).args(arguments).env_remove("RUST_BACKTRACE");
+        let command_line = run::command_line(&command);
         let process = machine.spawn_command(&mut command, &files.log_file())?;
-        Ok(Self { process, namespace: machine.clone() })
+        Ok(Self { process, namespace: machine.clone(), command_line })
     }
 
     /// The process, to send signals to.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// The process, for signals that do not end it.
+    pub fn process_ref(&self) -> &Process {
+        &self.process
+    }
+
+    /// The command that starts it, as a person would type it.
+    pub fn command_line(&self) -> &str {
+        &self.command_line
     }
 
     /// What the agents of the node have logged.

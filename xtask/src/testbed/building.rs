@@ -1,7 +1,7 @@
 //! Programs of a Go module of ours, built once per version into a folder of the user's cache.
 
 use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result};
