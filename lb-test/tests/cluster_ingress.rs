@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use anyhow::Context;
 use lb_test::cluster::services::service;
 use lb_test::cluster::{Certificate, Controller, Site, Traefik};
 use lb_test::lab::web::{WebServer, host};
@@ -121,7 +122,7 @@ impl Front {
                     anyhow::ensure!(page.starts_with(&expected), "{page}");
                     Ok(Some(page))
                 });
-                page.unwrap_or_else(|error| panic!("{url} at {vip}: {error:#}\n{}", self.logs()));
+                page.with_context(|| format!("{url} at {vip}\n{}", self.logs())).unwrap();
             }
         }
     }
