@@ -2,7 +2,15 @@
 //! both. Needs root and the testbed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
+
 use lb_test::cluster::{Families, NodeAgent, Site, SiteOptions};
+
+/// A field of `/proc/PID/status`.
+fn status(pid: u32, field: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    text.lines().find_map(|line| line.strip_prefix(field)).unwrap().trim().to_owned()
+}
 
 /// Found and served, scaled to zero and back, and taken over from a dead agent.
 fn walk(families: Families) {
@@ -10,6 +18,14 @@ fn walk(families: Families) {
     let owner = site.owner().unwrap();
     site.serves(&[owner]).unwrap();
     site.is_said_to_be_of(Some(owner)).unwrap();
+    // NET_ADMIN, NET_RAW, PERFMON and BPF, of which NET_RAW and PERFMON are given up.
+    for pid in site.agents.iter().flatten().map(|agent| agent.process_ref().pid()) {
+        let sets = ["CapBnd:", "CapEff:"].map(|field| status(pid, field));
+        assert_eq!(sets, ["000000c000003000", "0000008000001000"]);
+    }
+    let controller = site.controller.process().pid();
+    assert_eq!(["CapBnd:", "CapEff:"].map(|field| status(controller, field)), ["0000000000000000"; 2]);
+    assert_eq!(status(controller, "Uid:"), ["65532"; 4].join("\t"));
     let addresses = site.plane.get(&["nodes"]).unwrap()["items"][0]["status"]["addresses"].clone();
     // The last one is the host name.
     assert_eq!(addresses.as_array().unwrap().len(), site.vips().len() + 1, "{addresses}");

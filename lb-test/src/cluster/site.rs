@@ -9,8 +9,8 @@
 //!   ──────────────────────────── br0 ────────────────────────────      switch
 //! ```
 //!
-//! Controller and agents run under their own ServiceAccounts, the agents with the capabilities of the manifests and no
-//! others. The Service has an endpoint on each node and the policy Local, so a page tells who serves it and to whom.
+//! Controller and agents run under their own ServiceAccounts, as the users and with the capabilities that the manifests
+//! give them and no others. The Service has an endpoint on each node and the policy Local, so a page tells who serves it and to whom.
 
 use std::net::IpAddr;
 use std::process::Command;
