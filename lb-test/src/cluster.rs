@@ -32,17 +32,22 @@ use crate::process::{END, Process, last_lines};
 use crate::scratch::Scratch;
 
 pub use self::access::Access;
-pub use self::agents::{CAPABILITIES, NodeAgent, NodeFiles};
+pub use self::agents::{NodeAgent, NodeFiles};
 pub use self::audit::{AuditLog, Request};
+pub use self::certificate::Certificate;
 pub use self::controller::Controller;
+pub use self::image::CAPABILITIES;
 pub use self::network::{Families, Network};
 pub use self::proxy::KubeProxy;
 pub use self::site::{Machine, Site, SiteOptions};
+pub use self::traefik::Traefik;
 
 mod access;
 mod agents;
 mod audit;
+mod certificate;
 mod controller;
+mod image;
 mod kubectl;
 mod network;
 mod node;
@@ -50,7 +55,9 @@ mod programs;
 mod proxy;
 mod server;
 pub mod services;
+pub mod show;
 mod site;
+mod traefik;
 
 /// Where the API server listens.
 const PORT: u16 = 6443;

@@ -1,6 +1,5 @@
 //! L5: controller and agents in a cluster of namespaces, with kube-proxy and web servers, seen by a client. Needs root
 //! and the testbed.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::thread;
 use std::time::Duration;

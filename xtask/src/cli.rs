@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::workspace::Workspace;
-use crate::{bench, build, build_and_load, crds, fuzz, test, testbed};
+use crate::{bench, build, build_and_load, cluster, crds, fuzz, test, testbed};
 
 /// Builds, tests, measures and shows BareLB.
 #[derive(Parser)]
@@ -12,6 +12,7 @@ use crate::{bench, build, build_and_load, crds, fuzz, test, testbed};
 pub(crate) enum Command {
     Build(build::Args),
     BuildAndLoad(build_and_load::Args),
+    Cluster(cluster::Args),
     Test(test::Args),
     Bench(bench::Args),
     Crds(crds::Args),
@@ -26,6 +27,7 @@ impl Command {
         match self {
             Self::Build(args) => build::run(&workspace, &args),
             Self::BuildAndLoad(args) => build_and_load::run(&workspace, &args),
+            Self::Cluster(args) => cluster::run(&workspace, &args),
             Self::Test(args) => test::run(&workspace, &args),
             Self::Bench(args) => bench::run(&workspace, &args),
             Self::Crds(args) => crds::run(&workspace, &args),
@@ -57,6 +59,9 @@ mod tests {
             &["build-and-load"],
             &["build-and-load", "--once"],
             &["build-and-load", "--iface", "eth0", "--config", "manifests"],
+            &["cluster", "up"],
+            &["cluster", "up", "--once", "--nodes", "2"],
+            &["cluster", "up", "--families", "ipv6"],
             &["test"],
             &["test", "--level", "fmt", "--level", "L3"],
             &["bench", "--with", "other=run other"],
@@ -77,6 +82,7 @@ mod tests {
             &["build-and-load", "--iface", "eth0"][..],
             &["build-and-load", "--config", "manifests"],
             &["build-and-load", "--once", "--iface", "eth0", "--config", "manifests"],
+            &["cluster"],
             &["test", "--level", "L9"],
             &["fuzz", "--seconds", "long"],
         ] {

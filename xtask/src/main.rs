@@ -8,6 +8,7 @@ mod bench;
 mod build;
 mod build_and_load;
 mod cli;
+mod cluster;
 mod crds;
 mod fuzz;
 mod objects;

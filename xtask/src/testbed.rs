@@ -2,48 +2,70 @@
 //!
 //! `KUBEBUILDER_ASSETS` is honoured first, as in the rest of the ecosystem. What it lacks is built from the modules
 //! pinned in `testbed/go.mod`, once per version, into the user's cache. Either way `target/testbed` shows all of
-//! them in one folder, with `MetalLB`'s own CRDs beside them.
+//! them in one folder, with `MetalLB`'s own CRDs beside them. Traefik, which only tests want, comes from a module of its
+//! own.
 
+mod building;
 mod go;
 mod metallb;
 mod program;
+mod traefik;
 
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 use std::{env, process};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::process::{is_executable, run as run_program};
+use crate::process::is_executable;
 use crate::workspace::{Workspace, tool_folder};
-use go::Go;
+use building::Building;
 use program::{PROGRAMS, Program, Versions};
 
-/// Build etcd, kube-apiserver, kube-proxy and kubectl for the cluster tests, fetch MetalLB's CRDs, and print the folder they
-/// are in.
+/// Build etcd, kube-apiserver, kube-proxy, kubectl and Traefik for the cluster tests, fetch MetalLB's CRDs, and print the
+/// folder they are in.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
 /// Runs the command.
 pub(crate) fn run(workspace: &Workspace, _args: &Args) -> Result<()> {
-    println!("{}", prepare(workspace)?.display());
+    println!("{}", prepare_for_tests(workspace)?.display());
     Ok(())
 }
 
-/// A folder with all programs, and with `MetalLB`'s CRDs; builds and fetches what is neither given nor in the cache, and
+/// The same as [`prepare`], and Traefik.
+pub(crate) fn prepare_for_tests(workspace: &Workspace) -> Result<PathBuf> {
+    let shown = prepare(workspace)?;
+    let module = module(workspace);
+    let traefik = traefik::prepare(&module.join("traefik"), Versions::read(&module.join("go.mod"))?.go)?;
+    show(&traefik.program, &shown.join("traefik"))?;
+    show(&traefik.crds, &shown.join("traefik-crds.yaml"))?;
+    Ok(shown)
+}
+
+/// A folder with all programs of a control plane, and with `MetalLB`'s CRDs; builds and fetches what is neither given nor in the cache, and
 /// needs neither Go nor network when there is nothing of that.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<PathBuf> {
-    let module = workspace.root().join("testbed");
+    let module = module(workspace);
     let versions = Versions::read(&module.join("go.mod"))?;
     let given = given(env::var_os("KUBEBUILDER_ASSETS"))?;
     let cache = tool_folder(&versions.key())?;
     let wanted: Vec<_> =
         PROGRAMS.iter().filter(|program| from(given.as_deref(), program).is_none()).collect();
-    if !missing(&cache, &wanted).is_empty() {
-        build(&module, &versions, &cache, &wanted)?;
+    let building = Building {
+        module: &module,
+        cache: &cache,
+        oldest: versions.go,
+        linker_flags: versions.linker_flags(),
+        notice: format!(
+            "Kubernetes {}, etcd {}: about seven minutes for all on two cores",
+            versions.kubernetes, versions.etcd
+        ),
+    };
+    if !building.missing(&wanted).is_empty() {
+        building.build(&wanted, |_, _| Ok(()))?;
     }
     let shown = workspace.target().join("testbed");
     for program in PROGRAMS {
@@ -52,6 +74,10 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<PathBuf> {
     }
     show(&metallb::prepare(&module.join("metallb"), &versions.go)?, &shown.join("metallb-crds"))?;
     Ok(shown)
+}
+
+fn module(workspace: &Workspace) -> PathBuf {
+    workspace.root().join("testbed")
 }
 
 /// The folder named by the user; a wrong name is an error, because silence would test other versions than meant.
@@ -68,57 +94,6 @@ fn given(value: Option<OsString>) -> Result<Option<PathBuf>> {
 
 fn from(given: Option<&Path>, program: &Program) -> Option<PathBuf> {
     given.map(|folder| folder.join(program.name)).filter(|file| is_executable(file))
-}
-
-fn missing<'a>(cache: &Path, wanted: &[&'a Program]) -> Vec<&'a Program> {
-    wanted.iter().copied().filter(|program| !is_executable(&cache.join(program.name))).collect()
-}
-
-/// Builds what is missing of `wanted`. A failed build keeps Go's cache, so that the next one goes on from there;
-/// a complete one frees it: some gigabytes that nobody asks for before the versions change.
-fn build(module: &Path, versions: &Versions, cache: &Path, wanted: &[&Program]) -> Result<()> {
-    fs::create_dir_all(cache).with_context(|| format!("cannot make the folder {}", cache.display()))?;
-    let lock = File::create(cache.join("lock"))?;
-    lock.lock().with_context(|| format!("cannot lock {}", cache.display()))?;
-    // Another checkout may have built them meanwhile.
-    let missing = missing(cache, wanted);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let work = cache.join("building");
-    fs::create_dir_all(&work)?;
-    let go = go::prepare(&versions.go)?;
-    let names: Vec<_> = missing.iter().map(|program| program.name).collect();
-    eprintln!(
-        "building {} (Kubernetes {}, etcd {}) with {go} into {}: about seven minutes for all on two cores, once",
-        names.join(", "),
-        versions.kubernetes,
-        versions.etcd,
-        cache.display()
-    );
-    for program in missing {
-        build_program(module, versions, cache, &go, program)?;
-    }
-    remove(&work)
-}
-
-fn build_program(module: &Path, versions: &Versions, cache: &Path, go: &Go, program: &Program) -> Result<()> {
-    let start = Instant::now();
-    let work = cache.join("building");
-    let built = work.join(program.name);
-    let mut command = go.build(&work);
-    command.current_dir(module).arg("-ldflags").arg(versions.linker_flags());
-    run_program(command.arg("-o").arg(&built).arg(program.package))
-        .with_context(|| format!("building {} takes about 3 GB below {}", program.name, cache.display()))?;
-    let size = fs::metadata(&built)?.len() >> 20;
-    // At its place only when complete.
-    fs::rename(&built, cache.join(program.name))?;
-    eprintln!("built {} in {} s ({size} MiB)", program.name, start.elapsed().as_secs());
-    Ok(())
-}
-
-fn remove(folder: &Path) -> Result<()> {
-    fs::remove_dir_all(folder).with_context(|| format!("cannot free Go's cache in {}", folder.display()))
 }
 
 /// Makes `link` lead to `file`; a test that runs at the same time sees the old link or the new one.
@@ -167,7 +142,7 @@ mod tests {
         program(&cache, "kubectl");
         let wanted: Vec<_> = PROGRAMS.iter().filter(|one| from(Some(&assets), one).is_none()).collect();
         assert_eq!(wanted.iter().map(|one| one.name).collect::<Vec<_>>(), ["kube-proxy", "kubectl"]);
-        let missing: Vec<_> = missing(&cache, &wanted).iter().map(|one| one.name).collect();
+        let missing: Vec<_> = building::missing(&cache, &wanted).iter().map(|one| one.name).collect();
         assert_eq!(missing, ["kube-proxy"]);
         for folder in [assets, cache] {
             fs::remove_dir_all(folder).unwrap();

@@ -136,6 +136,20 @@ impl Report {
         )
     }
 
+    /// How long two stations may have answered for an address while it moved from one to the other: from the first
+    /// request that was answered by `to`, or twice, to the last one that was answered by `from`, or twice. An error if
+    /// somebody else answered.
+    pub fn contested(&self, from: [u8; 6], to: [u8; 6]) -> Result<Duration> {
+        let stranger = self.by_mac.keys().find(|mac| ![from, to].contains(*mac));
+        ensure!(stranger.is_none(), "somebody else answered: {}", self.summary());
+        let by = |mac: [u8; 6]| {
+            let is_by = move |one: &&Request| one.answer.is_some_and(|answer| answer.mac == mac);
+            self.requests.iter().filter(move |one| is_by(one) || one.duplicates > 0).map(|one| one.at)
+        };
+        let (begin, end) = (by(to).min().unwrap_or(Duration::MAX), by(from).max().unwrap_or_default());
+        Ok(end.saturating_sub(begin))
+    }
+
     fn answers(&self, target: IpAddr) -> impl Iterator<Item = Duration> {
         let of_target = self.requests.iter().filter(move |request| request.target == target);
         of_target.filter_map(|request| Some(request.answer?.at))
@@ -170,6 +184,29 @@ mod tests {
         assert_eq!(report.last_answer(V4), Some(Duration::from_millis(31)));
         assert_eq!(report.first_answer(V6), Some(Duration::from_millis(2)));
         assert!(report.assert_complete().is_err());
+    }
+
+    #[test]
+    fn a_move_is_contested_while_both_answer() {
+        let (old, new) = ([2; 6], [3; 6]);
+        let by = |at_ms: u64, mac, duplicates| {
+            let answer = Some(Answer { at: Duration::from_millis(at_ms + 1), mac });
+            Request { target: V4, at: Duration::from_millis(at_ms), answer, duplicates }
+        };
+        let contested = |requests: Vec<Request>| {
+            Report::new(requests, Duration::ZERO, 0).contested(old, new).map(|long| long.as_millis())
+        };
+        assert_eq!(contested(vec![by(0, old, 0), by(10, old, 0), by(20, new, 0)]).unwrap(), 0);
+        assert_eq!(
+            contested(vec![by(0, old, 0), by(10, new, 0), by(20, old, 0), by(30, new, 0)]).unwrap(),
+            10
+        );
+        assert_eq!(
+            contested(vec![by(0, old, 1), by(10, old, 0), by(20, old, 1), by(30, new, 0)]).unwrap(),
+            20
+        );
+        assert_eq!(contested(vec![by(0, old, 0)]).unwrap(), 0);
+        assert!(contested(vec![by(0, old, 0), by(10, [4; 6], 0)]).is_err());
     }
 
     #[test]

@@ -1,38 +1,30 @@
 //! `barelb agent` on the nodes of a cluster, under the rights of manifests/base and no others.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 
 use super::ControlPlane;
 use super::controller::NAMESPACE;
-use crate::agent::barelb;
+use super::image::Image;
 use crate::namespace::Namespace;
 use crate::process::Process;
+use crate::run;
 use crate::scratch::{Bpffs, Scratch};
-
-/// What the manifests give an agent, by the names of setpriv(1).
-pub const CAPABILITIES: [&str; 4] = ["bpf", "net_admin", "perfmon", "net_raw"];
 
 /// The files of an agent, which outlive it as those of a node do.
 #[derive(Debug)]
 pub struct NodeFiles {
     bpffs: Bpffs,
     state: Scratch,
-    image: Scratch,
+    image: Image,
 }
 
 impl NodeFiles {
     /// Of a node that was just installed.
     pub fn new() -> Result<Self> {
-        let image = Scratch::new("node-image")?;
-        let (from, to) = (barelb()?, image.join("barelb"));
-        // With the agent's capabilities even root can't enter the home of another user.
-        if fs::hard_link(&from, &to).is_err() {
-            fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
-        }
-        Ok(Self { bpffs: Bpffs::new("node-bpffs")?, state: Scratch::new("node-state")?, image })
+        let (bpffs, state) = (Bpffs::new("node-bpffs")?, Scratch::new("node-state")?);
+        Ok(Self { bpffs, state, image: Image::new()? })
     }
 
     /// What to give as `--bpffs`.
@@ -47,7 +39,7 @@ impl NodeFiles {
 
     /// The binary under test.
     pub fn binary(&self) -> PathBuf {
-        self.image.join("barelb")
+        self.image.binary()
     }
 
     /// What the agents of the node have logged.
@@ -61,10 +53,11 @@ impl NodeFiles {
 pub struct NodeAgent {
     process: Process,
     namespace: Namespace,
+    command_line: String,
 }
 
 impl NodeAgent {
-    /// Starts it on a machine with [`CAPABILITIES`] and further arguments. The manifests are installed:
+    /// Starts it on a machine with [`super::CAPABILITIES`] and further arguments. The manifests are installed:
     /// [`ControlPlane::install`].
     pub fn start(
         plane: &ControlPlane,
@@ -74,20 +67,29 @@ impl NodeAgent {
         arguments: &[&str],
     ) -> Result<Self> {
         let access = plane.service_account(NAMESPACE, "barelb-agent")?;
-        let allowed = CAPABILITIES.map(|name| format!(",+{name}")).concat();
-        let mut command = machine.command("setpriv");
-        command.arg(format!("--bounding-set=-all{allowed}")).arg("--no-new-privs").arg(files.binary());
-        command.args(["agent", "--node-name", node, "--interface", "eth0"]);
+        let mut command = files.image.agent(machine);
+        command.args(["--node-name", node, "--interface", "eth0"]);
         command.arg("--kubeconfig").arg(access.kubeconfig());
         command.arg("--bpffs").arg(files.bpffs()).arg("--state-dir").arg(files.state());
         command.args(["--log", "lb_userspace=debug,info"]).args(arguments).env_remove("RUST_BACKTRACE");
+        let command_line = run::command_line(&command);
         let process = machine.spawn_command(&mut command, &files.log_file())?;
-        Ok(Self { process, namespace: machine.clone() })
+        Ok(Self { process, namespace: machine.clone(), command_line })
     }
 
     /// The process, to send signals to.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
+    }
+
+    /// The process, for signals that do not end it.
+    pub fn process_ref(&self) -> &Process {
+        &self.process
+    }
+
+    /// The command that starts it, as a person would type it.
+    pub fn command_line(&self) -> &str {
+        &self.command_line
     }
 
     /// What the agents of the node have logged.
@@ -121,19 +123,5 @@ impl ControlPlane {
             Some((node, lease["spec"]["renewTime"].as_str()?.to_owned()))
         };
         Ok(items.filter_map(of).collect())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::rig::workspace;
-
-    #[test]
-    fn an_agent_has_the_capabilities_of_the_manifests() {
-        let file = workspace().join("manifests/base/agent/daemonset.yaml");
-        let text = fs::read_to_string(file).unwrap();
-        let names = CAPABILITIES.map(str::to_uppercase).join(", ");
-        assert!(text.contains("drop: [ALL]") && text.contains(&format!("add: [{names}]")), "{names}");
     }
 }

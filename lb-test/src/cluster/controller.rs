@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
+use super::image::Image;
 use super::{Access, ControlPlane, POLL, READY, programs};
-use crate::agent::barelb;
 use crate::process::Process;
 use crate::rig::workspace;
 use crate::scratch::Scratch;
@@ -69,6 +69,7 @@ pub struct Controller {
     metrics: SocketAddr,
     namespace: crate::namespace::Namespace,
     _folder: Scratch,
+    _image: Image,
 }
 
 impl Controller {
@@ -78,12 +79,13 @@ impl Controller {
         let access = plane.controller_account()?;
         let folder = Scratch::new("controller")?;
         let metrics = plane.options.loopback(METRICS + replica);
-        let mut command = plane.namespace().command(barelb()?);
-        command.arg("controller").arg("--kubeconfig").arg(access.kubeconfig());
+        let image = Image::new()?;
+        let mut command = image.controller(plane.namespace());
+        command.arg("--kubeconfig").arg(access.kubeconfig());
         command.args(["--metrics-addr", &metrics.to_string(), "--log", "lb_userspace=debug,info"]);
         command.args(arguments).env("POD_NAME", format!("barelb-controller-{replica}"));
         let process = plane.namespace().spawn_command(&mut command, &folder.join("controller.log"))?;
-        Ok(Self { process, metrics, namespace: plane.namespace().clone(), _folder: folder })
+        Ok(Self { process, metrics, namespace: plane.namespace().clone(), _folder: folder, _image: image })
     }
 
     /// The process, to send signals to.

@@ -3,16 +3,19 @@
 use std::net::IpAddr;
 
 use anyhow::Result;
+use clap::ValueEnum;
 
 use crate::link::{Bridge, Veth, mac};
 use crate::namespace::Namespace;
 
 /// The address families of a cluster.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Families {
     /// IPv4 only.
+    #[value(name = "ipv4")]
     V4,
     /// IPv6 only.
+    #[value(name = "ipv6")]
     V6,
     /// Both.
     #[default]

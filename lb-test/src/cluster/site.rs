@@ -9,10 +9,11 @@
 //!   ──────────────────────────── br0 ────────────────────────────      switch
 //! ```
 //!
-//! Controller and agents run under their own ServiceAccounts, the agents with the capabilities of the manifests and no
-//! others. The Service has an endpoint on each node and the policy Local, so a page tells who serves it and to whom.
+//! Controller and agents run under their own ServiceAccounts, as the users and with the capabilities that the manifests
+//! give them and no others. The Service has an endpoint on each node and the policy Local, so a page tells who serves it and to whom.
 
 use std::net::IpAddr;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::services::{advertisement, pool, service, slice};
 use super::{ControlPlane, Controller, Families, KubeProxy, Network, NodeAgent, NodeFiles, Options};
 use crate::lab::web::WebServer;
 use crate::link::Veth;
+use crate::run;
 
 mod sight;
 
@@ -229,6 +231,23 @@ impl Machine {
             host,
             cable,
         })
+    }
+
+    /// `barelb inspect` of it, with further arguments; what it prints.
+    pub fn inspect(&self, arguments: &[&str]) -> Result<String> {
+        run::output(&mut self.inspection(arguments))
+    }
+
+    /// The same as a person would type it.
+    pub fn inspect_line(&self, arguments: &[&str]) -> String {
+        run::command_line(&self.inspection(arguments))
+    }
+
+    fn inspection(&self, arguments: &[&str]) -> Command {
+        let mut command = self.cable.a.namespace().command(self.files.binary());
+        command.arg("inspect").arg("--bpffs").arg(self.files.bpffs());
+        command.arg("--state-dir").arg(self.files.state()).args(arguments);
+        command
     }
 
     /// Its addresses, IPv4 first; a cluster of one family uses one of them.

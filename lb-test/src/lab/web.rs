@@ -75,11 +75,15 @@ fn answer(mut stream: &TcpStream, node: &str, peer: IpAddr) -> Result<()> {
 
 /// The page at `http://ADDRESS/` as a client in `namespace` gets it: its kernel finds the address.
 pub fn fetch(namespace: &Namespace, address: IpAddr) -> Result<String> {
-    let target = SocketAddr::from((address, 80));
+    fetch_at(namespace, SocketAddr::from((address, 80)))
+}
+
+/// The same at any port. The page names the host without the port.
+pub fn fetch_at(namespace: &Namespace, target: SocketAddr) -> Result<String> {
     let connected = namespace.enter(|| Ok(TcpStream::connect_timeout(&target, LIMIT)));
     let mut stream = connected?.with_context(|| format!("the client cannot connect to {target}"))?;
     stream.set_read_timeout(Some(LIMIT))?;
-    write!(stream, "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", host(address))?;
+    write!(stream, "GET / HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", host(target.ip()))?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).with_context(|| format!("no page from {target}"))?;
     match answer.split_once("\r\n\r\n") {

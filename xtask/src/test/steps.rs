@@ -109,7 +109,7 @@ fn root(workspace: &Workspace) -> Result<()> {
 
 /// Tests that need a control plane.
 fn cluster(workspace: &Workspace) -> Result<()> {
-    let programs = testbed::prepare(workspace)?;
+    let programs = testbed::prepare_for_tests(workspace)?;
     let mut command = workspace.cargo();
     command.args([
         "test",

@@ -88,9 +88,24 @@ pub(super) fn prepare(oldest: &Release) -> Result<Go> {
 impl Go {
     /// `go build` without the package and its flags, Go's caches below `work`.
     pub(super) fn build(&self, work: &Path) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = self.command(work);
         // On the command line they win over whatever the user configured.
         command.args(["build", "-mod=readonly", "-modcacherw", "-trimpath", "-buildvcs=false"]);
+        command
+    }
+
+    /// The folder of a module that `folder`'s `go.mod` requires, as a build with the caches below `work` finds it.
+    pub(super) fn source(&self, folder: &Path, module: &str, work: &Path) -> Result<PathBuf> {
+        let go = || {
+            let mut command = self.command(work);
+            command.current_dir(folder).env("GOFLAGS", "-mod=readonly -modcacherw");
+            command
+        };
+        fetch(go, module)
+    }
+
+    fn command(&self, work: &Path) -> Command {
+        let mut command = Command::new(&self.program);
         command.env("CGO_ENABLED", "0").env("GOWORK", "off").env("GOTOOLCHAIN", "local");
         command.env("GOCACHE", work.join("go-build"));
         if self.ours {
@@ -110,11 +125,16 @@ impl Go {
             }
             command
         };
-        run(go().args(["mod", "download", module]))?;
-        let answer = ask(go().args(["list", "-m", "-f", "{{.Dir}}", module]));
-        let dir = answer.map(|text| PathBuf::from(text.trim())).filter(|dir| dir.is_dir());
-        dir.with_context(|| format!("{module} was fetched into {} and is not there", modules.display()))
+        fetch(go, module)
     }
+}
+
+/// Where a module is after `go mod download`.
+fn fetch(go: impl Fn() -> Command, module: &str) -> Result<PathBuf> {
+    run(go().args(["mod", "download", module]))?;
+    let answer = ask(go().args(["list", "-m", "-f", "{{.Dir}}", module]));
+    let dir = answer.map(|text| PathBuf::from(text.trim())).filter(|dir| dir.is_dir());
+    dir.with_context(|| format!("{module} was fetched, and `go list -m` shows no folder of it"))
 }
 
 /// Complete or not at all: the folder gets its name last.

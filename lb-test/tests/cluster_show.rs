@@ -1,0 +1,112 @@
+//! L5: the cluster that stands for a person, and what it tells people to try. Needs root and the testbed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use lb_test::agent::barelb;
+use lb_test::process::Process;
+use lb_test::scratch::Scratch;
+
+const LIMIT: Duration = Duration::from_mins(5);
+
+/// The cluster as a person starts it.
+fn start(scratch: &Scratch, arguments: &[&str]) -> Process {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_barelb-cluster"));
+    command.args(arguments).env("BARELB_BIN", barelb().unwrap());
+    Process::spawn(command, &scratch.join("log")).unwrap()
+}
+
+/// Namespaces, folders and mounts with the name of a process.
+fn made_by(pid: u32) -> Vec<String> {
+    let ours = format!("barelb-test-{pid}-");
+    let names = ["/run/netns".into(), env::temp_dir()]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.starts_with(&ours));
+    let mounts = fs::read_to_string("/proc/mounts").unwrap();
+    names.chain(mounts.lines().filter(|line| line.contains(&ours)).map(str::to_owned)).collect()
+}
+
+fn ends_well(cluster: &mut Process) {
+    let status = cluster.wait(LIMIT).unwrap();
+    assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", cluster.log());
+    assert_eq!(made_by(cluster.pid()), Vec::<String>::new());
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+}
+
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_the_standing_cluster_proves_itself_over_each_family_and_leaves_nothing_behind() {
+    for (families, vips) in
+        [("dual", &["192.0.2.100", "[2001:db8::100]"][..]), ("ipv6", &["[2001:db8::100]"])]
+    {
+        let scratch = Scratch::new("cluster-once").unwrap();
+        let mut cluster = start(&scratch, &["--once", "--nodes", "2", "--families", families]);
+        ends_well(&mut cluster);
+        let log = cluster.log();
+        assert_eq!(log.matches(" serves http://").count(), vips.len(), "{log}");
+        for vip in vips {
+            assert!(log.contains(&format!(" serves http://{vip}/ to ")), "{log}");
+        }
+        assert!(log.contains("Done: each address was found"), "{log}");
+    }
+}
+
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_every_hint_of_the_standing_cluster_works_and_ctrl_c_cleans_up() {
+    let scratch = Scratch::new("cluster-hints").unwrap();
+    let mut cluster = start(&scratch, &["--nodes", "2"]);
+    let deadline = Instant::now() + LIMIT;
+    while cluster.log().matches("kill -9").count() < 2 {
+        assert!(cluster.is_running() && Instant::now() < deadline, "it does not stand: {}", cluster.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+    thread::sleep(Duration::from_millis(100));
+    let log = cluster.log();
+    let (_, hints) = log.split_once("Things to try").unwrap();
+    let commands: Vec<&str> = hints.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    let kubectl = commands.iter().find(|command| command.starts_with("k() {")).unwrap();
+    let expected = [
+        ("arping", "02:00:00:00:00:0"),
+        ("ndisc6", "Target link-layer address: 02:00:00:00:00:0"),
+        ("curl", "serves http://"),
+        ("neighbour", "lladdr 02:00:00:00:00:0"),
+        ("k get nodes", "service/web"),
+        ("k get ipaddresspools", "servicel2status"),
+        ("k get leases", "barelb-node-node-a"),
+        ("k describe service web", "nodeAssigned"),
+        ("inspect", "answered by"),
+        ("nft", "web"),
+        ("-balancers=true", "labeled"),
+        ("-balancers-", "unlabeled"),
+        ("create service", "service/shop created"),
+        ("get service shop", "shop"),
+        ("delete service", "deleted"),
+        ("kill -9", ""),
+        ("k() {", ""),
+    ];
+    for command in &commands {
+        let words = expected.iter().find(|(part, _)| command.contains(part));
+        let (_, words) = words.unwrap_or_else(|| panic!("nobody knows what `{command}` does"));
+        let output = Command::new("sh").args(["-c", &format!("{kubectl}\n{command}")]).output().unwrap();
+        let text = said(&output);
+        assert!(output.status.success() && text.contains(words), "`{command}` says no {words:?}: {text}");
+    }
+    for (part, _) in expected {
+        assert!(commands.iter().any(|command| command.contains(part)), "no hint with {part:?}");
+    }
+    let deadline = Instant::now() + LIMIT;
+    while cluster.log().matches("has ended. Its data plane answers on").count() < 2 {
+        assert!(Instant::now() < deadline, "{}", cluster.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+    cluster.signal(libc::SIGINT).unwrap();
+    ends_well(&mut cluster);
+}
