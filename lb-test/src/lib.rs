@@ -22,6 +22,7 @@ pub mod process;
 pub mod rig;
 pub mod scratch;
 pub mod standalone;
+pub mod trouble;
 pub mod wire;
 
 mod interrupt;

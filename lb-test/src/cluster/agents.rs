@@ -66,12 +66,25 @@ impl NodeAgent {
         files: &NodeFiles,
         arguments: &[&str],
     ) -> Result<Self> {
+        Self::start_in(plane, machine, node, files, arguments, &[])
+    }
+
+    /// As [`NodeAgent::start`], with these variables in its environment.
+    pub fn start_in(
+        plane: &ControlPlane,
+        machine: &Namespace,
+        node: &str,
+        files: &NodeFiles,
+        arguments: &[&str],
+        environment: &[(&str, PathBuf)],
+    ) -> Result<Self> {
         let access = plane.service_account(NAMESPACE, "barelb-agent")?;
         let mut command = files.image.agent(machine);
         command.args(["--node-name", node, "--interface", "eth0"]);
         command.arg("--kubeconfig").arg(access.kubeconfig());
         command.arg("--bpffs").arg(files.bpffs()).arg("--state-dir").arg(files.state());
         command.args(["--log", "lb_userspace=debug,info"]).args(arguments).env_remove("RUST_BACKTRACE");
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         let command_line = run::command_line(&command);
         let process = machine.spawn_command(&mut command, &files.log_file())?;
         Ok(Self { process, namespace: machine.clone(), command_line })

@@ -53,15 +53,21 @@ impl Network {
 
     /// As [`Network::attach`], with addresses of these families only.
     pub fn attach_with(&self, name: &str, host: u8, families: Families) -> Result<Veth> {
-        let (machine, switch) = (Namespace::new(name)?, self.bridge.interface().namespace());
-        let port = format!("port{host}");
-        let cable = Veth::new((&machine, "eth0", mac(host)), (switch, &port, mac(0x80 ^ host)))?;
-        self.bridge.add_port(&cable.b)?;
+        let cable = self.plug(&Namespace::new(name)?, "eth0", host)?;
         let [v4, v6] = Self::addresses(host);
         let of_family = [vec![format!("{v4}/24")], vec![format!("{v6}/64"), format!("fe80::{host}/64")]];
         for cidr in families.of(of_family).concat() {
             cable.a.add_address(&cidr)?;
         }
+        Ok(cable)
+    }
+
+    /// A cable to a machine: its end has this name, no address and the Ethernet address 02:00:00:00:00:`host`, the other
+    /// one is a port of the switch.
+    pub fn plug(&self, machine: &Namespace, name: &str, host: u8) -> Result<Veth> {
+        let (switch, port) = (self.bridge.interface().namespace(), format!("port{host}"));
+        let cable = Veth::new((machine, name, mac(host)), (switch, &port, mac(0x80 ^ host)))?;
+        self.bridge.add_port(&cable.b)?;
         Ok(cable)
     }
 

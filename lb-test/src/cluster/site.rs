@@ -13,6 +13,7 @@
 //! give them and no others. The Service has an endpoint on each node and the policy Local, so a page tells who serves it and to whom.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
@@ -34,6 +35,8 @@ const WEB_PORT: u16 = 8080;
 const CONTROL: u8 = 2;
 const CLIENT: u8 = 10;
 const FIRST_NODE: u8 = 11;
+/// Added for the second cable of a node.
+const SECOND: u8 = 40;
 /// What the pool holds; the Service gets the first of each family.
 const POOL: [&str; 2] = ["192.0.2.100-192.0.2.109", "2001:db8::100-2001:db8::109"];
 const VIP: u8 = 100;
@@ -88,7 +91,7 @@ pub struct Site {
     pub plane: ControlPlane,
     options: SiteOptions,
     _control: Veth,
-    _network: Network,
+    network: Network,
 }
 
 impl Site {
@@ -128,7 +131,7 @@ impl Site {
             plane,
             options,
             _control: control,
-            _network: network,
+            network,
         };
         let all: Vec<usize> = (0..site.machines.len()).collect();
         let objects =
@@ -137,6 +140,26 @@ impl Site {
         let vips: Vec<String> = site.vips().iter().map(ToString::to_string).collect();
         site.plane.becomes(&site.controller, "web", &vips.iter().map(String::as_str).collect::<Vec<_>>())?;
         Ok(site)
+    }
+
+    /// Gives a node a second way to the API server, `eth1`, over which it announces nothing: so it is no dead node when
+    /// its `eth0` fails. The cable goes with the namespace of the node.
+    pub fn add_way_to_api(&self, index: usize) -> Result<()> {
+        let machine = &self.machines[index];
+        let way = self.network.plug(machine.cable.a.namespace(), "eth1", SECOND + machine.host)?;
+        let [server, source] = [CONTROL, machine.host].map(|host| Network::addresses(host)[0].to_string());
+        let route = ["route", "add", &server, "dev", way.a.name(), "src", &source];
+        way.a.namespace().ip(&route).map(drop)
+    }
+
+    /// Takes the `eth0` of a node away and puts another one in its place, as a driver does that starts again.
+    pub fn replace_link(&mut self, index: usize, pause: Duration) -> Result<()> {
+        let machine = &mut self.machines[index];
+        let namespace = machine.cable.a.namespace().clone();
+        namespace.ip(&["link", "delete", "eth0"])?;
+        thread::sleep(pause);
+        machine.cable = self.network.plug(&namespace, "eth0", machine.host)?;
+        Ok(())
     }
 
     /// The addresses of the Service.
@@ -184,12 +207,29 @@ impl Site {
 
     /// As [`Site::start_agent`], with further arguments.
     pub fn start_agent_with(&mut self, index: usize, more: &[&str]) -> Result<()> {
+        self.start_agent_in(index, more, &[])
+    }
+
+    /// As [`Site::start_agent`], by a clock of its own: the file says by how many seconds it differs, for example `+3600`.
+    /// Only the time of day is another one.
+    pub fn start_agent_by_clock(&mut self, index: usize, file: &Path) -> Result<()> {
+        let environment = [
+            ("LD_PRELOAD", faketime()?),
+            ("FAKETIME_TIMESTAMP_FILE", file.to_owned()),
+            ("FAKETIME_NO_CACHE", "1".into()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".into()),
+        ];
+        self.start_agent_in(index, &[], &environment)
+    }
+
+    fn start_agent_in(&mut self, index: usize, more: &[&str], environment: &[(&str, PathBuf)]) -> Result<()> {
         self.agents[index] = None;
         let machine = &self.machines[index];
         let mut arguments = vec!["--grace", &self.options.grace];
         arguments.extend(self.options.arguments.iter().map(String::as_str).chain(more.iter().copied()));
         let namespace = machine.cable.a.namespace();
-        let agent = NodeAgent::start(&self.plane, namespace, &machine.name, &machine.files, &arguments)?;
+        let (name, files) = (&machine.name, &machine.files);
+        let agent = NodeAgent::start_in(&self.plane, namespace, name, files, &arguments, environment)?;
         self.agents[index] = Some(agent);
         Ok(())
     }
@@ -254,6 +294,13 @@ impl Machine {
     pub fn addresses(&self) -> [IpAddr; 2] {
         Network::addresses(self.host)
     }
+}
+
+/// The library of Debian's package `faketime` for programs with threads.
+fn faketime() -> Result<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").context("looking for libfaketime")?;
+    let libraries = folders.flatten().map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    libraries.into_iter().find(|library| library.exists()).context("libfaketime is missing: install faketime")
 }
 
 fn control_plane(cable: &Veth, families: Families) -> Options {

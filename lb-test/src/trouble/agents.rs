@@ -1,0 +1,209 @@
+//! Trouble with an agent, or with its node.
+
+use std::thread;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::{Allowed, Case};
+use crate::cluster::{NodeFiles, Site};
+use crate::run;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "crash",
+        what: "the agent is killed, and started again a second later",
+        allowed: NOTHING,
+        why: "",
+        grace: "6s",
+        act: |site, owner| {
+            site.agent(owner)?.process().kill()?;
+            thread::sleep(SECOND);
+            start_and_settle(site, owner)
+        },
+    },
+    Case {
+        name: "short-hang",
+        what: "the agent hangs for 3 s, half of its grace",
+        allowed: NOTHING,
+        why: "",
+        grace: "6s",
+        act: |site, owner| {
+            site.agent(owner)?.process().stop()?;
+            thread::sleep(3 * SECOND);
+            site.agent(owner)?.process().cont()?;
+            thread::sleep(3 * SECOND);
+            Ok(())
+        },
+    },
+    Case {
+        name: "hang",
+        what: "the agent hangs for good",
+        allowed: Allowed { silence: Duration::from_secs(19), both: Duration::ZERO, moves: 1 },
+        why: "the table is silent after the grace, and the next node answers when the Lease has run out",
+        grace: "2s",
+        act: |site, owner| {
+            site.agent(owner)?.process().stop()?;
+            site.is_owned_by(1 - owner)
+        },
+    },
+    Case {
+        name: "long-hang",
+        what: "the agent hangs until another node has taken over, and goes on",
+        allowed: Allowed { silence: Duration::from_secs(19), both: Duration::from_secs(1), moves: 2 },
+        why: "as above; back, it looks at everything before it answers",
+        grace: "2s",
+        act: |site, owner| {
+            site.agent(owner)?.process().stop()?;
+            site.is_owned_by(1 - owner)?;
+            site.agent(owner)?.process().cont()?;
+            site.is_owned_by(owner)?;
+            thread::sleep(2 * SECOND);
+            Ok(())
+        },
+    },
+    Case {
+        name: "reboot",
+        what: "the node reboots within its Lease: agent and pins are gone, and start anew 3 s later",
+        allowed: Allowed { silence: Duration::from_secs(12), both: Duration::ZERO, moves: 2 },
+        why: "nobody can know before the Lease has run out",
+        grace: "6s",
+        act: |site, owner| {
+            site.agents[owner] = None;
+            wipe(site, owner)?;
+            thread::sleep(3 * SECOND);
+            start_and_settle(site, owner)
+        },
+    },
+    Case {
+        name: "shutdown",
+        what: "the node shuts down: the kubelet says so in the Node, and ends the pods",
+        allowed: HAND_OVER,
+        why: "the next node answers first",
+        grace: "6s",
+        act: |site, owner| {
+            let name = site.machines[owner].name.clone();
+            let ready = r#"{"status": {"conditions": [{"type": "Ready", "status": "False",
+                "reason": "KubeletNotReady", "message": "node is shutting down"}]}}"#;
+            let patch =
+                ["patch", "node", &name, "--subresource=status", "--type=strategic", "--patch", ready];
+            site.plane.kubectl(&patch)?;
+            if let Some(agent) = site.agents[owner].take() {
+                agent.stop()?;
+            }
+            thread::sleep(3 * SECOND);
+            Ok(())
+        },
+    },
+    Case {
+        name: "rolling-update",
+        what: "a rolling update with images that take 4 s to pull, of a grace of 6 s",
+        allowed: NOTHING,
+        why: "",
+        grace: "6s",
+        act: |site, _| {
+            for index in 0..site.machines.len() {
+                if let Some(agent) = site.agents[index].take() {
+                    agent.stop()?;
+                }
+                thread::sleep(4 * SECOND);
+                start_and_settle(site, index)?;
+            }
+            Ok(())
+        },
+    },
+    Case {
+        name: "link-down",
+        what: "the NIC goes down and up again 4 s later; the API server is reached by another one",
+        allowed: Allowed { silence: Duration::from_secs(2), both: Duration::from_secs(1), moves: 2 },
+        why: "the Lease says so, at most once a second",
+        grace: "6s",
+        act: |site, owner| {
+            site.machines[owner].cable.a.down()?;
+            thread::sleep(4 * SECOND);
+            site.machines[owner].cable.a.up()?;
+            site.is_owned_by(owner)?;
+            thread::sleep(SECOND);
+            Ok(())
+        },
+    },
+    Case {
+        name: "link-renamed",
+        what: "the NIC is renamed, and back 4 s later",
+        allowed: Allowed { silence: Duration::from_secs(2), both: Duration::from_secs(1), moves: 2 },
+        why: "as above",
+        grace: "6s",
+        act: |site, owner| {
+            let link = &site.machines[owner].cable.a;
+            let rename = |from: &str, to: &str| {
+                link.namespace().ip(&["link", "set", from, "down"])?;
+                link.namespace().ip(&["link", "set", from, "name", to])?;
+                link.namespace().ip(&["link", "set", to, "up"])
+            };
+            rename("eth0", "wan0")?;
+            thread::sleep(4 * SECOND);
+            rename("wan0", "eth0")?;
+            site.is_owned_by(owner)?;
+            thread::sleep(SECOND);
+            Ok(())
+        },
+    },
+    Case {
+        name: "link-replaced",
+        what: "the NIC vanishes, and another one of its name appears 4 s later",
+        allowed: Allowed { silence: Duration::from_secs(2), both: Duration::from_secs(1), moves: 2 },
+        why: "as above",
+        grace: "6s",
+        act: |site, owner| {
+            site.replace_link(owner, 4 * SECOND)?;
+            site.is_owned_by(owner)?;
+            thread::sleep(SECOND);
+            Ok(())
+        },
+    },
+    Case {
+        name: "clock",
+        what: "the clock of the node steps an hour ahead, and two hours back",
+        allowed: NOTHING,
+        why: "",
+        grace: "6s",
+        act: |site, owner| {
+            let folder = site.machines[owner].files.state().to_owned();
+            let clock = folder.join("clock");
+            std::fs::write(&clock, "+0")?;
+            site.start_agent_by_clock(owner, &clock)?;
+            thread::sleep(5 * SECOND);
+            for step in ["+3600", "-3600"] {
+                std::fs::write(&clock, step)?;
+                // Longer than a Lease.
+                thread::sleep(23 * SECOND);
+            }
+            Ok(())
+        },
+    },
+];
+
+/// Every request has its one answer, from the same node.
+pub(super) const NOTHING: Allowed = Allowed { silence: Duration::ZERO, both: Duration::ZERO, moves: 0 };
+
+/// Both answer for a moment.
+const HAND_OVER: Allowed = Allowed { silence: Duration::ZERO, both: Duration::from_secs(3), moves: 1 };
+
+/// Starts the agent of a node, and waits for more than it needs.
+pub(super) fn start_and_settle(site: &mut Site, index: usize) -> Result<()> {
+    site.start_agent(index)?;
+    thread::sleep(5 * SECOND);
+    Ok(())
+}
+
+/// What a reboot takes from a node: its pins, and with them the programs, the groups and `/run`.
+fn wipe(site: &mut Site, index: usize) -> Result<()> {
+    let machine = &mut site.machines[index];
+    let mut detach = machine.cable.a.namespace().command(machine.files.binary());
+    detach.args(["detach", "--all", "--bpffs"]).arg(machine.files.bpffs());
+    run::output(&mut detach)?;
+    machine.files = NodeFiles::new()?;
+    Ok(())
+}
