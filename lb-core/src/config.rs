@@ -19,11 +19,13 @@ use crate::{
 };
 
 pub mod in_force;
+mod interfaces;
 mod legacy;
 #[cfg(test)]
 mod tests;
 mod validate;
 
+pub use interfaces::{Interfaces, Pattern, PatternError};
 pub use legacy::{
     LegacyBgpAdvertisement, LegacyConfig, LegacyDocument, LegacyError, LegacyExpression, LegacyPeer,
     LegacyPool, LegacySelector,
@@ -99,6 +101,8 @@ pub struct RawAdvertisement {
     pub preferred_node_selectors: Vec<RawPreference>,
     /// Annotation `barelb.io/vlan`.
     pub vlan: Option<String>,
+    /// Annotation `barelb.io/interface-regex`.
+    pub interface_regex: Option<String>,
 }
 
 /// One entry of `spec.preferredNodeSelectors` as it was written.
@@ -131,8 +135,8 @@ pub struct Advertisement {
     pub pool_selectors: Vec<Selector>,
     /// Nodes by label; empty = all. Limits the election.
     pub node_selectors: Vec<Selector>,
-    /// Links by name; empty = all. Does not limit the election.
-    pub interfaces: BTreeSet<LinkName>,
+    /// On which links. Does not limit the election.
+    pub interfaces: Interfaces,
     /// Services by label; empty = all.
     pub service_selectors: Vec<Selector>,
     /// Order among nodes; never a filter.

@@ -8,6 +8,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    config::Interfaces,
     ids::{LinkId, LinkName, Mac, NodeName},
     selector::Labels,
 };
@@ -226,10 +227,10 @@ impl Node {
         self.alive && !self.network_unavailable && !excluded
     }
 
-    /// Whether the node has a fit link among these names; an empty list means any.
-    pub fn has_fit_link(&self, names: &BTreeSet<LinkName>) -> bool {
+    /// Whether the node has a fit link among these.
+    pub fn has_fit_link(&self, interfaces: &Interfaces) -> bool {
         let Some(links) = &self.links else { return true };
-        let mut wanted = links.iter().filter(|(name, _)| names.is_empty() || names.contains(*name));
+        let mut wanted = links.iter().filter(|(name, _)| interfaces.admit(name));
         wanted.any(|(_, fitness)| *fitness == LinkFitness::Fit)
     }
 }

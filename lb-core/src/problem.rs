@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{ConfigError, LegacyError},
+    config::{ConfigError, LegacyError, PatternError},
     eligibility::InterfaceError,
     ids::{NameError, ServiceKey, VlanError},
     plan::Silence,
@@ -114,6 +114,7 @@ impl Reason {
             Self::Range(_)
             | Self::Selector(_)
             | Self::Vlan(_)
+            | Self::Pattern(_)
             | Self::Name(_)
             | Self::Alloc(_)
             | Self::Announce(_) => false,
@@ -146,6 +147,9 @@ pub enum Reason {
     /// The annotation `barelb.io/vlan`.
     #[error(transparent)]
     Vlan(#[from] VlanError),
+    /// The annotation `barelb.io/interface-regex`.
+    #[error(transparent)]
+    Pattern(#[from] PatternError),
     /// A name.
     #[error(transparent)]
     Name(#[from] NameError),

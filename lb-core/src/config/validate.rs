@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Advertisement, Config, ConfigError, Preference, RawAdvertisement, RawPool, RawPreference,
-    RawServiceAllocation,
+    Advertisement, Config, ConfigError, Interfaces, Pattern, Preference, RawAdvertisement, RawPool,
+    RawPreference, RawServiceAllocation,
 };
 use crate::{
     ids::{LinkName, PoolName, Vlans},
@@ -250,7 +250,7 @@ impl<'a> Check<'a> {
         Some(pools)
     }
 
-    fn interfaces(&mut self, raw: &RawAdvertisement) -> Option<BTreeSet<LinkName>> {
+    fn interfaces(&mut self, raw: &RawAdvertisement) -> Option<Interfaces> {
         const FIELD: &str = "spec.interfaces";
         let names = self.unique(&raw.place, FIELD, &raw.interfaces);
         let mut links = BTreeSet::new();
@@ -267,7 +267,13 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        Some(links)
+        match raw.interface_regex.as_deref().map(str::parse::<Pattern>).transpose() {
+            Ok(pattern) => Some(Interfaces::new(links, pattern)),
+            Err(error) => {
+                self.problem(&raw.place, "metadata.annotations[barelb.io/interface-regex]", error);
+                None
+            }
+        }
     }
 
     fn preference(&mut self, place: &Place, index: usize, raw: &RawPreference) -> Option<Preference> {

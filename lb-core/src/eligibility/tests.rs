@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::Interfaces;
 
 fn name(text: &str) -> LinkName {
     LinkName::new(text).unwrap()
@@ -115,12 +116,13 @@ fn addresses_of_excluded_links_are_not_the_nodes_own() {
 
 #[test]
 fn a_node_without_a_fit_link_is_no_candidate() {
-    let all = BTreeSet::new();
+    let all = Interfaces::default();
+    let named = |names: &[&str]| Interfaces::new(names.iter().map(|text| name(text)).collect(), None);
     let mut node = Node::default();
     assert!(node.has_fit_link(&all), "a node that reports nothing is taken as fit");
     node.links = Some(BTreeMap::from([(name("eth0"), LinkFitness::Unfit), (name("eth1"), LinkFitness::Fit)]));
-    assert!(node.has_fit_link(&all) && node.has_fit_link(&BTreeSet::from([name("eth1"), name("eth9")])));
-    assert!(!node.has_fit_link(&BTreeSet::from([name("eth0")])));
+    assert!(node.has_fit_link(&all) && node.has_fit_link(&named(&["eth1", "eth9"])));
+    assert!(!node.has_fit_link(&named(&["eth0"])));
     node.links = Some(BTreeMap::new());
     assert!(!node.has_fit_link(&all));
 }

@@ -133,8 +133,7 @@ fn places(snapshot: &Snapshot, ads: &[&Advertisement]) -> (BTreeMap<(LinkId, Vla
     let mut places = BTreeMap::new();
     let mut unusable = Unusable::default();
     for link in &snapshot.links {
-        let wanting: Vec<_> =
-            ads.iter().filter(|ad| ad.interfaces.is_empty() || ad.interfaces.contains(&link.name)).collect();
+        let wanting: Vec<_> = ads.iter().filter(|ad| ad.interfaces.admit(&link.name)).collect();
         if wanting.is_empty() {
             continue;
         }
@@ -146,7 +145,7 @@ fn places(snapshot: &Snapshot, ads: &[&Advertisement]) -> (BTreeMap<(LinkId, Vla
         }
     }
     let present = |name: &LinkName| snapshot.links.iter().any(|link| link.name == *name);
-    let wanted: BTreeSet<&LinkName> = ads.iter().flat_map(|ad| &ad.interfaces).collect();
+    let wanted: BTreeSet<&LinkName> = ads.iter().flat_map(|ad| ad.interfaces.names()).collect();
     unusable.missing = wanted.into_iter().filter(|name| !present(name)).cloned().collect();
     (places, unusable)
 }

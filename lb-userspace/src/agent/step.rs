@@ -84,12 +84,14 @@ impl Agent {
                 }
             }
         }
-        self.report = survey.report;
-        self.report_links();
-        // Which addresses may be given out depends on those the node has itself.
-        if self.own.as_ref() != Some(&survey.own) {
-            self.own = Some(survey.own);
-            self.read();
+        if let Some((own, report)) = survey.here {
+            self.report = Some(report);
+            self.report_links();
+            // Which addresses may be given out depends on those the node has itself.
+            if self.own.as_ref() != Some(&own) {
+                self.own = Some(own);
+                self.read();
+            }
         }
         match survey.prospect {
             Some(prospect) => self.follow(prospect),

@@ -42,10 +42,8 @@ pub(super) struct Question {
 pub(super) struct Survey {
     /// The links now; those known before where they can't be listed.
     pub(super) links: Result<Arc<BTreeMap<u32, Link>>, NetlinkError>,
-    /// Addresses by which this machine is reached.
-    pub(super) own: BTreeSet<IpAddr>,
-    /// What the links can do.
-    pub(super) report: Vec<LinkReport>,
+    /// Addresses by which this machine is reached, and what the links can do; `None`: it can't be said this time.
+    pub(super) here: Option<(BTreeSet<IpAddr>, Vec<LinkReport>)>,
     /// What follows from objects and links. `None` before the objects were read, and while no link is known.
     pub(super) prospect: Option<Prospect>,
     /// For the next survey.
@@ -73,14 +71,12 @@ pub(super) async fn survey(mut question: Question) -> Survey {
         (own, report, prospect, question.orders)
     });
     match answer.await {
-        Ok((own, report, prospect, orders)) => Survey { links: listed, own, report, prospect, orders },
-        Err(error) => Survey {
-            links: Err(error.into()),
-            own: BTreeSet::new(),
-            report: Vec::new(),
-            prospect: None,
-            orders: Orders::default(),
-        },
+        Ok((own, report, prospect, orders)) => {
+            Survey { links: listed, here: Some((own, report)), prospect, orders }
+        }
+        Err(error) => {
+            Survey { links: Err(error.into()), here: None, prospect: None, orders: Orders::default() }
+        }
     }
 }
 

@@ -102,8 +102,8 @@ pub(super) struct Agent {
     valid_until: u64,
     /// When to go by what was decided before a restart, unless the objects are read by then.
     pub(super) resume_at: Option<Instant>,
-    /// What the links can do.
-    pub(super) report: Vec<LinkReport>,
+    /// What the links can do; `None`: they were not listed yet. A node may have none.
+    pub(super) report: Option<Vec<LinkReport>>,
     /// Since when it is known what to announce, and the deadline is not moved.
     unwell: Option<Instant>,
 }
@@ -155,7 +155,7 @@ impl Agent {
             stale_read: false,
             valid_until: 0,
             resume_at: (!patience.is_zero()).then(|| Instant::now() + patience),
-            report: Vec::new(),
+            report: None,
             unwell: None,
             settings,
         })
@@ -294,8 +294,8 @@ impl Agent {
     pub(super) fn report_links(&mut self) {
         let Some(reports) = &self.reports else { return };
         let gives_up = self.unwell.is_some_and(|since| since.elapsed() > UNWELL);
-        let known = !gives_up && !self.report.is_empty();
-        let report = known.then(|| self.barred.report(&self.report, Instant::now()));
+        let known = self.report.as_ref().filter(|_| !gives_up);
+        let report = known.map(|report| self.barred.report(report, Instant::now()));
         reports.send_if_modified(|known| {
             let differs = *known != report;
             if differs {

@@ -189,6 +189,7 @@ pub fn advertisement(place: Place, object: crd::L2Advertisement) -> RawAdvertise
         service_selectors: selectors(spec.service_selectors),
         preferred_node_selectors: spec.preferred_node_selectors.into_iter().map(preference).collect(),
         vlan: annotations.get(crd::VLAN_ANNOTATION).cloned(),
+        interface_regex: annotations.get(crd::INTERFACE_REGEX_ANNOTATION).cloned(),
     }
 }
 

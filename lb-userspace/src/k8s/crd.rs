@@ -49,6 +49,8 @@ pub const API_VERSION: &str = "metallb.io/v1beta1";
 
 /// Annotation of an `L2Advertisement` that names the VLAN tags of the frames to answer: `"42"` or `"100.42"`.
 pub const VLAN_ANNOTATION: &str = "barelb.io/vlan";
+/// On an advertisement: a regular expression for the interfaces on which it announces, beside those it names.
+pub const INTERFACE_REGEX_ANNOTATION: &str = "barelb.io/interface-regex";
 
 /// The status of a kind that has none yet; MetalLB writes it empty.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]

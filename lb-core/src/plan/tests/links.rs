@@ -12,6 +12,11 @@ fn on_vlan(mut ad: RawAdvertisement, vlan: &str) -> RawAdvertisement {
     ad
 }
 
+fn matching(mut ad: RawAdvertisement, regex: &str) -> RawAdvertisement {
+    ad.interface_regex = Some(regex.to_owned());
+    ad
+}
+
 /// Where 10.20.30.1 is announced, as text.
 fn places(snapshot: &Snapshot) -> String {
     let mut snapshot = snapshot.clone();
@@ -48,6 +53,9 @@ fn interfaces_unite_and_an_advertisement_without_a_list_means_all() {
             "2@untagged 3@untagged 3@100.42",
         ),
         (&[on_interfaces(ad("a", ""), &["eth9"])], ""),
+        (&[matching(ad("a", ""), "eth[1-9]")], "3@untagged"),
+        (&[matching(on_interfaces(ad("a", ""), &["eth0"]), "eth1|wan.*")], "2@untagged 3@untagged"),
+        (&[matching(ad("a", ""), "wan.*")], ""),
     ] {
         let mut snapshot = cluster("iris1", &["iris1"], ads);
         snapshot.links.push(link(3, "eth1"));

@@ -67,7 +67,9 @@ fn pools_and_advertisements_with_every_field() {
     assert_eq!(rule.service_selectors[0].match_expressions[0].values, ["v"]);
 
     let object = from_value(json!({
-        "metadata": {"name": "a", "annotations": {"barelb.io/vlan": "100.42"}},
+        "metadata": {"name": "a", "annotations": {
+            "barelb.io/vlan": "100.42", "barelb.io/interface-regex": "eth.*",
+        }},
         "spec": {
             "ipAddressPools": ["p"], "ipAddressPoolSelectors": [selector], "nodeSelectors": [selector],
             "interfaces": ["eth0"], "serviceSelectors": [selector],
@@ -79,6 +81,7 @@ fn pools_and_advertisements_with_every_field() {
         (ad.vlan.as_deref(), ad.interfaces.len(), ad.preferred_node_selectors[0].weight),
         (Some("100.42"), 1, 3)
     );
+    assert_eq!(ad.interface_regex.as_deref(), Some("eth.*"));
     assert_eq!((ad.pool_selectors.len(), ad.node_selectors.len(), ad.service_selectors.len()), (1, 1, 1));
 }
 

@@ -16,7 +16,8 @@ use super::{NoStatus, optional::optional_spec, schema};
     shortname = "l2adv",
     category = "metallb",
     doc = "Announces the addresses of pools by ARP and IPv6 neighbour discovery. The annotation barelb.io/vlan names \
-           the VLAN tags of the frames that are answered: \"42\", or \"100.42\" for two.",
+           the VLAN tags of the frames that are answered: \"42\", or \"100.42\" for two. \
+           The annotation barelb.io/interface-regex is a regular expression for names of interfaces, beside spec.interfaces.",
     namespaced,
     status = "NoStatus",
     derive = "PartialEq",

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
+use lb_core::config::Interfaces;
 use serde_json::{Value, json};
 
 use super::super::snapshot::SnapshotFile;
@@ -103,8 +104,8 @@ fn a_node_takes_part_when_its_agent_is_there_and_says_what_its_links_can_do() {
     put(&mut cluster, Kind::Lease, lease("b", 1, "not JSON"));
     let decided = decide(&mut decider, &cluster, Duration::ZERO);
     let [a, b] = ["a", "b"].map(|name| decided.nodes[&NodeName::new(name).unwrap()].clone());
-    assert!(a.alive && !a.has_fit_link(&[].into()));
-    assert!(b.alive && b.has_fit_link(&[].into()), "a report that can't be read counts as fit");
+    assert!(a.alive && !a.has_fit_link(&Interfaces::default()));
+    assert!(b.alive && b.has_fit_link(&Interfaces::default()), "a report that can't be read counts as fit");
     assert_eq!(a.labels["rack"], "a");
     // b renews, a does not.
     for second in 1..=76_u32 {
