@@ -1,14 +1,15 @@
 //! A client that asks for addresses at a steady rate and misses nothing.
 //!
 //! Every request has a sender address of its own, which its answer has to name: so each answer belongs to exactly
-//! one request, and an answer that is merely slow is not taken for the answer to a later request.
+//! one request, and an answer that is merely slow is not taken for the answer to a later request. Clients that run at the
+//! same time do not share these addresses.
 //!
 //! ```text
 //! sender thread ──> requests (shared) <── receiver thread, kernel receive times
 //! ```
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
@@ -27,6 +28,11 @@ pub const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The receiver looks this often whether it should end.
 const POLL: Duration = Duration::from_millis(50);
+
+/// Clients that can be told apart, in bits.
+const CLIENT_BITS: u32 = 6;
+/// Requests of one client until their sender addresses repeat, in bits.
+const NUMBER_BITS: u32 = 24 - CLIENT_BITS;
 
 /// What to ask, and how often.
 #[derive(Clone, Debug)]
@@ -58,11 +64,14 @@ impl ProbeClient {
     pub fn start(interface: &Interface, config: ProbeConfig) -> Result<Self> {
         ensure!(!config.targets.is_empty() && config.per_second > 0, "a probe needs a target and a rate");
         let endpoint = Arc::new(Endpoint::open(interface)?);
+        static CLIENTS: AtomicU32 = AtomicU32::new(0);
+        let client = CLIENTS.fetch_add(1, Ordering::Relaxed) % (1 << CLIENT_BITS);
         let requests = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(Stop::default());
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let sender = Sender {
             endpoint: Arc::clone(&endpoint),
+            client,
             mac: interface.mac(),
             config,
             started,
@@ -72,6 +81,7 @@ impl ProbeClient {
         };
         let receiver = Receiver {
             endpoint,
+            client,
             mac: interface.mac(),
             started_at,
             requests: Arc::clone(&requests),
@@ -128,6 +138,7 @@ fn lock(requests: &Mutex<Vec<Request>>) -> std::sync::MutexGuard<'_, Vec<Request
 
 struct Sender {
     endpoint: Arc<Endpoint>,
+    client: u32,
     mac: [u8; 6],
     config: ProbeConfig,
     started: Instant,
@@ -141,6 +152,8 @@ impl Sender {
         let interval = Duration::from_secs(1) / self.config.per_second;
         let targets = self.config.targets.iter().cycle();
         for (number, &target) in (0_u32..).zip(targets) {
+            ensure!(number < 1 << NUMBER_BITS, "the client has asked {number} times, which is all it can");
+            let sender = sender(self.client, number);
             let due = self.started + interval * number;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if self.stop.sending.load(Ordering::Relaxed) {
@@ -151,10 +164,10 @@ impl Sender {
             lock(&self.requests).push(Request { target, at, answer: None, duplicates: 0 });
             match target {
                 IpAddr::V4(target) => {
-                    self.endpoint.send(&arp_request(self.mac, sender_v4(number), target))?;
+                    self.endpoint.send(&arp_request(self.mac, sender_v4(sender), target))?;
                 }
                 IpAddr::V6(target) => {
-                    self.endpoint.send(&neighbour_solicitation(self.mac, sender_v6(number), target))?;
+                    self.endpoint.send(&neighbour_solicitation(self.mac, sender_v6(sender), target))?;
                 }
             }
         }
@@ -164,6 +177,7 @@ impl Sender {
 
 struct Receiver {
     endpoint: Arc<Endpoint>,
+    client: u32,
     mac: [u8; 6],
     started_at: SystemTime,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -182,9 +196,14 @@ impl Receiver {
     }
 
     fn note(&self, frame: &Frame) {
-        let Some((number, target, mac)) = answer(&frame.bytes, self.mac) else { return };
+        let Some((sender, target, mac)) = answer(&frame.bytes, self.mac) else { return };
+        if sender >> NUMBER_BITS != self.client {
+            return;
+        }
+        let number = usize::try_from(sender & ((1 << NUMBER_BITS) - 1));
         let mut requests = lock(&self.requests);
-        let Some(request) = requests.get_mut(number).filter(|request| request.target == target) else {
+        let request = number.ok().and_then(|number| requests.get_mut(number));
+        let Some(request) = request.filter(|request| request.target == target) else {
             return;
         };
         if request.answer.is_some() {
@@ -196,7 +215,12 @@ impl Receiver {
     }
 }
 
-/// The sender address of request `number`, from 10/8: 16 million requests until it repeats.
+/// The sender of a request.
+fn sender(client: u32, number: u32) -> u32 {
+    client << NUMBER_BITS | number
+}
+
+/// Its address, from 10/8.
 fn sender_v4(number: u32) -> Ipv4Addr {
     let [_, a, b, c] = number.to_be_bytes();
     Ipv4Addr::new(10, a, b, c)
@@ -206,8 +230,8 @@ fn sender_v6(number: u32) -> Ipv6Addr {
     Ipv6Addr::from((0xfd00_ba5e_u128 << 96) | u128::from(number))
 }
 
-/// The number of the request a frame answers, the address it answers for and the hardware address it gives.
-fn answer(frame: &[u8], own_mac: [u8; 6]) -> Option<(usize, IpAddr, [u8; 6])> {
+/// The sender of the request that a frame answers, the address it answers for and the hardware address it gives.
+fn answer(frame: &[u8], own_mac: [u8; 6]) -> Option<(u32, IpAddr, [u8; 6])> {
     if frame.get(..6)? != own_mac {
         return None;
     }
@@ -219,7 +243,7 @@ fn answer(frame: &[u8], own_mac: [u8; 6]) -> Option<(usize, IpAddr, [u8; 6])> {
             }
             let number = u32::from_be_bytes([0, arp[25], arp[26], arp[27]]);
             let target = Ipv4Addr::from(<[u8; 4]>::try_from(&arp[14..18]).ok()?);
-            Some((usize::try_from(number).ok()?, target.into(), arp[8..14].try_into().ok()?))
+            Some((number, target.into(), arp[8..14].try_into().ok()?))
         }
         [0x86, 0xdd] => {
             let packet = frame.get(14..86)?;
@@ -230,7 +254,7 @@ fn answer(frame: &[u8], own_mac: [u8; 6]) -> Option<(usize, IpAddr, [u8; 6])> {
             let asked_from = u128::from_be_bytes(packet[24..40].try_into().ok()?);
             let number = u32::try_from(asked_from ^ (0xfd00_ba5e_u128 << 96)).ok()?;
             let target = Ipv6Addr::from(<[u8; 16]>::try_from(&packet[48..64]).ok()?);
-            Some((usize::try_from(number).ok()?, target.into(), packet[66..72].try_into().ok()?))
+            Some((number, target.into(), packet[66..72].try_into().ok()?))
         }
         _ => None,
     }
