@@ -1,16 +1,27 @@
 //! The benchmark of the agent in a cluster: plans in process, then agents on a real API server.
 //! `cargo xtask bench --agent` runs it; it writes docs/benchmarks-agent.md.
 
+mod api;
+mod bed;
+mod changes;
+mod load;
 mod planning;
+mod start;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
 use super::document::Page;
 
 /// The parts, in the order of the report.
-const PARTS: [(&str, Part); 1] = [("plan", |page, options| planning::measure(page, options.rounds()))];
+const PARTS: [(&str, Part); 4] = [
+    ("change", |page, options| changes::measure(page, options.trials())),
+    ("plan", |page, options| planning::measure(page, if options.quick { 3 } else { 30 })),
+    ("start", |page, options| start::measure(page, options.services(), options.trials() / 2)),
+    ("load", |page, options| load::measure(page, Duration::from_secs(if options.quick { 30 } else { 180 }))),
+];
 type Part = fn(&mut Page, &Options) -> Result<()>;
 
 /// Measures the agent in a cluster. Needs root and the testbed.
@@ -36,8 +47,12 @@ impl Options {
         !self.quick && self.only.is_empty()
     }
 
-    fn rounds(&self) -> u16 {
-        if self.quick { 3 } else { 30 }
+    fn trials(&self) -> u32 {
+        if self.quick { 20 } else { 200 }
+    }
+
+    fn services(&self) -> usize {
+        if self.quick { 1000 } else { 10_000 }
     }
 }
 
