@@ -25,6 +25,11 @@ use crate::wire::{Endpoint, Frame, arp_request, neighbour_solicitation};
 
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
 const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x100);
+/// Addresses that the node announces all the time, as most nodes have some.
+const OTHERS: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::new(192, 0, 2, 101)),
+    IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x101)),
+];
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 /// Of the API server.
 const PORT: [u8; 2] = 6443_u16.to_be_bytes();
@@ -63,25 +68,29 @@ pub(super) fn web(policy: &'static str) -> Web<'static> {
 
 /// Adds the table and the goals.
 pub(super) fn measure(page: &mut Page, trials: u32) -> Result<()> {
-    let bed = Bed::new(1, &["192.0.2.100/32", "2001:db8::100/128"])?;
-    let web = web("Local");
-    for call in [web.create(), web.slice()] {
-        bed.api.call(&call)?;
-    }
+    let bed = Bed::new(1, &["192.0.2.100/31", "2001:db8::100/127"])?;
+    let (web, other) = (web("Local"), Web { name: "other", ips: &OTHERS, ..web("Cluster") });
+    let all = [web.create(), web.slice(), other.create(), other.slice(), other.assign(true)];
+    all.iter().try_for_each(|call| bed.api.call(call))?;
     let agent = bed.agent(0, &[])?;
-    page.add(&format!("\n## From a write to an answer\n\nTrials: {trials} of each change.\n"));
+    page.add(&format!("\n## From a write to an answer\n\nTrials: {trials} of each change, and a quarter of that for the first address.\n"));
     let mut rows = Vec::new();
     // With an endpoint there, addresses come; with addresses there, an endpoint comes.
     let changes = [
         Change { what: "the status gets its addresses", on: web.assign(true), off: web.assign(false) },
         Change { what: "the node gets an endpoint", on: web.ready(true), off: web.ready(false) },
     ];
-    for change in changes {
-        let times = watch(&bed, &agent, &change, trials)?;
+    for change in &changes {
+        let times = watch(&bed, &agent, change, trials)?;
         rows.extend(times.rows(change.what));
         page.goals.extend(times.goals(change.what));
         bed.api.call(&change.on)?;
     }
+    // Without the other Service the node has no address at all, and its link no program, before the change.
+    bed.api.call(&other.assign(false))?;
+    let [_, endpoint] = changes;
+    let first = Change { what: "the same, and it is the first address of the node", ..endpoint };
+    rows.extend(watch(&bed, &agent, &first, trials / 4)?.rows(first.what));
     page.table(&HEAD, rows);
     agent.stop()
 }
