@@ -4,10 +4,7 @@
 //! is selected and with what score only picks from that order, so it stays when any of this changes, and a node that is
 //! new is put in its place. Nothing here is a source of truth: with other orders, or none, every result is the same.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-};
+use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
 use super::{RankKey, rank};
 use crate::ids::NodeName;
@@ -26,7 +23,7 @@ pub(crate) type Number = u16;
 /// See the module.
 #[derive(Debug, Clone, Default)]
 pub struct Orders {
-    numbers: BTreeMap<NodeName, Number>,
+    numbers: HashMap<NodeName, Number>,
     names: Vec<NodeName>,
     by_address: HashMap<IpAddr, Order>,
     /// Grows with each plan.
@@ -48,6 +45,10 @@ struct Order {
 pub(crate) struct Field {
     scores: Vec<Option<u32>>,
     candidates: usize,
+    /// The score of one of them.
+    some_score: u32,
+    /// Others have other scores.
+    uneven: bool,
 }
 
 /// How an election went.
@@ -66,6 +67,8 @@ impl Field {
         if self.scores.len() <= at {
             self.scores.resize(at + 1, None);
         }
+        self.uneven |= self.candidates > 0 && self.some_score != score;
+        self.some_score = score;
         if let Some(place) = self.scores.get_mut(at) {
             self.candidates += usize::from(place.is_none());
             *place = Some(score);
@@ -75,12 +78,17 @@ impl Field {
     /// Makes nobody a candidate.
     pub(crate) fn clear(&mut self) {
         self.scores.clear();
-        self.candidates = 0;
+        (self.candidates, self.uneven) = (0, false);
     }
 
     /// The score of a candidate.
     pub(crate) fn score(&self, node: Number) -> Option<u32> {
         self.scores.get(usize::from(node)).copied().flatten()
+    }
+
+    /// Whether a node is a candidate.
+    pub(crate) fn has(&self, node: Number) -> bool {
+        self.score(node).is_some()
     }
 
     /// How many there are.
@@ -144,51 +152,63 @@ impl Orders {
         if order.plan != self.plan {
             (order.plan, self.used) = (self.plan, self.used + 1);
         }
-        let (standing, seen) = walk(&order.nodes, field, me);
-        if seen == field.len() {
-            return standing;
+        if !order.holds(field, &self.names) {
+            order.admit(field, &RankKey::new(key), &self.names);
         }
-        order.admit(field, &RankKey::new(key), &self.names);
-        walk(&order.nodes, field, me).0
+        order.stand(field, me)
     }
-}
-
-/// Looks for the first candidate, for `me`, and at how many candidates the order has.
-fn walk(order: &[Number], field: &Field, me: Option<Number>) -> (Option<Standing>, usize) {
-    let mine = me.and_then(|me| field.score(me));
-    let (mut first, mut seen, mut before, mut is_behind_me) = (None, 0, 0, false);
-    for number in order {
-        let Some(score) = field.score(*number) else { continue };
-        seen += 1;
-        if first.is_none_or(|(highest, _)| score > highest) {
-            first = Some((score, *number));
-        }
-        is_behind_me |= Some(*number) == me;
-        before += usize::from(mine.is_some_and(|mine| score > mine || score == mine && !is_behind_me));
-    }
-    (first.map(|(_, owner)| Standing { owner, rank: mine.map(|_| before) }), seen)
 }
 
 impl Order {
-    /// Puts the candidates that are missing in their places.
+    /// Whether all candidates have their places.
+    fn holds(&self, field: &Field, names: &[NodeName]) -> bool {
+        // All nodes have theirs: this is so where all nodes are candidates of most addresses.
+        self.nodes.len() == names.len()
+            || self.nodes.iter().filter(|node| field.has(**node)).count() == field.len()
+    }
+
+    /// Puts the candidates that are missing in their places, and all other nodes too where most are candidates.
     fn admit(&mut self, field: &Field, key: &RankKey, names: &[NodeName]) {
-        let place = |number: &Number| names.get(usize::from(*number)).map(|name| (rank(name, 0, key), name));
-        let mut missing: Vec<Number> = field.iter().map(|(number, _)| number).collect();
+        let place = |node: &Number| names.get(usize::from(*node)).map(|name| (rank(name, 0, key), name));
+        let most = field.len() > names.len() / 2;
+        let all = (0..=Number::MAX).take(names.len());
+        let mut missing: Vec<Number> = all.filter(|node| most || field.has(*node)).collect();
         if self.nodes.is_empty() {
             missing.sort_by_cached_key(place);
             self.nodes = missing;
             return;
         }
         let mut known = Field::default();
-        for number in &self.nodes {
-            known.enter(*number, 0);
+        for node in &self.nodes {
+            known.enter(*node, 0);
         }
-        missing.retain(|number| known.score(*number).is_none());
+        missing.retain(|node| !known.has(*node));
         self.nodes.reserve_exact(missing.len());
-        for number in missing {
-            let own = place(&number);
+        for node in missing {
+            let own = place(&node);
             let at = self.nodes.partition_point(|other| place(other) < own);
-            self.nodes.insert(at, number);
+            self.nodes.insert(at, node);
         }
+    }
+
+    /// Who is first, and how many are before `me`.
+    fn stand(&self, field: &Field, me: Option<Number>) -> Option<Standing> {
+        let candidates = || self.nodes.iter().copied().filter(|node| field.has(*node));
+        let mine = me.and_then(|me| Some((me, field.score(me)?)));
+        if !field.uneven {
+            let before = |me: Number| {
+                let before = self.nodes.iter().take_while(|node| **node != me);
+                before.filter(|node| field.has(**node)).count()
+            };
+            return Some(Standing { owner: candidates().next()?, rank: mine.map(|(me, _)| before(me)) });
+        }
+        // A higher score comes first, and the order decides among equal ones.
+        let by_score = |node: &Number| Reverse(field.score(*node));
+        let before = |(me, score): (Number, u32)| {
+            let higher = candidates().filter(|node| field.score(*node) > Some(score)).count();
+            let equal = candidates().take_while(|node| *node != me);
+            higher + equal.filter(|node| field.score(*node) == Some(score)).count()
+        };
+        Some(Standing { owner: candidates().min_by_key(by_score)?, rank: mine.map(before) })
     }
 }

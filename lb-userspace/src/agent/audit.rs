@@ -6,6 +6,7 @@ use super::driver;
 use super::reconcile::Reconciled;
 use super::task::Agent;
 use crate::dataplane::Audit;
+use crate::net::memory;
 
 /// All of the table is looked at this often, so that a change from outside is repaired within a second.
 const AUDIT: Duration = Duration::from_millis(800);
@@ -149,6 +150,10 @@ impl Agent {
     }
 
     fn look_around(&mut self) {
+        // It takes as long as everything else between an event and the table.
+        if std::mem::take(&mut self.untidy) {
+            memory::give_back();
+        }
         let passes = self.auditor.passes;
         if passes.is_multiple_of(GROUPS_EVERY) {
             self.keeper.check();

@@ -11,11 +11,7 @@ use super::task::Agent;
 use super::worker::Done;
 use crate::dataplane::{Dataplane, LinkFacts};
 use crate::net::clock::boot_time_ns;
-use crate::net::memory;
 use crate::net::netlink::NetlinkError;
-
-/// Entries that change at once and leave memory behind that is worth giving back.
-const MANY: usize = 1000;
 
 impl Agent {
     /// The links may have changed, or can't be watched any more.
@@ -37,7 +33,7 @@ impl Agent {
             }
             self.look_again();
         }
-        memory::give_back();
+        self.untidy = true;
     }
 
     /// The objects can't be read. What is answered was decided before this agent started, and while nothing has fallen
@@ -127,9 +123,6 @@ impl Agent {
         let name = |(link, facts): (&LinkId, &LinkFacts)| Some((*link, LinkName::new(&facts.name).ok()?));
         let links = self.planned.facts.iter().filter_map(name).collect();
         self.worker.stepped(&decided, &self.told, links, fingerprint);
-        if self.last.changes.remove.len() + self.last.changes.upsert.len() >= MANY {
-            memory::give_back();
-        }
     }
 
     /// Applies what is planned; false when that failed.

@@ -75,6 +75,8 @@ pub(super) struct Agent {
     /// Own addresses at the time the objects were read last: they decide what may be given out.
     pub(super) own: Option<BTreeSet<IpAddr>>,
     survey: Option<JoinHandle<Survey>>,
+    /// Objects were read or said: there may be memory to give back, when there is time for it.
+    pub(super) untidy: bool,
     /// What elections are sooner with.
     pub(super) orders: Orders,
     /// Something happened that the survey under way may not have seen.
@@ -136,6 +138,7 @@ impl Agent {
             present: Arc::default(),
             own: None,
             survey: None,
+            untidy: false,
             orders: Orders::default(),
             wanted: true,
             sender: Sender::new(socket),

@@ -1,5 +1,4 @@
 //! A plan after a change of the membership, in process.
-#![expect(clippy::cast_precision_loss, reason = "counts below a billion")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
