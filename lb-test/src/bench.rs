@@ -18,6 +18,7 @@ mod report;
 mod rounds;
 mod stats;
 mod trace;
+pub mod trouble;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

@@ -63,9 +63,30 @@ pub struct Seen {
     pub moves: usize,
 }
 
+impl Seen {
+    /// The worst of both.
+    #[must_use]
+    pub fn or_worse(self, other: &Self) -> Self {
+        Self {
+            asked: self.asked + other.asked,
+            unanswered: self.unanswered + other.unanswered,
+            silence: self.silence.max(other.silence),
+            both: self.both.max(other.both),
+            moves: self.moves.max(other.moves),
+        }
+    }
+}
+
 /// Of one kind each, so that each kind can be run by itself.
 pub const KINDS: [(&str, &[Case]); 3] =
     [("agents", agents::CASES), ("servers", servers::CASES), ("objects", objects::CASES)];
+
+/// The death of a node by the default grace, whose Lease lasts 75 s: too long for a test.
+pub fn by_default() -> Option<Case> {
+    let dead = agents::CASES.iter().find(|case| case.name == agents::DEAD)?;
+    let allowed = Allowed { silence: Duration::from_secs(80), ..dead.allowed };
+    Some(Case { what: "the same with the default grace of 60 s", grace: "60s", allowed, ..*dead })
+}
 
 impl Case {
     /// Does it in a cluster of its own.

@@ -1,5 +1,5 @@
-//! `cargo xtask bench`: the data-path benchmark against the other responders of this machine, and those of the controller
-//! and of the agent in a cluster.
+//! `cargo xtask bench`: the data-path benchmark against the other responders of this machine, those of the controller and
+//! of the agent in a cluster, and what is seen of trouble there.
 
 use std::process::Command;
 
@@ -9,47 +9,73 @@ use crate::process::{replace_as_root, run as run_program};
 use crate::workspace::Workspace;
 use crate::{build, objects, packages, testbed};
 
-/// Measure the data path and its contenders, and write docs/benchmarks.md; or the controller, or the agent in a cluster.
+/// Measure the data path and its contenders, and write docs/benchmarks.md; or something else, and its own page.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Measure the controller instead, and write docs/benchmarks-controller.md.
-    #[arg(long)]
+    #[arg(long, group = "subject")]
     controller: bool,
     /// Measure the agent in a cluster instead, and write docs/benchmarks-agent.md.
-    #[arg(long, conflicts_with = "controller")]
+    #[arg(long, group = "subject")]
     agent: bool,
+    /// Measure what a client sees of trouble in a cluster instead, and write docs/reliability.md.
+    #[arg(long, group = "subject")]
+    trouble: bool,
     /// Arguments for the program that measures; see `cargo xtask bench -- --help`.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "ARGS")]
     more: Vec<String>,
 }
 
+/// What is measured.
+#[derive(Clone, Copy)]
+enum Subject {
+    DataPath,
+    Controller,
+    Agent,
+    Trouble,
+}
+
+impl Args {
+    fn subject(&self) -> Subject {
+        match (self.controller, self.agent, self.trouble) {
+            (true, _, _) => Subject::Controller,
+            (_, true, _) => Subject::Agent,
+            (_, _, true) => Subject::Trouble,
+            (false, false, false) => Subject::DataPath,
+        }
+    }
+}
+
 /// Runs the command; returns only on failure, because the benchmark takes this process over.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    let subject = args.subject();
     let barelb = build::release(workspace, &[packages::LAB, packages::TEST].concat())?;
-    let program = match (args.controller, args.agent) {
-        (true, _) => "barelb-bench-controller",
-        (false, true) => "barelb-bench-agent",
-        (false, false) => "barelb-bench",
+    let program = match subject {
+        Subject::DataPath => "barelb-bench",
+        Subject::Controller => "barelb-bench-controller",
+        Subject::Agent => "barelb-bench-agent",
+        Subject::Trouble => "barelb-bench-trouble",
     };
     let mut build_bench = workspace.cargo();
     build_bench.args(["build", "--release", "--package", "lb-test", "--bin", program]);
     run_program(&mut build_bench)?;
     let mut command = Command::new(workspace.target().join("release").join(program));
-    let draft = |name: &str| workspace.target().join(name);
-    if args.agent {
-        testbed::prepare(workspace)?;
-        command.arg("--out").arg(workspace.root().join("docs/benchmarks-agent.md"));
-        command.arg("--draft").arg(draft("benchmarks-agent.md")).args(&args.more).env("BARELB_BIN", barelb);
-        return replace_as_root(&command);
+    let (page, has_draft) = match subject {
+        Subject::DataPath => ("benchmarks.md", true),
+        Subject::Controller => ("benchmarks-controller.md", false),
+        Subject::Agent => ("benchmarks-agent.md", true),
+        Subject::Trouble => ("reliability.md", false),
+    };
+    command.arg("--out").arg(workspace.root().join("docs").join(page));
+    if has_draft {
+        command.arg("--draft").arg(workspace.target().join(page));
     }
-    if args.controller {
+    if let Subject::DataPath = subject {
+        command.arg("--barelb").arg(barelb).arg("--rig").arg(objects::rig(workspace));
+    } else {
         testbed::prepare(workspace)?;
-        command.arg("--out").arg(workspace.root().join("docs/benchmarks-controller.md"));
-        command.args(&args.more).env("BARELB_BIN", barelb);
-        return replace_as_root(&command);
+        command.env("BARELB_BIN", barelb);
     }
-    command.arg("--barelb").arg(barelb).arg("--rig").arg(objects::rig(workspace));
-    command.arg("--out").arg(workspace.root().join("docs/benchmarks.md"));
-    command.arg("--draft").arg(draft("benchmarks.md")).args(&args.more);
+    command.args(&args.more);
     replace_as_root(&command)
 }

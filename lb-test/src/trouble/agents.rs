@@ -78,6 +78,35 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: DEAD,
+        what: "the node dies: nothing comes from it any more",
+        allowed: Allowed { silence: Duration::from_secs(20), both: Duration::ZERO, moves: 1 },
+        why: "the next node answers when the Lease has run out",
+        grace: "2s",
+        act: |site, owner| {
+            cut(site, owner)?;
+            site.is_owned_by(1 - owner)
+        },
+    },
+    Case {
+        name: "partition",
+        what: "the node is cut off until another one has taken over, and comes back",
+        allowed: Allowed { silence: Duration::from_secs(20), both: Duration::from_secs(20), moves: 4 },
+        why: "as above; back, it answers beside the other until it has read that its Lease has run out",
+        grace: "2s",
+        act: |site, owner| {
+            cut(site, owner)?;
+            site.is_owned_by(1 - owner)?;
+            let cable = &site.machines[owner].cable;
+            cable.b.up()?;
+            cable.a.namespace().ip(&["link", "set", "eth1", "up"])?;
+            site.restore_way_to_api(owner)?;
+            site.is_owned_by(owner)?;
+            thread::sleep(SECOND);
+            Ok(())
+        },
+    },
+    Case {
         name: "shutdown",
         what: "the node shuts down: the kubelet says so in the Node, and ends the pods",
         allowed: HAND_OVER,
@@ -185,6 +214,9 @@ pub(super) const CASES: &[Case] = &[
     },
 ];
 
+/// The case that is measured with the default grace too.
+pub(super) const DEAD: &str = "dead";
+
 /// Every request has its one answer, from the same node.
 pub(super) const NOTHING: Allowed = Allowed { silence: Duration::ZERO, both: Duration::ZERO, moves: 0 };
 
@@ -196,6 +228,13 @@ pub(super) fn start_and_settle(site: &mut Site, index: usize) -> Result<()> {
     site.start_agent(index)?;
     thread::sleep(5 * SECOND);
     Ok(())
+}
+
+/// Lets nothing through from or to a node.
+fn cut(site: &Site, index: usize) -> Result<()> {
+    let cable = &site.machines[index].cable;
+    cable.b.down()?;
+    cable.a.namespace().ip(&["link", "set", "eth1", "down"]).map(drop)
 }
 
 /// What a reboot takes from a node: its pins, and with them the programs, the groups and `/run`.

@@ -101,8 +101,7 @@ pub(super) const CASES: &[Case] = &[
             namespace.ip(&["route", "replace", "unreachable", &server])?;
             thread::sleep(LONGER_THAN_A_LEASE);
             namespace.ip(&["route", "delete", "unreachable", &server])?;
-            let source = site.machines[owner].addresses()[0].to_string();
-            namespace.ip(&["route", "replace", &server, "dev", "eth1", "src", &source])?;
+            site.restore_way_to_api(owner)?;
             site.is_owned_by(owner)?;
             thread::sleep(SECOND);
             Ok(())
