@@ -146,14 +146,16 @@ impl Site {
     /// its `eth0` fails. The cable goes with the namespace of the node.
     pub fn add_way_to_api(&self, index: usize) -> Result<()> {
         let machine = &self.machines[index];
-        self.network.plug(machine.cable.a.namespace(), "eth1", SECOND + machine.host)?;
+        let way = self.network.plug(machine.cable.a.namespace(), "eth1", SECOND + machine.host)?;
+        // Its own address: those of eth0 vanish with it.
+        way.a.add_address(&format!("{}/32", Network::addresses(SECOND + machine.host)[0]))?;
         self.restore_way_to_api(index)
     }
 
     /// Routes to the API server by `eth1` again, after whatever was done to it.
     pub fn restore_way_to_api(&self, index: usize) -> Result<()> {
         let machine = &self.machines[index];
-        let [server, source] = [CONTROL, machine.host].map(|host| Network::addresses(host)[0].to_string());
+        let [server, source] = [CONTROL, SECOND + machine.host].map(|host| Network::addresses(host)[0].to_string());
         let route = ["route", "replace", &server, "dev", "eth1", "src", &source];
         machine.cable.a.namespace().ip(&route).map(drop)
     }
