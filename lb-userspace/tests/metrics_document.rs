@@ -9,7 +9,8 @@ use std::time::Duration;
 use lb_core::allocator::PoolUsage;
 use lb_core::ids::PoolName;
 use lb_core::pool::PoolSize;
-use lb_userspace::controller::metrics::{Metrics, WriteKind, WriteResult};
+use lb_userspace::controller::metrics::{Metrics, WriteKind};
+use lb_userspace::k8s::write::WriteResult;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
