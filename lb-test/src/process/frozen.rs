@@ -21,12 +21,12 @@ impl Frozen {
         let (tell, told) = channel();
         // All requests about a thread have to come from the one that has begun to trace it.
         let tracer = thread::spawn(move || {
-            // An error: nobody listens any more.
             let froze = freeze(pid);
             let is_frozen = froze.is_ok();
             drop(tell.send(froze));
             if is_frozen {
-                drop(thawed.recv());
+                // Always an error: nothing is ever sent.
+                let _thawed = thawed.recv();
                 drop(request(libc::PTRACE_DETACH, pid));
             }
         });

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::future::ready;
 use std::io::{self, ErrorKind};
 use std::net::{self, IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -95,20 +95,28 @@ pub struct Endpoint {
 impl Endpoint {
     /// Listens, and begins to answer. An error names the address and says what to do.
     pub fn start(address: SocketAddr, registry: Arc<Registry>, health: Health) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let inside = runtime.enter();
-        let listener = listen(address)?;
-        let address = listener.local_addr()?;
-        drop(inside);
         let (end, ended) = oneshot::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let fail = tell.clone();
+        let answering = async move {
+            let listener = match listen(address) {
+                Ok(listener) => listener,
+                Err(error) => return drop(tell.send(Err(error))),
+            };
+            drop(tell.send(listener.local_addr()));
+            tokio::select! {
+                never = accept(listener, routes(registry, health)) => match never {},
+                _ = ended => {}
+            }
+        };
+        // Who calls this may be a task, and where tasks run no runtime may be dropped.
         let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    never = accept(listener, routes(registry, health)) => match never {},
-                    _ = ended => {}
-                }
-            });
+            match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(answering),
+                Err(error) => drop(fail.send(Err(error))),
+            }
         })?;
+        let address = told.recv().map_err(io::Error::other)??;
         Ok(Self { address, end: Some(end), thread: Some(thread) })
     }
 

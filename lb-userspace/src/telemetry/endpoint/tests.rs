@@ -164,9 +164,9 @@ async fn a_server_that_is_dropped_leaves_nothing() {
     assert!(TcpStream::connect(served.address).await.is_err());
 }
 
-/// Nothing of it needs the runtime of whoever starts it, which may hang.
-#[test]
-fn a_thread_of_its_own_answers_until_it_is_dropped() {
+/// Whoever starts it may be a task, and may hang: nothing of it needs their runtime.
+#[tokio::test]
+async fn a_thread_of_its_own_answers_until_it_is_dropped() {
     use std::io::{Read, Write};
 
     let any = "127.0.0.1:0".parse().unwrap();
