@@ -18,6 +18,7 @@ pub mod lab;
 pub mod later;
 pub mod link;
 pub mod namespace;
+pub mod pages;
 pub mod process;
 pub mod rig;
 pub mod scratch;

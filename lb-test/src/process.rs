@@ -14,6 +14,10 @@ use crate::interrupt;
 use crate::namespace::Namespace;
 use crate::run;
 
+mod frozen;
+
+pub use frozen::Frozen;
+
 const POLL: Duration = Duration::from_millis(5);
 const FREEZE_LIMIT: Duration = Duration::from_secs(5);
 /// How long a program may take to end in order.

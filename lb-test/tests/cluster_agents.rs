@@ -127,6 +127,17 @@ fn l5_an_api_server_that_is_away_changes_nothing() {
     let report = site.ask(Duration::from_secs(25)).unwrap();
     report.assert_complete().unwrap();
     assert_eq!(report.by_mac.len(), 1, "{}", report.summary());
+    for (index, agent) in site.agents.iter().flatten().enumerate() {
+        let pages = agent.metrics();
+        for probe in ["/readyz", "/livez"] {
+            assert_eq!(pages.get(probe).unwrap(), "ok\n", "{probe}");
+        }
+        let count = |name: &str| pages.count(name).unwrap();
+        assert!(count("barelb_agent_watches_failing") > 0);
+        assert!(count("barelb_agent_writes_total{kind=\"lease\",result=\"unreachable\"}") > 0);
+        let own = u64::from(index == owner);
+        assert_eq!((count("barelb_agent_services"), count("barelb_agent_members")), (own, 2));
+    }
     site.plane.restart(Component::ApiServer).unwrap();
     let report = site.ask(Duration::from_secs(25)).unwrap();
     report.assert_complete().unwrap();

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use lb_test::agent::{Agent, AgentConfig, barelb};
 use lb_test::client::{ProbeClient, ProbeConfig};
+use lb_test::pages::Pages;
 use lb_test::standalone::{Standalone, service};
 
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
@@ -57,7 +58,9 @@ fn sets(pid: u32) -> Vec<[u64; 4]> {
 }
 
 fn answers_with_four_and_keeps_two(user: u32) {
-    let (standalone, config) = node(user, &NEEDED.map(|(name, _)| name));
+    let (standalone, mut config) = node(user, &NEEDED.map(|(name, _)| name));
+    let pages = Pages::on_loopback(&config.namespace, 7475);
+    config.extra.extend(pages.flag());
     let mut agent = Agent::start(&config).unwrap();
     agent.wait_ready(READY).unwrap();
     let config = ProbeConfig { targets: vec![V4.into(), V6.into()], per_second: 200 };
@@ -78,6 +81,12 @@ fn answers_with_four_and_keeps_two(user: u32) {
         assert_eq!((permitted, effective), (kept, kept), "{permitted:x} {effective:x}");
         assert_eq!((inheritable & !kept, ambient & !kept), (0, 0), "{inheritable:x} {ambient:x}");
     }
+    // Reading the maps for others takes none of those that were given up.
+    for ip in [IpAddr::from(V4), V6.into()] {
+        let name = format!("barelb_replies_total{{ip=\"{ip}\",interface=\"eth0\"}}");
+        assert!(pages.count(&name).unwrap() > 100, "{ip}");
+    }
+    assert!(!agent.log().contains("WARN"), "{}", agent.log());
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod driver;
 mod events;
 mod links;
 mod membership;
+pub mod metrics;
 mod reconcile;
 mod report;
 mod run;
@@ -34,6 +35,7 @@ mod worker;
 
 pub use cluster::{Cluster, ClusterRules, ClusterSettings};
 pub use deadline::Deadline;
+pub use metrics::{Metrics, Telemetry};
 pub use reconcile::{Carrier, Clock, Planned, Reconciled, Reconciler};
 pub use run::{OnExit, Settings, run};
 pub use source::Source;

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
@@ -319,11 +320,14 @@ fn the_container_runs_this_version_of_the_controller() {
 
 #[test]
 fn the_probes_ask_where_the_controller_listens() {
-    let container = container();
-    let args = container.args.unwrap();
+    let (container, args) = (container(), container().args.unwrap());
     let address = args.iter().find_map(|arg| arg.strip_prefix("--metrics-addr=")).unwrap();
     let address = endpoint::address(address).unwrap();
     assert!(address.ip().is_unspecified());
+    probes_ask(container, address);
+}
+
+fn probes_ask(container: Container, address: SocketAddr) {
     let port = only(container.ports.unwrap());
     assert_eq!(port.container_port, i32::from(address.port()));
     let asked = |probe: Option<Probe>| {
@@ -341,12 +345,54 @@ fn agent_pod() -> PodSpec {
     agents.spec.unwrap().template.spec.unwrap()
 }
 
+/// The arguments of an agent on a node with this address, as a kubelet fills them in.
+fn agent_arguments(host: &str) -> Vec<String> {
+    let container = only(agent_pod().containers);
+    let env = container.env.unwrap();
+    let field = |name: &str| {
+        let variable = env.iter().find(|variable| variable.name == name).unwrap();
+        variable.value_from.clone().unwrap().field_ref.unwrap().field_path
+    };
+    assert_eq!(
+        (field("LB_NODE_NAME"), field("HOST_IP")),
+        ("spec.nodeName".to_owned(), "status.hostIP".to_owned())
+    );
+    container.args.unwrap().iter().map(|argument| argument.replace("$(HOST_IP)", host)).collect()
+}
+
 #[test]
 fn the_agents_arguments_are_those_of_the_verb() {
-    let container = only(agent_pod().containers);
-    let arguments = container.args.unwrap();
-    let parsed = Cli::try_parse_from([vec!["barelb".to_owned()], arguments].concat()).unwrap();
-    assert!(matches!(parsed.command, Command::Agent(_)));
+    for host in ["192.0.2.11", "2001:db8::11"] {
+        let arguments = [vec!["barelb".to_owned()], agent_arguments(host)].concat();
+        assert!(matches!(Cli::try_parse_from(arguments).unwrap().command, Command::Agent(_)));
+    }
+}
+
+/// On the node's address, of either family, and on a port that neither the controller nor MetalLB's speaker has.
+#[test]
+fn the_probes_ask_where_the_agent_listens() {
+    let taken = [7472, 7473, 7946, 9120, 17472];
+    for host in ["192.0.2.11", "2001:db8::11"] {
+        let arguments = agent_arguments(host);
+        let address = arguments.iter().find_map(|arg| arg.strip_prefix("--metrics-addr=")).unwrap();
+        let address = endpoint::address(address).unwrap();
+        assert_eq!(address.ip().to_string(), host);
+        assert!(!taken.contains(&address.port()));
+        probes_ask(only(agent_pod().containers), address);
+    }
+}
+
+/// One node after the other, each when the agent before has its table in step.
+#[test]
+fn agents_are_replaced_one_at_a_time() {
+    let agents: DaemonSet = object("agent/daemonset.yaml", "DaemonSet");
+    let spec = agents.spec.unwrap();
+    assert!(spec.min_ready_seconds.unwrap() >= 1);
+    let strategy = spec.update_strategy.unwrap();
+    let rolling = strategy.rolling_update.unwrap();
+    assert_eq!(strategy.type_.as_deref(), Some("RollingUpdate"));
+    // Two agents of one node can't have one port.
+    assert_eq!((rolling.max_unavailable, rolling.max_surge), (Some(IntOrString::Int(1)), None));
 }
 
 #[test]

@@ -8,9 +8,13 @@ use super::ControlPlane;
 use super::controller::NAMESPACE;
 use super::image::Image;
 use crate::namespace::Namespace;
+use crate::pages::Pages;
 use crate::process::Process;
 use crate::run;
 use crate::scratch::{Bpffs, Scratch};
+
+/// Port of `--metrics-addr`.
+const METRICS: u16 = 7475;
 
 /// The files of an agent, which outlive it as those of a node do.
 #[derive(Debug)]
@@ -53,6 +57,7 @@ impl NodeFiles {
 pub struct NodeAgent {
     process: Process,
     namespace: Namespace,
+    pages: Pages,
     command_line: String,
 }
 
@@ -85,9 +90,11 @@ impl NodeAgent {
         command.arg("--bpffs").arg(files.bpffs()).arg("--state-dir").arg(files.state());
         command.args(["--log", "lb_userspace=debug,info"]).args(arguments).env_remove("RUST_BACKTRACE");
         command.envs(environment.iter().map(|(name, value)| (name, value)));
+        let pages = Pages::new(machine, plane.options.loopback(METRICS));
+        command.args(pages.flag());
         let command_line = run::command_line(&command);
         let process = machine.spawn_command(&mut command, &files.log_file())?;
-        Ok(Self { process, namespace: machine.clone(), command_line })
+        Ok(Self { process, namespace: machine.clone(), pages, command_line })
     }
 
     /// The process, to send signals to.
@@ -108,6 +115,11 @@ impl NodeAgent {
     /// What the agents of the node have logged.
     pub fn log(&self) -> String {
         self.process.log()
+    }
+
+    /// What it says of itself.
+    pub fn metrics(&self) -> &Pages {
+        &self.pages
     }
 
     /// Where it runs.

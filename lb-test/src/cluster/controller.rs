@@ -1,7 +1,6 @@
 //! `barelb controller`, under the rights of manifests/base and no others.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +9,7 @@ use anyhow::{Context, Result, ensure};
 
 use super::image::Image;
 use super::{Access, ControlPlane, POLL, READY, programs};
+use crate::pages::Pages;
 use crate::process::Process;
 use crate::rig::workspace;
 use crate::scratch::Scratch;
@@ -66,8 +66,7 @@ impl ControlPlane {
 #[derive(Debug)]
 pub struct Controller {
     process: Process,
-    metrics: SocketAddr,
-    namespace: crate::namespace::Namespace,
+    pages: Pages,
     _folder: Scratch,
     _image: Image,
 }
@@ -78,14 +77,14 @@ impl Controller {
     pub fn start(plane: &ControlPlane, replica: u16, arguments: &[&str]) -> Result<Self> {
         let access = plane.controller_account()?;
         let folder = Scratch::new("controller")?;
-        let metrics = plane.options.loopback(METRICS + replica);
+        let pages = Pages::new(plane.namespace(), plane.options.loopback(METRICS + replica));
         let image = Image::new()?;
         let mut command = image.controller(plane.namespace());
         command.arg("--kubeconfig").arg(access.kubeconfig());
-        command.args(["--metrics-addr", &metrics.to_string(), "--log", "lb_userspace=debug,info"]);
+        command.args(pages.flag()).args(["--log", "lb_userspace=debug,info"]);
         command.args(arguments).env("POD_NAME", format!("barelb-controller-{replica}"));
         let process = plane.namespace().spawn_command(&mut command, &folder.join("controller.log"))?;
-        Ok(Self { process, metrics, namespace: plane.namespace().clone(), _folder: folder, _image: image })
+        Ok(Self { process, pages, _folder: folder, _image: image })
     }
 
     /// The process, to send signals to.
@@ -119,15 +118,12 @@ impl Controller {
 
     /// What it answers at `/metrics`, `/livez` or `/readyz`; an error if that is no success.
     pub fn page(&self, path: &str) -> Result<String> {
-        let url = format!("http://{}{path}", self.metrics);
-        self.namespace.exec("curl", &["--silent", "--fail-with-body", "--max-time", "5", &url])
+        self.pages.get(path)
     }
 
     /// The value of a metric, by its name with labels as the page has it.
     pub fn metric(&self, name: &str) -> Result<f64> {
-        let page = self.page("/metrics")?;
-        let line = page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        Ok(line.with_context(|| format!("no metric {name}:\n{page}"))?.parse()?)
+        self.pages.metric(name)
     }
 
     /// Resident memory now and at most, in bytes.

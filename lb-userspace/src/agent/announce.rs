@@ -8,6 +8,7 @@ use lb_core::burst::{Announcement, Bursts, Form};
 use lb_core::ids::{Mac, Vlans};
 use lb_core::plan::{EntryState, Plan};
 
+use super::metrics::Metrics;
 use crate::net::raw::{RawSender, SendError};
 
 /// Announcement frames per wake-up, so that the deadline is moved in time however many are due.
@@ -20,11 +21,12 @@ pub(super) struct Sender {
     socket: RawSender,
     pub(super) sent: u64,
     pub(super) errors: u64,
+    metrics: Metrics,
 }
 
 impl Sender {
-    pub(super) fn new(socket: RawSender) -> Self {
-        Self { socket, sent: 0, errors: 0 }
+    pub(super) fn new(socket: RawSender, metrics: Metrics) -> Self {
+        Self { socket, sent: 0, errors: 0, metrics }
     }
 
     /// Sends what is due, as much as fits before the deadline must be moved again.
@@ -38,16 +40,20 @@ impl Sender {
             Some((announcement, (announcement.target.link.0, frame)))
         });
         let (announcements, frames): (Vec<Announcement>, Vec<(u32, Vec<u8>)>) = framed.unzip();
+        let (mut sent, mut refused) = (Vec::with_capacity(frames.len()), 0);
         for (announcement, result) in announcements.iter().zip(self.socket.send_batch(&frames)) {
             match result {
-                Ok(()) => self.sent += 1,
+                Ok(()) => sent.push(announcement.target),
                 Err(SendError::Busy) => bursts.put_back(announcement, now + BUSY),
                 Err(error) => {
-                    self.errors += 1;
+                    refused += 1;
                     tracing::debug!(%error, target = %announcement.target, "announcement not sent");
                 }
             }
         }
+        self.sent += u64::try_from(sent.len()).unwrap_or(u64::MAX);
+        self.errors += refused;
+        self.metrics.announced(&sent, refused);
     }
 }
 

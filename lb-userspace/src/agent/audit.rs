@@ -127,6 +127,7 @@ impl Agent {
             Ok(Audit::Part) => return self.auditor.next_part(),
             Ok(Audit::Whole) => {}
             Ok(Audit::Changed) => {
+                self.metrics.repaired();
                 let repairs = self.reconciler.repairs();
                 tracing::warn!(repairs, "the table was changed from outside: repairing it");
                 self.repair();

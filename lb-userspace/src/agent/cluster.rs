@@ -24,6 +24,7 @@ pub(super) use self::heartbeat::Farewell;
 use self::heartbeat::Heart;
 use self::snapshot::{Saved, SnapshotFile};
 use self::teller::{Announced, Complaint, Teller, Voice};
+use super::metrics::Metrics;
 use crate::controller::identity::identity;
 use crate::k8s::client;
 use crate::k8s::event::Reporter;
@@ -56,6 +57,8 @@ pub struct ClusterSettings {
     pub grace: Duration,
     /// Where what was decided is kept over a restart.
     pub state_dir: PathBuf,
+    /// Where what happens is counted.
+    pub metrics: Metrics,
 }
 
 /// The cluster, as far as this agent knows it.
@@ -92,7 +95,8 @@ struct Tasks {
 impl Cluster {
     /// Finds the way to the API server; nothing is asked yet.
     pub async fn new(settings: ClusterSettings) -> Result<Self> {
-        let ClusterSettings { kubeconfig, node, namespace, config_map, rules, grace, state_dir } = settings;
+        let ClusterSettings { kubeconfig, node, namespace, config_map, rules, grace, state_dir, metrics } =
+            settings;
         let snapshot = SnapshotFile::new(&state_dir, node.clone(), &namespace);
         let saved = load(&snapshot);
         let config = client::configuration(kubeconfig.as_deref()).await?;
@@ -101,17 +105,18 @@ impl Cluster {
         let (writing, reading) = (client::writing(&config)?, client::reading(&config)?);
         let member = Member::new(writing.clone(), &namespace, node.clone(), holder.clone(), duration);
         let (reports, links) = watch::channel(None);
-        let (heart, pulse, farewell) = Heart::new(member.clone(), links);
+        let (heart, pulse, farewell) = Heart::new(member.clone(), links, metrics.clone());
         let voice = Voice {
             statuses: Statuses::new(writing.clone(), &namespace),
             writer: Writer::new(writing),
             reporter: Reporter { controller: "barelb.io/agent", instance: holder.clone() },
+            metrics: metrics.clone(),
         };
         let (announced, telling) = watch::channel(None);
         let (teller, rivals) =
             Teller::new(node.clone(), voice, telling, l2_status::watch(&reading, &namespace));
         let (again, questions) = mpsc::channel(1);
-        let objects = Objects { client: reading, settings: Settings { namespace, config_map } };
+        let objects = Objects { client: reading, settings: Settings { namespace, config_map }, metrics };
         let mut decider = Decider::new(node, holder, duration, rules);
         if let Some(saved) = &saved {
             decider.remember(saved);

@@ -9,6 +9,7 @@ use lb_core::plan::{Plan, Target};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::metrics::Metrics;
 use crate::net::groups::{GroupReport, Groups, GroupsError, LinkError, Wanted};
 use crate::net::links::Link;
 
@@ -69,10 +70,10 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn start(groups: Groups) -> Self {
+    pub(super) fn start(groups: Groups, metrics: Metrics) -> Self {
         let (wishes, wished) = watch::channel(Arc::default());
         let (report, reports) = watch::channel(GroupReport::default());
-        let task = tokio::spawn(keep(groups.clone(), wished, report));
+        let task = tokio::spawn(keep(groups.clone(), wished, report, metrics));
         Self { groups, wishes, reports, task }
     }
 
@@ -99,7 +100,12 @@ impl Keeper {
     }
 }
 
-async fn keep(groups: Groups, mut wishes: watch::Receiver<Arc<Wanted>>, reports: watch::Sender<GroupReport>) {
+async fn keep(
+    groups: Groups,
+    mut wishes: watch::Receiver<Arc<Wanted>>,
+    reports: watch::Sender<GroupReport>,
+    metrics: Metrics,
+) {
     let mut told: BTreeMap<u32, Vec<LinkError>> = BTreeMap::new();
     while wishes.changed().await.is_ok() {
         let wanted = Arc::clone(&wishes.borrow_and_update());
@@ -109,6 +115,7 @@ async fn keep(groups: Groups, mut wishes: watch::Receiver<Arc<Wanted>>, reports:
                     tracing::warn!(link, %error, "solicited-node group");
                 }
                 told.clone_from(&report.errors);
+                metrics.grouped(&report);
                 reports.send_replace(report);
             }
             Err(error) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lb_core::ids::{LinkName, NodeName};
 
+use super::metrics::{Metrics, Telemetry};
 use super::source::Source;
 use super::task::Agent;
 use crate::dataplane::ModeChoice;
@@ -55,13 +56,18 @@ pub struct Settings {
 }
 
 /// Runs the agent until it is told to end.
-pub async fn run(settings: Settings, source: Source) -> Result<()> {
+pub async fn run(settings: Settings, source: Source, telemetry: Telemetry) -> Result<()> {
     check_capabilities()?;
-    let lock = stand_by(&settings).await?;
-    let mut agent = Agent::start(settings, source)?;
+    // Who stands by may find its port taken by the one that it is to follow.
+    let early = telemetry.answer();
+    let lock = stand_by(&settings, &telemetry.metrics).await?;
+    let endpoint = telemetry.answer_after(early).await?;
+    let mut agent = Agent::start(settings, source, telemetry.metrics)?;
     let served = agent.serve().await;
     let ended = agent.end().await;
-    // The one that stands by makes the admin socket anew, so ours must have gone before it gets the lock.
+    // The one that stands by makes the admin socket anew and takes the port, so ours must have gone before it gets the
+    // lock.
+    drop(endpoint);
     drop(lock);
     served.and(ended)
 }
@@ -81,7 +87,7 @@ fn check_capabilities() -> Result<()> {
 }
 
 /// Waits until no other agent holds the lock of this bpffs.
-async fn stand_by(settings: &Settings) -> Result<DirLock> {
+async fn stand_by(settings: &Settings, metrics: &Metrics) -> Result<DirLock> {
     let pins = Pins::new(&settings.bpffs);
     ebpf::check_bpffs(&settings.bpffs)?;
     let mut told = false;
@@ -95,6 +101,7 @@ async fn stand_by(settings: &Settings) -> Result<DirLock> {
             tracing::info!(path = %pins.root().display(), "another agent holds the lock; standing by");
             told = true;
         }
+        metrics.standing_by();
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -33,6 +33,7 @@ impl Agent {
             }
             self.look_again();
         }
+        self.metrics.problems(self.worker.told().problems.len());
         self.untidy = true;
     }
 
@@ -112,6 +113,7 @@ impl Agent {
             self.worker.not_stepped();
             return;
         }
+        self.metrics.members(decided.nodes.values().filter(|node| node.alive).count());
         self.keeper.want(&memberships.wanted);
         if self.gaps != memberships.gaps {
             for gap in &memberships.gaps {
@@ -160,6 +162,7 @@ impl Agent {
         };
         self.auditor.stepped(&self.last);
         self.barred.note(&self.last.attachments, Instant::now());
+        self.metrics.stepped(&self.told, &self.last);
         self.recovered();
         self.send_due();
         true

@@ -36,6 +36,7 @@ use super::deadline::{Deadline, REFRESH};
 use super::driver::Drivers;
 use super::events::Conflicts;
 use super::membership::Keeper;
+use super::metrics::{Metrics, Reading};
 use super::reconcile::{Clock, Planned, Reconciled, Reconciler};
 use super::report;
 use super::run::{OnExit, Settings};
@@ -108,11 +109,12 @@ pub(super) struct Agent {
     pub(super) report: Option<Vec<LinkReport>>,
     /// Since when it is known what to announce, and the deadline is not moved.
     unwell: Option<Instant>,
+    pub(super) metrics: Metrics,
 }
 
 impl Agent {
     /// Opens everything that needs capabilities, and drops those that nothing needs later.
-    pub(super) fn start(settings: Settings, mut source: Source) -> Result<Self> {
+    pub(super) fn start(settings: Settings, mut source: Source, metrics: Metrics) -> Result<Self> {
         let limits = ebpf::Settings { max_vips: settings.max_vips, mode: settings.mode };
         let mut dataplane = KernelDataplane::open(&settings.bpffs, limits)?;
         let left = dataplane.valid_until()?.saturating_sub(boot_time_ns());
@@ -121,6 +123,8 @@ impl Agent {
             dataplane.start_frame_log()?;
         }
         let events = dataplane.take_events()?;
+        let view = dataplane.view()?;
+        metrics.read_by(move || Reading::of(&view));
         let socket = RawSender::open().context("opening the socket for announcements")?;
         // Programs are loaded and the raw socket is open: nothing later needs these two.
         capabilities::drop_from_all_threads(&[Capability::Perfmon, Capability::NetRaw])
@@ -141,8 +145,8 @@ impl Agent {
             untidy: false,
             orders: Orders::default(),
             wanted: true,
-            sender: Sender::new(socket),
-            keeper: Keeper::start(groups),
+            sender: Sender::new(socket, metrics.clone()),
+            keeper: Keeper::start(groups, metrics.clone()),
             gaps: Vec::new(),
             admin: Admin::bind(&settings.state_dir)?,
             origin: Instant::now(),
@@ -160,6 +164,7 @@ impl Agent {
             resume_at: (!patience.is_zero()).then(|| Instant::now() + patience),
             report: None,
             unwell: None,
+            metrics,
             settings,
         })
     }
@@ -171,6 +176,7 @@ impl Agent {
         let mut refresh = interval(REFRESH);
         refresh.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
+            self.metrics.beat();
             self.start_survey();
             let due = self.reconciler.bursts().next_deadline().map(|at| (self.origin + at).into());
             let blind = self.auditor.is_blind();
@@ -289,6 +295,8 @@ impl Agent {
         } else if self.worker.decided().is_some() && self.unwell.is_none() {
             self.unwell = Some(Instant::now());
         }
+        let since = self.unwell.map_or(Duration::ZERO, |since| since.elapsed());
+        self.metrics.in_step(self.healthy && !self.auditor.is_stuck(), since);
         self.report_links();
     }
 

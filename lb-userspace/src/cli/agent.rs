@@ -1,5 +1,6 @@
 //! `barelb agent`: announce addresses from this node.
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -11,9 +12,11 @@ use lb_core::ids::{LinkName, NodeName};
 
 use super::{Places, duration};
 use crate::agent::{
-    Cluster, ClusterRules, ClusterSettings, OnExit, Settings, Source, Standalone, StandaloneSettings, run,
+    Cluster, ClusterRules, ClusterSettings, Metrics, OnExit, Settings, Source, Standalone,
+    StandaloneSettings, Telemetry, run,
 };
 use crate::dataplane::ModeChoice;
+use crate::telemetry::endpoint;
 use crate::telemetry::logging::{self, Logging};
 
 /// What cordoning a node means for its addresses.
@@ -80,6 +83,9 @@ pub struct Agent {
     /// Serve Services of this loadBalancerClass, instead of those without one.
     #[arg(long, env = "LB_CLASS", value_name = "CLASS")]
     lb_class: Option<String>,
+    /// Answer /metrics, /livez and /readyz here, for example 0.0.0.0:7475 [default: nowhere].
+    #[arg(long, env = "LB_METRICS_ADDR", value_name = "ADDRESS", value_parser = endpoint::address)]
+    metrics_addr: Option<SocketAddr>,
     /// Log the outcome of each ARP and neighbour discovery frame; needs a build with `cargo xtask build --frame-log`.
     #[arg(long, env = "LB_FRAME_LOG")]
     frame_log: bool,
@@ -101,15 +107,16 @@ impl Agent {
             .build()
             .context("starting the asynchronous runtime")?;
         let result = runtime.block_on(async {
-            let source = self.source(&settings).await?;
-            run(settings, source).await
+            let telemetry = Telemetry::new(&settings.node, self.metrics_addr);
+            let source = self.source(&settings, &telemetry.metrics).await?;
+            run(settings, source, telemetry).await
         });
         // A thread that still waits for a disk does not hold up the end.
         runtime.shutdown_background();
         result.map(|()| ExitCode::SUCCESS)
     }
 
-    async fn source(&self, settings: &Settings) -> Result<Source> {
+    async fn source(&self, settings: &Settings, metrics: &Metrics) -> Result<Source> {
         let Some(directory) = self.standalone.clone() else {
             let cluster = Cluster::new(ClusterSettings {
                 kubeconfig: self.kubeconfig.clone(),
@@ -122,6 +129,7 @@ impl Agent {
                 },
                 grace: self.grace,
                 state_dir: self.places.state_dir.clone(),
+                metrics: metrics.clone(),
             });
             let advice = "finding the cluster; `--standalone DIR` announces without one";
             return Ok(Source::Cluster(Box::new(cluster.await.context(advice)?)));

@@ -18,12 +18,12 @@ use futures::{
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    metrics::{Metrics, WriteKind, WriteResult},
+    metrics::{Metrics, WriteKind},
     tell::Telling,
     write::{Api, Target, Write},
 };
 use crate::{
-    k8s::write::{PATIENCE, WriteError},
+    k8s::write::{PATIENCE, WriteError, WriteResult},
     source::kubernetes::Seen,
     timer::until,
 };
@@ -232,7 +232,7 @@ impl<A: Api> Desk<A> {
     fn landed(&mut self, landed: &Landed, began: Instant) {
         let (target, now) = (landed.write.target(), Instant::now());
         self.order.land(&landed.write, landed.result.as_ref().map(|_seen| ()), now);
-        self.metrics.written(target.kind(), result_of(&landed.result));
+        self.metrics.written(target.kind(), WriteResult::of(&landed.result));
         // A pass made while it was under way knew nothing of it: the next one does.
         if self.wanted.get(&target).is_some_and(|write| write.version() == landed.write.version()) {
             self.wanted.remove(&target);
@@ -255,7 +255,7 @@ impl<A: Api> Desk<A> {
 
     fn told(&mut self, telling: Telling, attempt: u32, began: Instant, result: Result<(), WriteError>) {
         self.events_flying -= 1;
-        self.metrics.written(WriteKind::Event, result_of(&result));
+        self.metrics.written(WriteKind::Event, WriteResult::of(&result));
         match result {
             Ok(()) => self.failing.works(WriteKind::Event),
             Err(error) => {
@@ -279,20 +279,5 @@ fn is_everywhere(error: &WriteError) -> bool {
         | WriteError::Gone
         | WriteError::Forbidden { .. }
         | WriteError::Invalid { .. } => false,
-    }
-}
-
-fn result_of<T>(result: &Result<T, WriteError>) -> WriteResult {
-    match result {
-        Ok(_) => WriteResult::Ok,
-        Err(WriteError::Conflict) => WriteResult::Conflict,
-        Err(
-            WriteError::Gone
-            | WriteError::Forbidden { .. }
-            | WriteError::Invalid { .. }
-            | WriteError::Busy { .. },
-        ) => WriteResult::Refused,
-        Err(WriteError::Timeout) => WriteResult::Timeout,
-        Err(WriteError::Unreachable(_)) => WriteResult::Unreachable,
     }
 }

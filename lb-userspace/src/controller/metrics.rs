@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::k8s::write::WriteResult;
 use crate::telemetry::metric::{Sorted, register_build_info};
 
 #[cfg(test)]
@@ -49,37 +50,6 @@ impl WriteKind {
             Self::PoolStatus => "pool_status",
             Self::ConfigurationState => "configuration_state",
             Self::Event => "event",
-        }
-    }
-}
-
-/// What became of a write.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteResult {
-    /// It was carried out.
-    Ok,
-    /// Somebody else wrote the object first, or another field manager owns the field.
-    Conflict,
-    /// The API server answers with another error: rights are missing, or the object is not valid.
-    Refused,
-    /// There was no answer in time; the write may have been carried out.
-    Timeout,
-    /// The request or the answer did not get through.
-    Unreachable,
-}
-
-impl WriteResult {
-    /// All of them.
-    pub const ALL: [Self; 5] = [Self::Ok, Self::Conflict, Self::Refused, Self::Timeout, Self::Unreachable];
-
-    /// Value of the label `result`.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Conflict => "conflict",
-            Self::Refused => "refused",
-            Self::Timeout => "timeout",
-            Self::Unreachable => "unreachable",
         }
     }
 }

@@ -34,7 +34,7 @@ pub use object::{TCX, XDP_FRAGS, XDP_PLAIN, is_embedded, kernel_has_tcx};
 pub use pins::{Pins, check_bpffs};
 pub use slots::REST_NS;
 pub use table::{Row, Rows, Table};
-pub use view::View;
+pub use view::{View, kernel_memory};
 
 use digest::{Digest, Scan};
 use slots::Slots;
@@ -126,6 +126,11 @@ impl KernelDataplane {
     /// Counters and outcomes.
     pub fn counters(&self) -> &CounterMaps {
         &self.counters
+    }
+
+    /// The same maps, for somebody who reads them beside whoever has the data plane.
+    pub fn view(&self) -> Result<View, DataplaneError> {
+        View::again(&self.table, &self.counters, (&self.agent, self.settings.max_vips))
     }
 
     /// Rows as last read or written.

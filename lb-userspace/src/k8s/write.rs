@@ -23,10 +23,12 @@ use super::{
     watch::Guarded,
 };
 
+mod result;
 mod state;
 #[cfg(test)]
 mod tests;
 
+pub use result::WriteResult;
 pub use state::{configuration, says_the_same};
 
 /// Who owns the fields that are written (`metadata.managedFields[].manager`).

@@ -6,6 +6,7 @@
 //! deletion of the interface (`RTM_DELLINK` with `AF_BRIDGE`), cannot be misread.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::CStr;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -97,6 +98,18 @@ pub struct XdpPrograms {
 /// All links of this thread's network namespace, by index, with their addresses; for those who look once.
 pub fn list() -> Result<BTreeMap<u32, Link>, NetlinkError> {
     read(&mut Netlink::open()?)
+}
+
+/// The name of the interface with this index, if it is there.
+pub fn name(index: u32) -> Option<String> {
+    let mut name = [0; libc::IF_NAMESIZE];
+    // SAFETY: the buffer has the length that the function writes at most, with the zero at the end.
+    let found = unsafe { libc::if_indextoname(index, name.as_mut_ptr()) };
+    if found.is_null() {
+        return None;
+    }
+    let bytes = name.map(|char: libc::c_char| u8::from_ne_bytes(char.to_ne_bytes()));
+    CStr::from_bytes_until_nul(&bytes).ok()?.to_str().ok().map(str::to_owned)
 }
 
 /// Reads the links and tells when to read them again.

@@ -8,8 +8,9 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::ready;
 use std::io::{self, ErrorKind};
-use std::net::{self, SocketAddr};
-use std::sync::Arc;
+use std::net::{self, IpAddr, SocketAddr};
+use std::sync::{Arc, mpsc};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::Router;
@@ -23,6 +24,8 @@ use hyper_util::service::TowerToHyperService;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -46,8 +49,16 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 pub struct AddressError;
 
 /// Reads the value of `--metrics-addr`; clap puts the flag and the text before the error.
+///
+/// Brackets are for addresses of both families, so that a manifest can have `[$(HOST_IP)]:7475` whatever a node has.
 pub fn address(text: &str) -> Result<SocketAddr, AddressError> {
-    text.parse().map_err(|_error: net::AddrParseError| AddressError)
+    let bracketed = || {
+        let (ip, port) = text.strip_prefix('[')?.split_once("]:")?;
+        // A sign is no part of a port.
+        let port = port.bytes().all(|byte| byte.is_ascii_digit()).then_some(port)?;
+        Some(SocketAddr::new(ip.parse::<IpAddr>().ok()?, port.parse().ok()?))
+    };
+    text.parse().ok().or_else(bracketed).ok_or(AddressError)
 }
 
 /// Why an address can't be listened on.
@@ -70,6 +81,62 @@ enum ListenError {
     },
 }
 
+/// Answers on a thread of its own, so that neither side waits for the other: a main task that hangs is told of, and a
+/// page that takes long is nobody else's time. Two pages are never made at once.
+///
+/// Ends when it is dropped; then nothing listens any more.
+#[derive(Debug)]
+pub struct Endpoint {
+    address: SocketAddr,
+    end: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Endpoint {
+    /// Listens, and begins to answer. An error names the address and says what to do.
+    pub fn start(address: SocketAddr, registry: Arc<Registry>, health: Health) -> io::Result<Self> {
+        let (end, ended) = oneshot::channel::<()>();
+        let (tell, told) = mpsc::channel();
+        let fail = tell.clone();
+        let answering = async move {
+            let listener = match listen(address) {
+                Ok(listener) => listener,
+                Err(error) => return drop(tell.send(Err(error))),
+            };
+            drop(tell.send(listener.local_addr()));
+            tokio::select! {
+                never = accept(listener, routes(registry, health)) => match never {},
+                _ = ended => {}
+            }
+        };
+        // Who calls this may be a task, and where tasks run no runtime may be dropped.
+        let thread = thread::Builder::new().name("metrics".to_owned()).spawn(move || {
+            match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(answering),
+                Err(error) => drop(fail.send(Err(error))),
+            }
+        })?;
+        let address = told.recv().map_err(io::Error::other)??;
+        Ok(Self { address, end: Some(end), thread: Some(thread) })
+    }
+
+    /// Where it answers; of port 0 the kernel has made one that was free.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("the thread that answers /metrics has panicked; this is a bug");
+        }
+    }
+}
+
 /// Listens, and returns what answers there; it runs until it is dropped, and then leaves no connection behind.
 ///
 /// Must be called inside a tokio runtime; one thread is enough. An error names the address and says what to do.
@@ -79,7 +146,6 @@ pub fn serve(
     health: Health,
 ) -> io::Result<impl Future<Output = Infallible> + Send + 'static> {
     let listener = listen(address)?;
-    tracing::info!(address = %listener.local_addr()?, "answering /metrics, /livez and /readyz");
     Ok(accept(listener, routes(registry, health)))
 }
 
@@ -88,6 +154,9 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         listener.set_nonblocking(true)?;
         TcpListener::from_std(listener)
     });
+    if let Ok(listener) = &bound {
+        tracing::info!(address = %listener.local_addr()?, "answering /metrics, /livez and /readyz");
+    }
     bound.map_err(|source| {
         let kind = source.kind();
         let error = if kind == ErrorKind::AddrInUse {

@@ -1,8 +1,10 @@
 //! Whether the program lives and whether it is ready, as it says so itself.
 //!
-//! It lives while its loop goes round: the loop beats, and a beat that is too old means that the loop hangs. It is
-//! ready once every kind of object has been listed, and stays so: what it does later without the API server is right
-//! by what it knows.
+//! It lives while its loop goes round: the loop beats, and a beat that is too old means that the loop hangs.
+//!
+//! A controller is ready once every kind of object has been listed, and stays so: what it does later without the API
+//! server is right by what it knows. An agent is ready as long as its table is in step and its deadline is moved, which
+//! needs no API server either. A loop that hangs is not ready.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -28,6 +30,27 @@ pub enum Unfit {
     /// Nothing was listed yet.
     #[error("starting: nothing has been listed yet; if this lasts, the log says what the start waits for")]
     Starting,
+    /// Another agent has the maps.
+    #[error(
+        "standing by: another agent holds the lock of this BPF file system, and this one takes over when that one ends"
+    )]
+    StandingBy,
+    /// The agent has not brought its table in step yet.
+    #[error(
+        "starting: the table is not in step yet, and answers as an agent before has left it, to its deadline; if this \
+         lasts, the log says what the agent waits for"
+    )]
+    NotInStep,
+    /// The agent can't keep its table in step any more.
+    #[error(
+        "the table is out of step for {} s: it falls silent at its deadline unless a later try succeeds; the log and \
+         `barelb inspect` say why",
+        since.as_secs()
+    )]
+    OutOfStep {
+        /// How long.
+        since: Duration,
+    },
     /// Some kinds were not listed yet.
     #[error(
         "not listed yet: {}; if this lasts, the API server can't be reached or does not let the ServiceAccount list \
@@ -88,6 +111,11 @@ impl Health {
         }
     }
 
+    /// Whether the program is ready from now on, until it says something else.
+    pub fn say(&self, ready: Result<(), Unfit>) {
+        *hold(&self.inner.ready) = ready;
+    }
+
     /// Whether the loop goes round.
     pub fn live(&self) -> Result<(), Unfit> {
         let last = *hold(&self.inner.last);
@@ -95,8 +123,9 @@ impl Health {
         if since > STALLED_AFTER { Err(Unfit::Stalled { since }) } else { Ok(()) }
     }
 
-    /// Whether everything has been listed once.
+    /// Whether it goes round, and has said that it is ready.
     pub fn ready(&self) -> Result<(), Unfit> {
+        self.live()?;
         hold(&self.inner.ready).clone()
     }
 }
@@ -168,6 +197,32 @@ mod tests {
         assert_eq!(health.ready(), Ok(()));
         health.missing(["Service"]);
         assert_eq!(health.ready(), Ok(()), "for good");
+    }
+
+    #[test]
+    fn is_ready_as_long_as_it_says_so() {
+        let (health, set) = with_clock();
+        health.beat();
+        let since = Duration::from_millis(7900);
+        for (unfit, begins) in [
+            (Unfit::StandingBy, "standing by: another agent holds the lock"),
+            (Unfit::NotInStep, "starting: the table is not in step yet"),
+            (Unfit::OutOfStep { since }, "the table is out of step for 7 s: it falls silent at its deadline"),
+        ] {
+            health.say(Err(unfit.clone()));
+            assert!(unfit.to_string().starts_with(begins), "{unfit}");
+            assert_eq!(health.ready(), Err(unfit));
+            health.say(Ok(()));
+            assert_eq!(health.ready(), Ok(()));
+        }
+        set(61);
+        assert_eq!(
+            health.ready(),
+            Err(Unfit::Stalled { since: Duration::from_secs(61) }),
+            "what it said is old"
+        );
+        health.beat();
+        assert_eq!(health.ready(), Ok(()));
     }
 
     #[test]

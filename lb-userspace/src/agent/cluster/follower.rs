@@ -8,6 +8,7 @@ use lb_core::ids::NodeName;
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
+use super::super::metrics::Metrics;
 use super::decide::Decider;
 use super::heartbeat::Pulse;
 use super::teller::Rivals;
@@ -27,6 +28,7 @@ const RIVALS: Duration = Duration::from_secs(2);
 pub(super) struct Objects {
     pub(super) client: Client,
     pub(super) settings: Settings,
+    pub(super) metrics: Metrics,
 }
 
 impl Objects {
@@ -144,6 +146,8 @@ impl Follower {
         if self.watches.take_in(first, &mut self.watching, &mut self.cluster) {
             self.call();
         }
+        let missing = self.cluster.missing(&Kind::OF_AGENT).into_iter().map(Kind::name);
+        self.objects.metrics.watched(self.watching.failing(), missing.collect());
     }
 
     fn see_rivals(&mut self) {

@@ -9,8 +9,9 @@ use lb_core::membership::{HAND_OVER, LinkReport, leaving_report, renew_interval}
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::super::metrics::{Metrics, WriteKind};
 use crate::k8s::member::Member;
-use crate::k8s::write::{PATIENCE, WriteError, in_time};
+use crate::k8s::write::{PATIENCE, WriteError, WriteResult, in_time};
 
 /// After a renewal that failed.
 const RETRY: Duration = Duration::from_secs(2);
@@ -58,6 +59,7 @@ pub(super) struct Heart {
     leave: Arc<Notify>,
     ended: oneshot::Sender<()>,
     failing: bool,
+    metrics: Metrics,
 }
 
 /// How the renewals are acted on.
@@ -73,6 +75,7 @@ impl Heart {
     pub(super) fn new(
         member: Member,
         links: watch::Receiver<Option<Vec<LinkReport>>>,
+        metrics: Metrics,
     ) -> (Self, Pulse, Farewell) {
         let (asked, leave) = (Arc::<Notify>::default(), Arc::<Notify>::default());
         let (leaves, leaving) = watch::channel(None);
@@ -84,7 +87,7 @@ impl Heart {
             ended: has_ended,
         };
         let pulse = Pulse { asked: Arc::clone(&asked), leaving: leaves };
-        (Self { member, links, leaving, asked, leave, ended, failing: false }, pulse, farewell)
+        (Self { member, links, leaving, asked, leave, ended, failing: false, metrics }, pulse, farewell)
     }
 
     /// Renews until the farewell. Begins when it is asked for the first time, and the links are known.
@@ -133,6 +136,7 @@ impl Heart {
 
     /// Says that renewals fail, and that they go well again; returns when to renew next.
     fn note(&mut self, renewed: Result<(), WriteError>, interval: Duration) -> Duration {
+        self.metrics.written(WriteKind::Lease, WriteResult::of(&renewed));
         match renewed {
             Ok(()) => {
                 if std::mem::take(&mut self.failing) {

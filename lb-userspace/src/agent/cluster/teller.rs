@@ -16,10 +16,11 @@ use lb_core::ids::{LinkName, NodeName, ServiceKey};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::super::metrics::{Metrics, WriteKind};
 use crate::k8s::event::{Regarding, Reporter, Said};
 use crate::k8s::l2_status::{Announcement, Statuses};
 use crate::k8s::watch::{Change, ready};
-use crate::k8s::write::{WriteError, Writer, in_time};
+use crate::k8s::write::{WriteError, WriteResult, Writer, in_time};
 use crate::source::kubernetes::{Listed, Shelf};
 use crate::timer::{doubled, until};
 
@@ -82,6 +83,7 @@ pub(super) struct Voice {
     pub(super) statuses: Statuses,
     pub(super) writer: Writer,
     pub(super) reporter: Reporter,
+    pub(super) metrics: Metrics,
 }
 
 /// See the module.
@@ -216,6 +218,7 @@ impl Teller {
         let now = Instant::now();
         let mut failed = None;
         for (write, result) in done {
+            self.voice.metrics.written(WriteKind::L2Status, WriteResult::of(&result));
             match result {
                 Ok(()) => {
                     self.echo.insert(of(&write), now + ECHO);
@@ -255,7 +258,9 @@ impl Teller {
                 let said = Said { warning: false, reason: "nodeAssigned", note };
                 tracing::info!(%service, reason = said.reason, note, "an event");
                 let event = voice.writer.record(&voice.reporter, regarding, said, SystemTime::now());
-                if in_time(event).await.is_err() {
+                let result = in_time(event).await;
+                voice.metrics.written(WriteKind::Event, WriteResult::of(&result));
+                if result.is_err() {
                     tracing::debug!(%service, "the event could not be recorded");
                 }
             })

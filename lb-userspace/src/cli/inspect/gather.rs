@@ -13,7 +13,7 @@ use lb_core::plan::EntryState;
 
 use super::report::{Link, Report, Row};
 use crate::agent::state::{GET_STATE, SOCKET, State};
-use crate::dataplane::ebpf::{Pinned, Pins, View, pinned};
+use crate::dataplane::ebpf::{Pinned, Pins, View, kernel_memory, pinned};
 use crate::net::links;
 
 /// How long an agent may take to answer.
@@ -42,8 +42,7 @@ pub(super) fn report(
     let present = links::list().context("listing the interfaces")?;
     let wanted = |ip: &IpAddr| addresses.is_empty() || addresses.contains(ip);
     let mut entries = Vec::new();
-    for (target, row) in view.table.read()?.rows.iter().filter(|(target, _)| wanted(&target.ip)) {
-        let counts = view.counters.slot(row.slot)?;
+    for (target, (row, counts)) in view.counted()?.into_iter().filter(|(target, _)| wanted(&target.ip)) {
         let seen = (counts.last_seen_ns > 0).then(|| now_ns.saturating_sub(counts.last_seen_ns) / 1_000_000);
         entries.push(Row {
             ip: target.ip,
@@ -67,7 +66,7 @@ pub(super) fn report(
         valid_for_ms: milliseconds(view.agent()?.valid_until_ns) - milliseconds(now_ns),
         now_ns,
         max_vips: view.max_vips,
-        map_bytes: view.kernel_memory(),
+        map_bytes: kernel_memory(pins.root()),
         entries,
         outcomes: view.counters.outcomes()?,
         links: pinned(pins).into_iter().map(|(id, pin)| attached(id, pin, pins, &present)).collect(),

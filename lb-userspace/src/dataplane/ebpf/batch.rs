@@ -55,18 +55,42 @@ impl Walk {
     pub(super) fn part(
         &mut self,
         map: BorrowedFd<'_>,
+        sizes: (usize, usize),
+        each: impl FnMut(&[u8], &[u8]),
+    ) -> io::Result<bool> {
+        self.entries(map, sizes, CHUNK, each)
+    }
+
+    /// Calls `each` with `count` values of an array, or as many as there are and one call has, from the key `first` on;
+    /// `width` as in [`Walk::part`].
+    pub(super) fn range(
+        &mut self,
+        map: BorrowedFd<'_>,
+        first: u32,
+        (count, width): (usize, usize),
+        mut each: impl FnMut(&[u8]),
+    ) -> io::Result<()> {
+        // An array goes on behind the key it is told.
+        self.position = first.checked_sub(1);
+        self.entries(map, (size_of::<u32>(), width), count.min(CHUNK), |_, value| each(value)).map(drop)
+    }
+
+    fn entries(
+        &mut self,
+        map: BorrowedFd<'_>,
         (key_size, width): (usize, usize),
+        count: usize,
         mut each: impl FnMut(&[u8], &[u8]),
     ) -> io::Result<bool> {
-        self.keys.resize(CHUNK * key_size, 0);
-        self.values.resize(CHUNK * width, 0);
+        self.keys.resize(count * key_size, 0);
+        self.values.resize(count * width, 0);
         let mut next = 0_u32;
         let mut batch = Batch {
             in_batch: self.position.as_ref().map_or(0, |position| std::ptr::from_ref(position) as u64),
             out_batch: std::ptr::from_mut(&mut next) as u64,
             keys: self.keys.as_mut_ptr() as u64,
             values: self.values.as_mut_ptr() as u64,
-            count: u32::try_from(CHUNK).unwrap_or(u32::MAX),
+            count: u32::try_from(count).unwrap_or(u32::MAX),
             map_fd: descriptor(map),
             ..Batch::default()
         };
@@ -77,7 +101,7 @@ impl Walk {
         if !last {
             result?;
         }
-        let count = (batch.count as usize).min(CHUNK);
+        let count = (batch.count as usize).min(count);
         for (key, value) in self.keys.chunks_exact(key_size).zip(self.values.chunks_exact(width)).take(count)
         {
             each(key, value);

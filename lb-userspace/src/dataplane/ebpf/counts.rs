@@ -1,9 +1,10 @@
 //! Counters as people read them: per-CPU values brought together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::AsFd;
 
-use aya::maps::{MapData, PerCpuArray, PerCpuValues};
+use aya::maps::{IterableMap, Map, MapData, PerCpuArray, PerCpuValues};
 use aya::util::nr_cpus;
 use lb_common::abi::{self, Counters};
 use lb_common::addr::Address;
@@ -12,6 +13,12 @@ use lb_core::ids::Mac;
 use serde::Serialize;
 
 use super::super::DataplaneError;
+use super::batch::Walk;
+use super::table::read_pod;
+use super::view;
+
+/// Bytes of counters that are read in one call, unless one address has more.
+const BYTES_AT_ONCE: usize = 256 << 10;
 
 /// What one address has seen since it has its slot.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -75,12 +82,43 @@ impl CounterMaps {
         Self { counters, outcomes }
     }
 
-    /// Counts of one slot.
-    pub fn slot(&self, slot: u32) -> Result<Counts, DataplaneError> {
-        let values = self.counters.get(&slot, 0).map_err(failed(abi::COUNTERS))?;
-        let mut counts = Counts::default();
-        values.iter().for_each(|cpu| counts.add(cpu));
-        Ok(counts)
+    /// Counts of these slots, those that the map does not have left out. What lies close together is read in one call.
+    pub fn of(&self, slots: &BTreeSet<u32>) -> Result<BTreeMap<u32, Counts>, DataplaneError> {
+        let map = self.counters.map();
+        let width = cpus()? * size_of::<Counters>();
+        let at_once = u32::try_from(BYTES_AT_ONCE / width).unwrap_or(u32::MAX).max(1);
+        // Behind its end the kernel would begin anew.
+        let room = map.info().map_err(failed(abi::COUNTERS))?.max_entries();
+        let mut walk = Walk::default();
+        let mut counts = Vec::with_capacity(slots.len());
+        let mut next = slots.range(..room).next().copied();
+        while let Some(first) = next {
+            let end = first.saturating_add(at_once).min(room);
+            let last = slots.range(first..end).next_back().map_or(first, |last| *last);
+            let mut part = first..=last;
+            let sizes = ((last - first) as usize + 1, width);
+            walk.range(map.fd().as_fd(), first, sizes, |values| {
+                counts
+                    .extend(part.next().filter(|slot| slots.contains(slot)).map(|slot| (slot, sum(values))));
+            })
+            .map_err(|source| DataplaneError::Syscall {
+                action: "read",
+                map: abi::COUNTERS,
+                source,
+            })?;
+            next = slots.range(end..room).next().copied();
+        }
+        Ok(counts.into_iter().collect())
+    }
+
+    /// The maps, opened once more.
+    pub(super) fn again(&self) -> Result<Self, DataplaneError> {
+        let counters = Map::PerCpuArray(view::again(self.counters.map(), abi::COUNTERS)?);
+        let outcomes = Map::PerCpuArray(view::again(self.outcomes.map(), abi::OUTCOMES)?);
+        Ok(Self {
+            counters: PerCpuArray::try_from(counters).map_err(failed(abi::COUNTERS))?,
+            outcomes: PerCpuArray::try_from(outcomes).map_err(failed(abi::OUTCOMES))?,
+        })
     }
 
     /// How often each outcome happened, those that never did left out.
@@ -98,11 +136,7 @@ impl CounterMaps {
 
     /// Sets slots to zero, before an entry gets them.
     pub(super) fn clear(&mut self, slots: &[u32]) -> Result<(), DataplaneError> {
-        let cpus = nr_cpus().map_err(|(_, source)| DataplaneError::Syscall {
-            action: "count the CPUs for",
-            map: abi::COUNTERS,
-            source,
-        })?;
+        let cpus = cpus()?;
         for slot in slots {
             let zero = PerCpuValues::try_from(vec![Counters::default(); cpus])
                 .map_err(|source| DataplaneError::Syscall { action: "clear", map: abi::COUNTERS, source })?;
@@ -124,6 +158,23 @@ impl CounterMaps {
 /// Bytes of kernel memory of the counters: the map is per possible CPU.
 pub fn counters_bytes(max_vips: u32, cpus: usize) -> u64 {
     u64::from(max_vips) * cpus as u64 * size_of::<Counters>() as u64
+}
+
+/// What the values of all CPUs are together.
+fn sum(values: &[u8]) -> Counts {
+    let mut counts = Counts::default();
+    let cpus = values.chunks_exact(size_of::<Counters>()).filter_map(read_pod::<Counters>);
+    cpus.for_each(|cpu| counts.add(&cpu));
+    counts
+}
+
+/// Values of a per-CPU map: one for each CPU that the machine may have.
+fn cpus() -> Result<usize, DataplaneError> {
+    nr_cpus().map_err(|(_, source)| DataplaneError::Syscall {
+        action: "count the CPUs for",
+        map: abi::COUNTERS,
+        source,
+    })
 }
 
 fn failed(map: &'static str) -> impl Fn(aya::maps::MapError) -> DataplaneError {

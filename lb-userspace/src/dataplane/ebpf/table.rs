@@ -13,6 +13,7 @@ use lb_core::plan::{Entry, EntryState, Target};
 use super::super::{Audit, DataplaneError};
 use super::batch::{self, Walk};
 use super::digest::{Digest, Scan, mix};
+use super::view;
 
 /// The maps `VIPS_V4` and `VIPS_V6`.
 #[derive(Debug)]
@@ -46,6 +47,11 @@ pub struct Rows {
 impl Table {
     pub(super) fn new(v4: MapData, v6: MapData) -> Self {
         Self { v4, v6 }
+    }
+
+    /// The maps, opened once more.
+    pub(super) fn again(&self) -> Result<Self, DataplaneError> {
+        Ok(Self { v4: view::again(&self.v4, abi::VIPS_V4)?, v6: view::again(&self.v6, abi::VIPS_V6)? })
     }
 
     /// Reads everything.

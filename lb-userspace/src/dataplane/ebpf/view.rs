@@ -1,24 +1,26 @@
-//! The pinned maps, read by somebody who is not the agent: `barelb inspect`, `detach`, metrics.
+//! The maps, read by somebody who does not write them: through the pins by `barelb inspect` and `detach`, and for
+//! metrics by the agent beside its task.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::{Path, PathBuf};
 
-use aya::maps::{Array, Map, MapData, PerCpuArray};
+use aya::maps::{Array, IterableMap, Map, MapData, PerCpuArray};
 use lb_common::abi;
+use lb_core::plan::Target;
 
 use super::super::DataplaneError;
-use super::counts::CounterMaps;
+use super::counts::{CounterMaps, Counts};
 use super::object;
-use super::table::Table;
+use super::table::{Row, Table};
 
-/// Pinned maps of this version's layout.
+/// Maps of this version's layout.
 pub struct View {
     /// Entries.
     pub table: Table,
     /// Counters and outcomes.
     pub counters: CounterMaps,
     agent: Array<MapData, abi::Agent>,
-    memory: u64,
     /// Size of the maps.
     pub max_vips: u32,
 }
@@ -37,7 +39,6 @@ impl View {
         }
         let (v4, v6) = (pinned(abi::VIPS_V4)?, pinned(abi::VIPS_V6)?);
         let info = v4.info().map_err(failed(abi::VIPS_V4))?;
-        let memory = object::MAPS.iter().filter_map(|name| pinned(name).ok()).map(|map| memlock(&map)).sum();
         let counters =
             PerCpuArray::try_from(Map::PerCpuArray(pinned(abi::COUNTERS)?)).map_err(failed(abi::COUNTERS))?;
         let outcomes =
@@ -47,20 +48,57 @@ impl View {
             table: Table::new(v4, v6),
             counters: CounterMaps::new(counters, outcomes),
             agent,
-            memory,
             max_vips: info.max_entries(),
         })
     }
 
-    /// Bytes of kernel memory the maps take, by the kernel's own account (`memlock` of fdinfo).
-    pub fn kernel_memory(&self) -> u64 {
-        self.memory
+    /// The maps that somebody has open, whatever becomes of their pins.
+    pub(super) fn again(
+        table: &Table,
+        counters: &CounterMaps,
+        (agent, max_vips): (&Array<MapData, abi::Agent>, u32),
+    ) -> Result<Self, DataplaneError> {
+        let agent = Map::Array(again(agent.map(), abi::AGENT)?);
+        Ok(Self {
+            table: table.again()?,
+            counters: counters.again()?,
+            agent: Array::try_from(agent).map_err(failed(abi::AGENT))?,
+            max_vips,
+        })
+    }
+
+    /// Every entry with its counts. One that is being taken away or has only just come may be missing, and none has the
+    /// counts of another: a slot that changed hands while the counts were read does not count.
+    pub fn counted(&self) -> Result<BTreeMap<Target, (Row, Counts)>, DataplaneError> {
+        let before = self.table.read()?;
+        let counts = self.counters.of(&before.rows.values().map(|row| row.slot).collect())?;
+        let after = if self.table.digest()? == before.digest { None } else { Some(self.table.read()?.rows) };
+        let kept = |target: &Target, row: &Row| {
+            after.as_ref().is_none_or(|after| after.get(target).is_some_and(|now| now.slot == row.slot))
+        };
+        let rows = before.rows.into_iter().filter(|(target, row)| kept(target, row));
+        let counts = |row: &Row| counts.get(&row.slot).cloned().unwrap_or_default();
+        Ok(rows.map(|(target, row)| (target, (row, counts(&row)))).collect())
     }
 
     /// What the agent last said.
     pub fn agent(&self) -> Result<abi::Agent, DataplaneError> {
         self.agent.get(&0, 0).map_err(failed(abi::AGENT))
     }
+}
+
+/// Bytes of kernel memory that the maps below `<bpffs>/barelb` take, by the kernel's own account (`memlock` of fdinfo).
+pub fn kernel_memory(root: &Path) -> u64 {
+    let dir = root.join(format!("v{}", abi::VERSION));
+    object::MAPS.iter().filter_map(|name| pinned(&dir, name).ok()).map(|map| memlock(&map)).sum()
+}
+
+/// A map that is open, opened once more.
+pub(super) fn again(map: &MapData, name: &'static str) -> Result<MapData, DataplaneError> {
+    let opened = map.fd().as_fd().try_clone_to_owned();
+    let opened =
+        opened.map_err(|source| DataplaneError::Syscall { action: "open once more", map: name, source })?;
+    MapData::from_fd(opened).map_err(failed(name))
 }
 
 fn pinned(dir: &Path, name: &'static str) -> Result<MapData, DataplaneError> {

@@ -13,6 +13,11 @@ pub struct Watching {
 }
 
 impl Watching {
+    /// How many kinds can't be listed or watched now.
+    pub fn failing(&self) -> usize {
+        self.failing.len()
+    }
+
     /// Takes note of what a watch shows.
     pub fn see(&mut self, seen: &Seen) {
         let kind = seen.kind();

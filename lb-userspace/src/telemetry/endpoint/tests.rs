@@ -164,6 +164,27 @@ async fn a_server_that_is_dropped_leaves_nothing() {
     assert!(TcpStream::connect(served.address).await.is_err());
 }
 
+/// Whoever starts it may be a task, and may hang: nothing of it needs their runtime.
+#[tokio::test]
+async fn a_thread_of_its_own_answers_until_it_is_dropped() {
+    use std::io::{Read, Write};
+
+    let any = "127.0.0.1:0".parse().unwrap();
+    let endpoint = Endpoint::start(any, Arc::default(), Health::default()).unwrap();
+    let address = endpoint.address();
+    let connect = || net::TcpStream::connect(address);
+    let mut stream = connect().unwrap();
+    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+    let taken = Endpoint::start(address, Arc::default(), Health::default()).unwrap_err();
+    assert_eq!(taken.kind(), ErrorKind::AddrInUse);
+    drop(endpoint);
+    assert!(connect().is_err());
+    assert!(Endpoint::start(address, Arc::default(), Health::default()).is_ok(), "the port is free at once");
+}
+
 #[tokio::test]
 async fn an_error_names_the_address_and_what_to_do() {
     let said = |address: SocketAddr| {
@@ -193,7 +214,21 @@ async fn an_error_names_the_address_and_what_to_do() {
 fn an_address_is_ip_and_port() {
     assert_eq!(address("0.0.0.0:7472"), Ok(SocketAddr::from(([0, 0, 0, 0], 7472))));
     assert_eq!(address("[::]:7472").unwrap().to_string(), "[::]:7472");
-    for text in ["", ":7472", "7472", "localhost:7472", "0.0.0.0", "0.0.0.0:70000", "::1:7472:"] {
+    assert_eq!(address("[192.0.2.1]:7475").unwrap().to_string(), "192.0.2.1:7475");
+    assert_eq!(address("[2001:db8::1]:7475").unwrap().to_string(), "[2001:db8::1]:7475");
+    for text in [
+        "",
+        ":7472",
+        "7472",
+        "localhost:7472",
+        "0.0.0.0",
+        "0.0.0.0:70000",
+        "::1:7472:",
+        "[]:7475",
+        "[192.0.2.1]:+7475",
+        "[192.0.2.1]",
+        "[192.0.2.1]:",
+    ] {
         let error = address(text).unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -9,8 +9,9 @@ use lb_core::problem::{Problem, Reason};
 use tokio::time::Instant;
 
 use super::Voice;
+use crate::agent::metrics::WriteKind;
 use crate::k8s::event::{Regarding, Said};
-use crate::k8s::write::in_time;
+use crate::k8s::write::{WriteResult, in_time};
 use crate::source::decide::Decided;
 use crate::source::kubernetes::Kind;
 
@@ -65,7 +66,9 @@ impl Complaint {
         let said = Said { warning: true, reason: self.reason, note: &self.note };
         tracing::info!(object = self.object, reason = self.reason, note = self.note, "an event");
         let event = voice.writer.record(&voice.reporter, regarding, said, SystemTime::now());
-        if in_time(event).await.is_err() {
+        let result = in_time(event).await;
+        voice.metrics.written(WriteKind::Event, WriteResult::of(&result));
+        if result.is_err() {
             tracing::debug!(object = self.object, "the event could not be recorded");
         }
     }
