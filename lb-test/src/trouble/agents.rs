@@ -146,7 +146,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "link-down",
         what: "the NIC goes down and up again 4 s later; the API server is reached by another one",
-        allowed: Allowed { silence: Duration::from_secs(2), both: Duration::from_secs(1), moves: 2 },
+        allowed: Allowed { silence: Duration::from_secs(4), both: Duration::from_secs(2), moves: 2 },
         why: "the Lease says so, at most once a second",
         grace: "6s",
         act: |site, owner| {
@@ -161,7 +161,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "link-renamed",
         what: "the NIC is renamed, and back 4 s later",
-        allowed: Allowed { silence: Duration::from_secs(2), both: Duration::from_secs(1), moves: 2 },
+        allowed: Allowed { silence: Duration::from_secs(4), both: Duration::from_secs(2), moves: 2 },
         why: "as above",
         grace: "6s",
         act: |site, owner| {
@@ -182,7 +182,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "link-replaced",
         what: "the NIC vanishes, and another one of its name appears 4 s later",
-        allowed: Allowed { silence: Duration::from_secs(2), both: Duration::from_secs(1), moves: 2 },
+        allowed: Allowed { silence: Duration::from_secs(4), both: Duration::from_secs(2), moves: 2 },
         why: "as above",
         grace: "6s",
         act: |site, owner| {

@@ -28,7 +28,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "labels",
         what: "a label of the owner that an advertisement wants is taken and given ten times, twice a second",
-        allowed: Allowed { silence: Duration::from_millis(500), both: Duration::from_secs(3), moves: 20 },
+        allowed: Allowed { silence: Duration::from_secs(3), both: Duration::from_secs(5), moves: 20 },
         why: "every change moves the address; both see it by watches of their own",
         grace: "6s",
         act: |site, owner| {
@@ -51,7 +51,7 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "node-deleted",
         what: "the Node of the owner is deleted while its agent lives, and made anew 5 s later",
-        allowed: Allowed { silence: Duration::from_millis(500), both: Duration::from_secs(1), moves: 2 },
+        allowed: Allowed { silence: Duration::from_secs(3), both: Duration::from_secs(2), moves: 2 },
         why: "a node that is none owns nothing",
         grace: "6s",
         act: |site, owner| {
