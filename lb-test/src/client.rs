@@ -34,6 +34,9 @@ const CLIENT_BITS: u32 = 6;
 /// Requests of one client until their sender addresses repeat, in bits.
 const NUMBER_BITS: u32 = 24 - CLIENT_BITS;
 
+/// Clients so far.
+static CLIENTS: AtomicU32 = AtomicU32::new(0);
+
 /// What to ask, and how often.
 #[derive(Clone, Debug)]
 pub struct ProbeConfig {
@@ -64,7 +67,6 @@ impl ProbeClient {
     pub fn start(interface: &Interface, config: ProbeConfig) -> Result<Self> {
         ensure!(!config.targets.is_empty() && config.per_second > 0, "a probe needs a target and a rate");
         let endpoint = Arc::new(Endpoint::open(interface)?);
-        static CLIENTS: AtomicU32 = AtomicU32::new(0);
         let client = CLIENTS.fetch_add(1, Ordering::Relaxed) % (1 << CLIENT_BITS);
         let requests = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(Stop::default());

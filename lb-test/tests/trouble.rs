@@ -31,7 +31,10 @@ fn run(kind: &str) {
 
 fn judge(case: &Case) -> anyhow::Result<()> {
     let seen = case.run()?;
-    println!("{}: {seen:?}", case.name);
+    #[expect(clippy::print_stdout, reason = "shown with --nocapture")]
+    {
+        println!("{}: {seen:?}", case.name);
+    }
     case.judge(&seen)
 }
 

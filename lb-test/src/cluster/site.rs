@@ -155,7 +155,8 @@ impl Site {
     /// Routes to the API server by `eth1` again, after whatever was done to it.
     pub fn restore_way_to_api(&self, index: usize) -> Result<()> {
         let machine = &self.machines[index];
-        let [server, source] = [CONTROL, SECOND + machine.host].map(|host| Network::addresses(host)[0].to_string());
+        let [server, source] =
+            [CONTROL, SECOND + machine.host].map(|host| Network::addresses(host)[0].to_string());
         let route = ["route", "replace", &server, "dev", "eth1", "src", &source];
         machine.cable.a.namespace().ip(&route).map(drop)
     }

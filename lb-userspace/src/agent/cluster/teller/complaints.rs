@@ -21,6 +21,8 @@ const SETTLED: Duration = Duration::from_secs(2);
 const SOME: usize = 20;
 /// Between two times.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Of an event on an object of the configuration, as the controller's are.
+const WARNING: &str = "ConfigurationWarning";
 /// Longest note of an event, in bytes (validation of events.k8s.io).
 const NOTE: usize = 1024;
 
@@ -43,14 +45,13 @@ impl Complaint {
             Some(key) => decided.uids.get(&key),
             None => decided.object_uids.get(&object),
         };
-        let reason = match &problem.reason {
-            Reason::Announce(silence) => silence.reason(),
-            _ => "ConfigurationWarning",
-        };
-        let said = problem.reason.to_string();
-        let note = match (&problem.reason, problem.place.field.as_str()) {
-            (Reason::Announce(_), _) | (_, "") => said,
-            (_, field) => format!("{field}: {said}"),
+        let (said, field) = (problem.reason.to_string(), &problem.place.field);
+        let (reason, note) = if let Reason::Announce(silence) = &problem.reason {
+            (silence.reason(), said)
+        } else if field.is_empty() {
+            (WARNING, said)
+        } else {
+            (WARNING, format!("{field}: {said}"))
         };
         let note = note[..note.floor_char_boundary(NOTE)].to_owned();
         Self { uid: uid.cloned().unwrap_or_default(), object, reason, note }
