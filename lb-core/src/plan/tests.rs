@@ -119,7 +119,9 @@ fn entry(index: u32, state: EntryState) -> Entry {
 /// What an agent leaves out of the Services it keeps makes no difference to anything that is announced.
 #[test]
 fn what_is_kept_of_a_service_is_all_that_announcing_depends_on() {
-    for key in ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip", "kubectl.kubernetes.io/x"] {
+    for key in
+        ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip", "kubectl.kubernetes.io/x"]
+    {
         let spec = ServiceSpec {
             service_type: ServiceType::LoadBalancer,
             load_balancer_class: Some("metallb.io/x".to_owned()),
