@@ -26,6 +26,8 @@ pub use error::{AllocError, WishSource};
 const PREFIX: &str = "metallb.io/";
 /// Its deprecated predecessor; the new one wins once it is there, even when empty.
 const OLD_PREFIX: &str = "metallb.universe.tf/";
+/// By which Services share an address, after a prefix.
+const ALLOW_SHARED_IP: &str = "allow-shared-ip";
 
 /// `spec.type`, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -117,12 +119,30 @@ impl ServiceSpec {
 
     /// Whether the annotation `allow-shared-ip` is there under either prefix, whatever its value.
     pub fn may_share(&self) -> bool {
-        self.annotation("allow-shared-ip").is_some()
+        self.annotation(ALLOW_SHARED_IP).is_some()
     }
 
     /// The sharing key; an empty one is none.
     pub fn sharing_key(&self) -> Option<&str> {
-        self.annotation("allow-shared-ip").filter(|key| !key.is_empty())
+        self.annotation(ALLOW_SHARED_IP).filter(|key| !key.is_empty())
+    }
+
+    /// What announcing a Service depends on, and nothing else: an agent keeps all the Services of a cluster.
+    #[must_use]
+    pub fn announced(self) -> Self {
+        let Self { service_type, load_balancer_class, annotations, labels, .. } = self;
+        let shares = |(key, _): &(String, String)| {
+            [PREFIX, OLD_PREFIX].iter().any(|prefix| key.strip_prefix(prefix) == Some(ALLOW_SHARED_IP))
+        };
+        Self {
+            service_type,
+            load_balancer_class,
+            annotations: annotations.into_iter().filter(shares).collect(),
+            labels,
+            external_traffic_policy: self.external_traffic_policy,
+            ingress: self.ingress,
+            ..Self::default()
+        }
     }
 
     /// Whether the Service is for a component with this class; without a class only Services that name none.

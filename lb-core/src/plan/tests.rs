@@ -6,6 +6,7 @@ use crate::{
     eligibility::{EXCLUDE_LABEL, Endpoint, LinkFitness},
     ids::PoolName,
     problem::Reason,
+    request::ServiceType,
     selector::RawSelector,
 };
 
@@ -113,6 +114,38 @@ fn target(index: u32, text: &str) -> Target {
 
 fn entry(index: u32, state: EntryState) -> Entry {
     Entry { mac: mac(index), state }
+}
+
+/// What an agent leaves out of the Services it keeps makes no difference to anything that is announced.
+#[test]
+fn what_is_kept_of_a_service_is_all_that_announcing_depends_on() {
+    for key in
+        ["metallb.io/allow-shared-ip", "metallb.universe.tf/allow-shared-ip", "kubectl.kubernetes.io/x"]
+    {
+        let spec = ServiceSpec {
+            service_type: ServiceType::LoadBalancer,
+            load_balancer_class: Some("metallb.io/x".to_owned()),
+            load_balancer_ip: Some("10.20.30.9".to_owned()),
+            annotations: [(key, "k"), ("metallb.io/address-pool", "p")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
+            labels: Labels::from([("app".to_owned(), "web".to_owned())]),
+            cluster_ips: vec!["10.96.0.1".to_owned()],
+            external_traffic_policy: TrafficPolicy::Local,
+            selector: BTreeMap::from([("app".to_owned(), "web".to_owned())]),
+            ingress: vec!["10.20.30.1".to_owned(), "fd00:1::1".to_owned()],
+            ..ServiceSpec::default()
+        };
+        let kept = spec.clone().announced();
+        assert!(kept.selector.is_empty() && kept.annotations.len() <= 1, "{kept:?}");
+        assert_eq!((kept.service_type, kept.held()), (spec.service_type, spec.held()));
+        assert!(kept.has_class(Some("metallb.io/x")) && !kept.has_class(None));
+        let of = |spec: &ServiceSpec| {
+            AnnouncedService::new(spec, spec.held().unwrap().unwrap(), Endpoints::on([node("n")]))
+        };
+        assert_eq!(of(&kept), of(&spec), "{key}");
+        assert_eq!(of(&kept).shared, key.ends_with("allow-shared-ip"));
+    }
 }
 
 #[test]

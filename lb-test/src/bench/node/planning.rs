@@ -62,8 +62,8 @@ pub(super) fn measure(page: &mut Page, rounds: u16) -> Result<()> {
             ),
             measured: format!("{} ms", spread(reached, 2)),
             met: reached.value <= GOAL,
-            tried: "the orders of the nodes are kept, so nothing is hashed; the rest is making the plan itself, two \
-                    tables with a row for each address",
+            tried: "nothing is hashed any more; what is left is looking up the order of each address, and the tables of \
+                    the plan, which are made anew",
         });
     }
     page.table(&["Services", "a node lapses", "it returns", "a node is new", "the first plan"], rows);

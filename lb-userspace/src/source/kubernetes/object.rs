@@ -210,6 +210,12 @@ pub fn service(object: Guarded<core::Service>) -> Item<ServiceKey, SeenService> 
     Some((key, seen))
 }
 
+/// What announcing a Service depends on.
+pub(super) fn announced_service(object: Guarded<core::Service>) -> Item<ServiceKey, SeenService> {
+    let (key, seen) = service(object)?;
+    Some((key, SeenService { spec: seen.spec.announced(), ingress: Vec::new(), ..seen }))
+}
+
 fn ingress(entry: &core::LoadBalancerIngress) -> SeenIngress {
     let ip = entry.ip.as_deref().and_then(|text| text.parse().ok());
     let plain = entry.hostname.as_deref().is_none_or(str::is_empty)

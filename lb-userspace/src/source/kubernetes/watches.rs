@@ -8,8 +8,9 @@ use futures::{
 };
 use k8s_openapi::api::{coordination::v1 as coordination, core::v1 as core, discovery::v1 as discovery};
 use kube::{Api, Client, core::PartialObjectMeta};
+use lb_core::ids::ServiceKey;
 
-use super::{Cluster, Kind, Seen, Watching, object};
+use super::{Cluster, Item, Kind, Seen, SeenService, Watching, object};
 use crate::k8s::{
     crd, member,
     watch::{Guarded, ready, watch, watch_labelled},
@@ -48,7 +49,7 @@ impl Watches {
             unserved::<crd::BFDProfile>(client, namespace, Kind::BfdProfile),
             unserved::<crd::Community>(client, namespace, Kind::Community),
         ];
-        Self { streams: both(client, settings).into_iter().chain(own).collect() }
+        Self { streams: both(client, settings, object::service).into_iter().chain(own).collect() }
     }
 
     /// Begins to list and to watch what an agent announces from.
@@ -61,7 +62,8 @@ impl Watches {
                 .map(|change| Seen::Lease(change.map(object::lease)))
                 .boxed(),
         ];
-        Self { streams: both(client, settings).into_iter().chain(own).collect() }
+        let both = both(client, settings, object::announced_service);
+        Self { streams: both.into_iter().chain(own).collect() }
     }
 
     /// Takes in what a watch shows, and what has come with it; tells whether anything is different now.
@@ -80,8 +82,11 @@ impl Watches {
     }
 }
 
+/// What is kept of a Service.
+type OfService = fn(Guarded<core::Service>) -> Item<ServiceKey, SeenService>;
+
 /// What both watch.
-fn both(client: &Client, settings: &Settings) -> [Stream; 5] {
+fn both(client: &Client, settings: &Settings, service: OfService) -> [Stream; 5] {
     let namespace = &settings.namespace;
     let services = watch(Api::<Guarded<core::Service>>::all(client.clone()), None);
     let nodes = watch(Api::<Guarded<core::Node>>::all(client.clone()), None);
@@ -89,7 +94,7 @@ fn both(client: &Client, settings: &Settings) -> [Stream; 5] {
     let ads = watch(Api::<Guarded<crd::L2Advertisement>>::namespaced(client.clone(), namespace), None);
     let map = Api::<Guarded<core::ConfigMap>>::namespaced(client.clone(), namespace);
     [
-        services.map(|change| Seen::Service(change.map(object::service))).boxed(),
+        services.map(move |change| Seen::Service(change.map(service))).boxed(),
         nodes.map(|change| Seen::Node(change.map(object::node))).boxed(),
         pools.map(|change| Seen::Pool(change.map(object::pool))).boxed(),
         ads.map(|change| Seen::Advertisement(change.map(object::advertisement))).boxed(),
