@@ -138,6 +138,9 @@ impl ControlPlane {
 
     /// A ready control plane made as `options` say.
     pub fn start_with(options: Options) -> Result<Self> {
+        // A controller, which is not root, reads what is written here, whatever mask the user has.
+        // SAFETY: it changes the mask of this process and nothing else.
+        unsafe { libc::umask(0o022) };
         let namespace = match &options.namespace {
             Some(namespace) => namespace.clone(),
             None => alone(options.address)?,

@@ -1,6 +1,7 @@
 //! L5: the cluster that stands for a person, and what it tells people to try. Needs root and the testbed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
@@ -10,11 +11,21 @@ use lb_test::process::Process;
 use lb_test::scratch::Scratch;
 
 const LIMIT: Duration = Duration::from_mins(5);
+const NOBODY: u32 = 65_534;
 
-/// The cluster as a person starts it.
+/// The cluster as a person starts it by sudo: the binary is in a home that is closed to others, and what is made is too.
 fn start(scratch: &Scratch, arguments: &[&str]) -> Process {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_barelb-cluster"));
-    command.args(arguments).env("BARELB_BIN", barelb().unwrap());
+    let home = scratch.join("home");
+    fs::create_dir(&home).unwrap();
+    let binary = home.join("barelb");
+    if fs::hard_link(barelb().unwrap(), &binary).is_err() {
+        fs::copy(barelb().unwrap(), &binary).unwrap();
+    }
+    fs::set_permissions(&home, fs::Permissions::from_mode(0o700)).unwrap();
+    chown(&home, Some(NOBODY), Some(NOBODY)).unwrap();
+    let mut command = Command::new("sh");
+    command.args(["-c", "umask 077; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_barelb-cluster")]);
+    command.args(arguments).env("BARELB_BIN", binary);
     Process::spawn(command, &scratch.join("log")).unwrap()
 }
 

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::Site;
 use crate::client::{ProbeClient, ProbeConfig, Report};
-use crate::cluster::Controller;
+use crate::cluster::{Controller, NodeAgent};
 use crate::lab::web::{fetch, host};
+use crate::link::mac_text;
 
 const GLANCE: Duration = Duration::from_millis(300);
 
@@ -93,6 +94,20 @@ impl Site {
             event["reason"] == "nodeAssigned" && event["regarding"]["name"] == "web" && event["note"] == *note
         });
         Ok(told.count())
+    }
+
+    /// What agents and controller have warned of. An address that moves is announced by two nodes for a moment, and one
+    /// of them notices: that is left out.
+    pub fn warnings(&self) -> Vec<String> {
+        let nodes: Vec<String> =
+            self.machines.iter().map(|one| format!("other={} ", mac_text(one.cable.a.mac()))).collect();
+        let is_move = |line: &str| {
+            line.contains("claims an address of ours") && nodes.iter().any(|node| line.contains(node))
+        };
+        let logs = self.agents.iter().flatten().map(NodeAgent::log).chain([self.controller.log()]);
+        let is_told =
+            |line: &&str| [" WARN ", " ERROR "].iter().any(|level| line.contains(level)) && !is_move(line);
+        logs.flat_map(|log| log.lines().filter(is_told).map(ToOwned::to_owned).collect::<Vec<_>>()).collect()
     }
 
     /// Waits until the page that the client gets by each address of the Service `web` comes from one of these nodes,
