@@ -1,5 +1,6 @@
 //! Recorded facts F15 and F16 (docs/facts.md): what other responders answer, through the pure functions. The frames are
 //! those of the conformance vectors.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "conformance/flow.rs"]
 pub mod flow;

@@ -118,6 +118,14 @@ pub enum InterfaceError {
         /// The name.
         name: LinkName,
     },
+    /// The expression of an advertisement matches no link that any node reports.
+    #[error(
+        "no node has an interface that {pattern:?} matches and that can announce: correct the expression"
+    )]
+    Unmatched {
+        /// The expression.
+        pattern: String,
+    },
     /// Given on the command line, and the link can't announce.
     #[error("interface {name} announces nothing: {fault}")]
     Unfit {
@@ -132,7 +140,7 @@ impl InterfaceError {
     /// Whether it may be meant: an advertisement lists the interfaces of all nodes.
     pub fn is_warning(&self) -> bool {
         match self {
-            Self::NotHere { .. } | Self::Nowhere { .. } => true,
+            Self::NotHere { .. } | Self::Nowhere { .. } | Self::Unmatched { .. } => true,
             Self::Missing { .. } | Self::Unfit { .. } => false,
         }
     }

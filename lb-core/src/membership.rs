@@ -62,6 +62,10 @@ struct Member {
     alive: bool,
 }
 
+fn can_announce(links: &BTreeMap<LinkName, LinkFitness>) -> bool {
+    links.values().any(|fitness| *fitness == LinkFitness::Fit)
+}
+
 /// Everything that is known of the agents. Times are since any fixed origin of the own monotonic clock.
 #[derive(Debug, Clone)]
 pub struct Membership {
@@ -131,6 +135,9 @@ impl Membership {
                 None => (now, !heartbeat.holder.is_empty()),
             };
             let own = *node == self.me && heartbeat.holder == self.holder;
+            // The process before this one may have left a table that answers: it is this one's to hand over.
+            let before = *node == self.me && !own && !heartbeat.holder.is_empty();
+            self.departure.stayed |= before && heartbeat.links.as_ref().is_none_or(can_announce);
             if own && known.is_none_or(|known| !same(&known)) {
                 if !self.trusts(now) {
                     self.trusted = Some(now);
@@ -177,15 +184,17 @@ impl Membership {
     /// it could hand over.
     pub fn leave(&mut self, leaving: bool, now: Duration) {
         let told = self.reported(&self.me).cloned();
-        let can_announce =
-            |links: &BTreeMap<_, _>| links.values().any(|fitness| *fitness == LinkFitness::Fit);
         let departure = &mut self.departure;
         departure.leaving = leaving;
         if !leaving {
-            (departure.at, departure.stayed, departure.links) = (None, true, told);
+            (departure.at, departure.stayed) = (None, true);
+            // While a renewal is on its way that takes the leaving back, the Lease still says that nothing can announce.
+            if told.as_ref().is_none_or(can_announce) {
+                departure.links = told;
+            }
         } else if !departure.stayed {
             departure.at.get_or_insert(now);
-        } else if told.is_some_and(|links| !can_announce(&links)) {
+        } else if told.as_ref().is_some_and(|links| !can_announce(links)) {
             departure.at.get_or_insert(now + HAND_OVER);
         }
     }

@@ -91,6 +91,8 @@ pub struct Snapshot {
     pub ignore_exclude_label: bool,
     /// Addresses that MetalLB announces, and from which node: nothing is answered beside it.
     pub rivals: Arc<BTreeMap<IpAddr, NodeName>>,
+    /// What is known may be old: of these addresses only this node may be the owner. Elections are held about all.
+    pub only: Option<Arc<BTreeSet<IpAddr>>>,
 }
 
 impl Snapshot {
@@ -105,6 +107,7 @@ impl Snapshot {
             allowed: BTreeSet::new(),
             ignore_exclude_label: false,
             rivals: Arc::default(),
+            only: None,
         }
     }
 }

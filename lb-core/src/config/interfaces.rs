@@ -1,6 +1,6 @@
 //! On which links an advertisement announces.
 
-use std::{collections::BTreeSet, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use regex::{Regex, RegexBuilder};
 
@@ -28,6 +28,11 @@ impl Interfaces {
         all || self.names.contains(name) || self.pattern.as_ref().is_some_and(|pattern| pattern.matches(name))
     }
 
+    /// The expression.
+    pub fn pattern(&self) -> Option<&Pattern> {
+        self.pattern.as_ref()
+    }
+
     /// Those that were given by name.
     pub fn names(&self) -> &BTreeSet<LinkName> {
         &self.names
@@ -39,6 +44,12 @@ impl Interfaces {
 pub struct Pattern {
     text: String,
     regex: Regex,
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 impl PartialEq for Pattern {
@@ -82,7 +93,7 @@ impl FromStr for Pattern {
 
 impl Pattern {
     /// Whether it matches the whole name.
-    fn matches(&self, name: &LinkName) -> bool {
+    pub fn matches(&self, name: &LinkName) -> bool {
         self.regex.is_match(name.as_str())
     }
 }

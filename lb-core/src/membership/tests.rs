@@ -200,6 +200,32 @@ fn a_node_that_has_left_before_this_process_began_owns_nothing() {
     }
 }
 
+/// The table that the process before has left answers, and all others take this node for the owner.
+#[test]
+fn what_a_process_before_has_left_is_handed_over_too() {
+    let mut membership = membership();
+    let mut before = own(1, LinkFitness::Fit);
+    before.values_mut().for_each(|heartbeat| heartbeat.holder = "me-0".to_owned());
+    membership.observe(&before, seconds(0));
+    membership.observe(&own(2, LinkFitness::Unfit), seconds(1));
+    membership.leave(true, seconds(1));
+    assert_eq!(membership.leaves_at(), Some(seconds(1) + HAND_OVER));
+    assert!(membership.links(&node("me"), seconds(1)).is_none(), "taken as fit");
+}
+
+/// Asked to leave again before its Lease has taken the former leaving back, it is what the others take it for.
+#[test]
+fn a_node_that_is_told_to_and_fro_goes_by_the_last_report_with_which_it_could_announce() {
+    let mut membership = membership();
+    membership.observe(&own(1, LinkFitness::Fit), seconds(0));
+    membership.leave(false, seconds(0));
+    membership.observe(&own(2, LinkFitness::Unfit), seconds(1));
+    membership.leave(true, seconds(1));
+    membership.leave(false, seconds(10));
+    membership.leave(true, seconds(10));
+    assert!(is_fit(&membership, seconds(10)) && !is_fit(&membership, seconds(10) + HAND_OVER));
+}
+
 #[test]
 fn a_report_of_a_node_that_leaves_says_why() {
     let link = |name: &str, why: Option<&str>| LinkReport {

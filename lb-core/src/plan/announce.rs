@@ -62,7 +62,7 @@ pub(super) fn announce(snapshot: &Snapshot, orders: &mut Orders) -> Plan {
         let set = union.and_then(|union| Some((union, sets.get(union)?)));
         let race = set.map(|(union, set)| polls.run(&sets, union, set, group));
         let verdict = match (&race, set) {
-            (Some(race), Some((_, set))) => judge(race, set),
+            (Some(race), Some((_, set))) => sure(judge(race, set), snapshot, ip),
             _ => Verdict::Silent(Silence::NoCandidate),
         };
         if let (Some((_, set)), Some(state)) = (set, state(&verdict)) {
@@ -207,6 +207,12 @@ fn judge(race: &Race, set: &AdSet) -> Verdict {
         (Some(owner), None) => Verdict::Silent(Silence::NotOwner { owner: owner.clone() }),
         (None, _) => Verdict::Silent(Silence::NoCandidate),
     }
+}
+
+/// The verdict, unless it makes this node the owner of more than it may be sure of.
+fn sure(verdict: Verdict, snapshot: &Snapshot, ip: IpAddr) -> Verdict {
+    let unsure = snapshot.only.as_ref().is_some_and(|only| !only.contains(&ip));
+    if unsure && verdict == Verdict::Owner { Verdict::Silent(Silence::Unsure { ip }) } else { verdict }
 }
 
 fn state(verdict: &Verdict) -> Option<EntryState> {

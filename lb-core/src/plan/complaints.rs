@@ -12,6 +12,9 @@ use crate::{
     problem::{Place, Problem},
 };
 
+/// Where the expression for interfaces is written.
+const PATTERN_FIELD: &str = "metadata.annotations[barelb.io/interface-regex]";
+
 /// What this node is to tell.
 pub(super) fn complaints(snapshot: &Snapshot, plan: &Plan) -> Vec<Problem> {
     let first = snapshot.nodes.iter().find(|(_, node)| node.alive).map(|(name, _)| name);
@@ -35,6 +38,7 @@ fn is_own(silence: &Silence) -> bool {
         Silence::NoLink(_) | Silence::NoRoom { .. } | Silence::NotAttached { .. } => true,
         Silence::NotInPool { .. }
         | Silence::NodeAddress { .. }
+        | Silence::Unsure { .. }
         | Silence::Rival { .. }
         | Silence::NoEndpoints
         | Silence::SharedIpWithServiceSelector { .. }
@@ -62,5 +66,11 @@ fn nowhere(snapshot: &Snapshot) -> Vec<Problem> {
         let field = place.field(format!("spec.interfaces[{index}]"));
         Problem::new(field, InterfaceError::Nowhere { name: name.clone() })
     };
-    missing.map(problem).collect()
+    let unmatched = snapshot.config.advertisements.iter().filter_map(|ad| {
+        let pattern = ad.interfaces.pattern()?;
+        let place = ad.place.field(PATTERN_FIELD);
+        let problem = || Problem::new(place, InterfaceError::Unmatched { pattern: pattern.to_string() });
+        (!reported.iter().any(|name| pattern.matches(name))).then(problem)
+    });
+    missing.map(problem).chain(unmatched).collect()
 }

@@ -35,6 +35,12 @@ pub enum Silence {
         /// The node.
         node: NodeName,
     },
+    /// This node would own the address by what it knows from before its agent started.
+    #[error("whether this node owns {ip} is not known before the API server answers")]
+    Unsure {
+        /// The address.
+        ip: IpAddr,
+    },
     /// No endpoint can serve.
     #[error("no endpoint of the Service can serve")]
     NoEndpoints,
@@ -66,7 +72,9 @@ pub enum Silence {
         owner: NodeName,
     },
     /// Nobody can own it.
-    #[error("no node is a candidate: none is alive, selected, and has an endpoint where one is needed")]
+    #[error(
+        "no node is a candidate: none is alive, selected, has a link that can announce, and an endpoint where one is needed"
+    )]
     NoCandidate,
     /// This node owns the address, and has no link to announce it on.
     #[error("this node owns the address and has no link to announce it on: {0}")]
@@ -90,7 +98,7 @@ impl Silence {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::NotInPool { .. } | Self::NodeAddress { .. } => "ipNotAllowed",
-            Self::NoEndpoints | Self::NotOwner { .. } | Self::NoCandidate => "notOwner",
+            Self::NoEndpoints | Self::NotOwner { .. } | Self::NoCandidate | Self::Unsure { .. } => "notOwner",
             Self::SharedIpWithServiceSelector { .. } => "sharedIPWithServiceSelector",
             Self::NoAdvertisement { .. } | Self::ServiceNotSelected { .. } | Self::NodeNotSelected => {
                 "noMatchingAdvertisement"
@@ -118,7 +126,11 @@ impl Silence {
             | Self::NotAttached { .. } => true,
             // Names that are not there are told once, where they are written.
             Self::NoLink(unusable) => unusable.missing.is_empty() || !unusable.unfit.is_empty(),
-            Self::NoEndpoints | Self::NodeNotSelected | Self::NotOwner { .. } | Self::NoCandidate => false,
+            Self::NoEndpoints
+            | Self::NodeNotSelected
+            | Self::NotOwner { .. }
+            | Self::NoCandidate
+            | Self::Unsure { .. } => false,
         }
     }
 }

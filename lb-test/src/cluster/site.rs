@@ -147,7 +147,9 @@ impl Site {
     pub fn add_way_to_api(&self, index: usize) -> Result<()> {
         let machine = &self.machines[index];
         let way = self.network.plug(machine.cable.a.namespace(), "eth1", SECOND + machine.host)?;
-        // Its own address: those of eth0 vanish with it.
+        // Its own address, which eth0 does not answer for: those of eth0 vanish with it.
+        let ignore = "net.ipv4.conf.all.arp_ignore=1";
+        machine.cable.a.namespace().exec("sysctl", &["--quiet", "--write", ignore])?;
         way.a.add_address(&format!("{}/32", Network::addresses(SECOND + machine.host)[0]))?;
         self.restore_way_to_api(index)
     }

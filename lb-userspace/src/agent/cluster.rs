@@ -98,7 +98,6 @@ impl Cluster {
         let ClusterSettings { kubeconfig, node, namespace, config_map, rules, grace, state_dir, metrics } =
             settings;
         let snapshot = SnapshotFile::new(&state_dir, node.clone(), &namespace);
-        let saved = load(&snapshot);
         let config = client::configuration(kubeconfig.as_deref()).await?;
         let holder = identity(Some(node.as_str())).context("making a name for this agent")?;
         let duration = lease_duration(grace);
@@ -117,15 +116,12 @@ impl Cluster {
             Teller::new(node.clone(), voice, telling, l2_status::watch(&reading, &namespace));
         let (again, questions) = mpsc::channel(1);
         let objects = Objects { client: reading, settings: Settings { namespace, config_map }, metrics };
-        let mut decider = Decider::new(node, holder, duration, rules);
-        if let Some(saved) = &saved {
-            decider.remember(saved);
-        }
+        let decider = Decider::new(node, holder, duration, rules);
         let (follower, decided) = Follower::new(objects, decider, member, pulse, rivals, questions);
         let (stepping, stepped) = watch::channel(None);
         Ok(Self {
             tasks: Some(Tasks { follower, heart, teller, snapshot, stepped }),
-            saved,
+            saved: None,
             resumed: None,
             stepped: stepping,
             farewell: Some(farewell),
@@ -141,7 +137,12 @@ impl Cluster {
     /// ends.
     pub(super) fn follow(&mut self) -> mpsc::Receiver<()> {
         let (sender, changes) = mpsc::channel(1);
-        if let Some(Tasks { follower, heart, teller, snapshot, stepped }) = self.tasks.take() {
+        if let Some(Tasks { mut follower, heart, teller, snapshot, stepped }) = self.tasks.take() {
+            // Not before: the agent that had the lock has written it to its end.
+            self.saved = load(&snapshot);
+            if let Some(saved) = &self.saved {
+                follower.remember(saved);
+            }
             tokio::spawn(async move {
                 tokio::select! {
                     () = follower.run(sender) => {}
@@ -175,8 +176,18 @@ impl Cluster {
 
     /// Goes by what was decided before the restart, until the API server answers: only what is `answered` by the table
     /// all the while is announced.
-    pub(super) fn resume(&mut self, answered: &BTreeSet<IpAddr>) {
-        let Some(saved) = self.saved.take() else { return };
+    pub(super) fn resume(&mut self, answered: BTreeSet<IpAddr>) {
+        let Some(saved) = self.saved.take() else {
+            tracing::warn!(
+                "the API server has not answered yet, and nothing was saved before the restart: what the table answers \
+                 ends with its deadline unless the API server answers first"
+            );
+            return;
+        };
+        tracing::warn!(
+            saved = saved.at,
+            "the API server has not answered yet: going by what was announced before the restart"
+        );
         self.resumed = Some(Resumed { decided: Arc::new(saved.decided(answered)), at: saved.at });
     }
 

@@ -41,7 +41,7 @@ impl Source {
     }
 
     /// Goes by what was decided before a restart, as far as the table has `answered` all the while.
-    pub(super) fn resume(&mut self, answered: &BTreeSet<IpAddr>) {
+    pub(super) fn resume(&mut self, answered: BTreeSet<IpAddr>) {
         match self {
             // It is there to be read.
             Self::Directory(_) => {}

@@ -37,8 +37,8 @@ impl Agent {
         self.untidy = true;
     }
 
-    /// The objects can't be read. What is answered was decided before this agent started, and while nothing has fallen
-    /// silent nobody else may own it: that is gone by.
+    /// The objects can't be read. What is answered was decided before this agent started, and the table has not fallen
+    /// silent since: that is gone by.
     pub(super) fn resume(&mut self) {
         self.resume_at = None;
         if self.worker.decided().is_some() {
@@ -50,7 +50,10 @@ impl Agent {
                 let answered = entries.iter().filter(|(_, entry)| entry.state == EntryState::Answer);
                 answered.map(|(target, _)| target.ip).collect()
             }
-            (Ok(_), Ok(_)) => return,
+            (Ok(_), Ok(_)) => {
+                tracing::info!("the table has fallen silent, and nothing was read yet: waiting for that");
+                return;
+            }
             (Err(error), _) | (_, Err(error)) => {
                 let error: &dyn std::error::Error = &error;
                 tracing::error!(
@@ -60,9 +63,6 @@ impl Agent {
                 return;
             }
         };
-        tracing::warn!(
-            "nothing was read yet: going by what was announced before the restart, if that was saved"
-        );
         self.worker.resume(answered);
     }
 
@@ -96,10 +96,19 @@ impl Agent {
         }
     }
 
+    fn is_silent(&mut self) -> bool {
+        self.reconciler.dataplane().valid_until().is_ok_and(|until| until <= boot_time_ns())
+    }
+
     fn follow(&mut self, prospect: Prospect) {
         let Prospect { decided, planned, memberships, verdicts } = prospect;
         self.notice_lapse();
         if self.lapsed {
+            self.worker.not_stepped();
+            return;
+        }
+        if decided.only.is_some() && !self.healthy && self.is_silent() {
+            tracing::warn!("the table has fallen silent: waiting for the API server before it answers again");
             self.worker.not_stepped();
             return;
         }

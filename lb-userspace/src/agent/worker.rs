@@ -184,7 +184,7 @@ impl Worker {
         } else if let Some(answered) = self.to_resume.take() {
             self.reading = true;
             self.away = Some(tokio::task::spawn_blocking(move || {
-                source.resume(&answered);
+                source.resume(answered);
                 let told = tell(&source);
                 (source, Done::Read, told)
             }));

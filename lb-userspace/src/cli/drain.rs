@@ -18,7 +18,7 @@ use crate::k8s::time::rfc3339;
 use crate::k8s::write::{WriteError, in_time};
 
 /// Between two looks.
-const PACE: Duration = Duration::from_millis(200);
+const PACE: Duration = Duration::from_millis(500);
 /// For those who have taken over to say so.
 const SAID: Duration = Duration::from_secs(3);
 
@@ -79,8 +79,18 @@ impl Drain {
     async fn wait(&self, cluster: &Cluster, node: &NodeName) -> Result<()> {
         let (since, namespace) = (Instant::now(), &self.namespace);
         loop {
-            let agent = in_time(cluster.agent(node)).await.context("looking at the Lease of its agent")?;
-            let announced = of(&in_time(cluster.announcing()).await?, node).len();
+            let (agent, announced) = match look(cluster, node).await {
+                Ok(seen) => seen,
+                // The node is marked: what is asked on the way may fail.
+                Err(_) if since.elapsed() <= self.timeout => {
+                    sleep(PACE).await;
+                    continue;
+                }
+                Err(error) => {
+                    return Err(error)
+                        .with_context(|| format!("node/{node} is marked; looking what it announces"));
+                }
+            };
             if agent == Agent::Gone || (agent == Agent::Unfit && announced == 0) {
                 return Ok(());
             }
@@ -97,6 +107,12 @@ impl Drain {
             sleep(PACE).await;
         }
     }
+}
+
+/// What the agent of the node says, and how many Services the node announces.
+async fn look(cluster: &Cluster, node: &NodeName) -> Result<(Agent, usize), WriteError> {
+    let agent = in_time(cluster.agent(node)).await?;
+    Ok((agent, of(&in_time(cluster.announcing()).await?, node).len()))
 }
 
 async fn mark(cluster: &Cluster, node: &NodeName, value: Option<&str>) -> Result<()> {

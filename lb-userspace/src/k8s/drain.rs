@@ -86,7 +86,9 @@ impl Drain {
     pub async fn announcing(&self) -> Result<Announcing, WriteError> {
         let mut announcing = Announcing::new();
         for object in self.statuses.list(&ListParams::default()).await? {
-            if let Some((_, said)) = l2_status::read(object) {
+            if let Some((_, said)) = l2_status::read(object)
+                && !said.of_metallb
+            {
                 announcing.entry(said.service).or_default().insert(said.node);
             }
         }

@@ -64,6 +64,8 @@ pub struct Decided {
     pub objects: Arc<Vec<kubernetes::InForce>>,
     /// Addresses that MetalLB announces in the cluster, and from which node.
     pub rivals: Arc<BTreeMap<IpAddr, NodeName>>,
+    /// All this was decided before a restart: of these addresses only this node may be the owner.
+    pub only: Option<Arc<BTreeSet<IpAddr>>>,
     /// `metadata.uid` of objects that may name what is not there, by kind and name as a problem has them.
     pub object_uids: BTreeMap<String, Arc<str>>,
     /// What is written of these Services is wrong, and what they were before stays in force.

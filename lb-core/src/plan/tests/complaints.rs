@@ -94,3 +94,29 @@ fn nothing_is_answered_beside_metallb() {
                     both a loadBalancerClass and pools of its own";
     assert_eq!(told(&snapshot), [expected; 2]);
 }
+
+#[test]
+fn an_expression_that_matches_no_interface_is_told() {
+    let mut matching = ad("all", "");
+    matching.interface_regex = Some("wan[0-9]".to_owned());
+    let mut snapshot = cluster("iris1", &["iris1"], &[matching]);
+    let report = |name: &str| Some(BTreeMap::from([(LinkName::new(name).unwrap(), LinkFitness::Fit)]));
+    snapshot.nodes.get_mut(&node("iris1")).unwrap().links = report("wan0");
+    assert_eq!(told(&snapshot), [""; 0]);
+    snapshot.nodes.get_mut(&node("iris1")).unwrap().links = report("eth0");
+    let unmatched =
+        "no node has an interface that \"wan[0-9]\" matches and that can announce: correct the expression";
+    assert_eq!(told(&snapshot), [unmatched]);
+}
+
+/// All Services take part in the elections all the same: leaving one out could make another owner of an address it shares.
+#[test]
+fn an_agent_that_goes_by_what_it_knew_owns_nothing_more_than_it_answers() {
+    let mut snapshot = cluster("iris2", &["iris1", "iris2"], &[ad("all", "")]);
+    web(&mut snapshot, &["10.20.30.1", "fd00:1::1"]);
+    assert_eq!(word(&snapshot, "web", "10.20.30.1"), "A");
+    snapshot.only = Some(Arc::new(BTreeSet::from([ip("10.20.30.1")])));
+    assert_eq!(word(&snapshot, "web", "10.20.30.1"), "A");
+    assert_eq!(word(&snapshot, "web", "fd00:1::1"), "notOwner");
+    assert_eq!(told(&snapshot), [""; 0]);
+}

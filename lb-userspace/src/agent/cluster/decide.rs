@@ -119,12 +119,15 @@ impl Decider {
         // Leases change all the time, and there may be many Services.
         let generation = Some(cluster.services_generation());
         if std::mem::replace(&mut self.generation, generation) != generation {
-            self.services = Arc::new(self.services(cluster));
+            // Most changes are of Services that are none of ours, and of slices that say the same.
+            let services = self.services(cluster);
+            renew(&mut self.services, services);
             let uid = |key: &ServiceKey| {
                 let seen = cluster.services().get(key).or_else(|| cluster.unreadable().get(key))?;
                 Some((key.clone(), Arc::clone(&seen.meta.uid)))
             };
-            self.uids = Arc::new(self.services.keys().filter_map(uid).collect());
+            let uids = self.services.keys().filter_map(uid).collect();
+            renew(&mut self.uids, uids);
         }
         let nodes = self.nodes(cluster, now);
         let config = Arc::clone(self.configuration.config());
@@ -188,6 +191,13 @@ impl Decider {
             (name.clone(), node)
         };
         cluster.nodes().iter().map(node).collect()
+    }
+}
+
+/// Shares the value that was there if it is equal.
+fn renew<T: PartialEq>(shared: &mut Arc<T>, value: T) {
+    if **shared != value {
+        *shared = Arc::new(value);
     }
 }
 

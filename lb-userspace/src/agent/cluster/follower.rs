@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use super::super::metrics::Metrics;
 use super::decide::Decider;
 use super::heartbeat::Pulse;
+use super::snapshot::Saved;
 use super::teller::Rivals;
 use crate::k8s::member::Member;
 use crate::k8s::write::in_time;
@@ -21,7 +22,7 @@ use crate::timer::until;
 /// Share of the time that deciding may take: one part in this many.
 const SHARE: u32 = 4;
 
-/// How long after the start it is waited for what MetalLB announces, so that nothing is answered beside it.
+/// How long after everything else was listed it is waited for what MetalLB announces, so that nothing is answered beside it.
 const RIVALS: Duration = Duration::from_secs(2);
 
 /// Where objects are read.
@@ -64,6 +65,8 @@ pub(super) struct Follower {
     earliest: Instant,
     /// When the last one was made.
     decided_at: Instant,
+    /// Since when all kinds have been listed.
+    complete_since: Option<Instant>,
     rivals_known: bool,
 }
 
@@ -97,9 +100,15 @@ impl Follower {
             due: None,
             earliest: now,
             decided_at: now,
+            complete_since: None,
             rivals_known: false,
         };
         (follower, receiver)
+    }
+
+    /// Knows what was in force before a restart.
+    pub(super) fn remember(&mut self, saved: &Saved) {
+        self.decider.remember(saved);
     }
 
     /// Follows for ever; tells `changes` of each decision.
@@ -139,7 +148,7 @@ impl Follower {
         self.cluster = Cluster::default();
         self.decider.forget_members();
         self.decided.send_replace(None);
-        self.due = None;
+        (self.due, self.complete_since, self.rivals_known) = (None, None, false);
     }
 
     fn see(&mut self, first: Seen) {
@@ -161,8 +170,10 @@ impl Follower {
 
     fn call(&mut self) {
         if self.due.is_none() && self.cluster.missing(&Kind::OF_AGENT).is_empty() {
+            let now = Instant::now();
+            let complete = *self.complete_since.get_or_insert(now);
             let patience = if self.rivals_known { Duration::ZERO } else { RIVALS };
-            self.due = Some(Instant::now().max(self.earliest).max(self.origin + patience));
+            self.due = Some(now.max(self.earliest).max(complete + patience));
         }
     }
 

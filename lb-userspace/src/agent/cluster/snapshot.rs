@@ -19,6 +19,7 @@ use lb_core::ids::{NodeName, ServiceKey};
 use lb_core::plan::AnnouncedService;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::k8s::time::rfc3339;
 use crate::source::decide::Decided;
@@ -34,6 +35,8 @@ const VERSION: u32 = 1;
 const FILE: &str = "cluster.json";
 /// Between two writes.
 const PACE: Duration = Duration::from_secs(1);
+/// After a write that failed.
+const RETRY: Duration = Duration::from_secs(30);
 
 /// The file.
 #[derive(Clone, Debug)]
@@ -153,23 +156,42 @@ impl SnapshotFile {
         replace(&self.path, &serde_json::to_vec(&stored)?)
     }
 
-    /// Saves for ever what was decided and is in the table.
+    fn save_or_remove(&self, decided: &Decided, now: SystemTime) -> io::Result<()> {
+        self.save(decided, now).inspect_err(|_told_by_the_caller| {
+            // It may not exist.
+            drop(std::fs::remove_file(&self.path));
+        })
+    }
+
+    /// Saves for ever what was decided and is in the table. What could not be saved is tried again, and meanwhile there is
+    /// nothing rather than something older.
     pub(super) async fn follow(self, mut stepped: watch::Receiver<Option<Arc<Decided>>>) {
         let mut failing = false;
-        while stepped.changed().await.is_ok() {
+        let mut saved: Option<Arc<Decided>> = None;
+        loop {
+            let changed =
+                if failing { timeout(RETRY, stepped.changed()).await } else { Ok(stepped.changed().await) };
+            if let Ok(Err(_)) = changed {
+                return;
+            }
             let Some(decided) = stepped.borrow_and_update().clone() else { continue };
-            let file = self.clone();
-            let saved = tokio::task::spawn_blocking(move || file.save(&decided, SystemTime::now())).await;
-            match saved.unwrap_or_else(|error| Err(error.into())) {
-                Ok(()) => failing = false,
+            if saved.as_ref().is_some_and(|saved| Arc::ptr_eq(saved, &decided)) {
+                continue;
+            }
+            let (file, content) = (self.clone(), Arc::clone(&decided));
+            let done =
+                tokio::task::spawn_blocking(move || file.save_or_remove(&content, SystemTime::now())).await;
+            match done.unwrap_or_else(|error| Err(error.into())) {
+                Ok(()) => (failing, saved) = (false, Some(decided)),
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
                         let (path, error) = (self.path.display(), &error as &dyn std::error::Error);
                         tracing::warn!(
                             %path,
                             error,
-                            "can't save what is announced: an agent that starts while the API server is away falls \
-                             silent after its grace; make room in the state directory, or make it writable"
+                            "can't save what is announced, trying again: an agent that starts while the API server is \
+                             away falls silent after its grace, or goes by an older file that can't be removed; make \
+                             room in the state directory, or make it writable"
                         );
                     }
                 }
@@ -191,14 +213,11 @@ impl Saved {
         Configuration::resumed(self.objects.clone(), &foreign, in_use.iter().map(|(ip, key)| (*ip, key)))
     }
 
-    /// What is to be announced by it. A Service of which no address is `answered` is left out: somebody else may own it
-    /// since.
-    pub(super) fn decided(&self, answered: &BTreeSet<IpAddr>) -> Decided {
-        let config = Arc::clone(self.configuration().config());
-        let kept = self.services.iter();
-        let kept = kept.filter(|(_, service)| service.ingress.iter().any(|ip| answered.contains(ip)));
-        let services = kept.map(|(key, service)| (key.clone(), service.clone())).collect();
-        let mut decided = Decided::of_cluster(config, Arc::new(services), self.nodes.clone(), Vec::new());
+    /// What is to be announced by it: of what is `answered`, nothing else, since somebody else may own that by now.
+    pub(super) fn decided(&self, answered: BTreeSet<IpAddr>) -> Decided {
+        let (config, services) = (Arc::clone(self.configuration().config()), Arc::clone(&self.services));
+        let mut decided = Decided::of_cluster(config, services, self.nodes.clone(), Vec::new());
+        decided.only = Some(Arc::new(answered));
         (decided.uids, decided.objects) = (Arc::clone(&self.uids), Arc::new(self.objects.clone()));
         decided
     }

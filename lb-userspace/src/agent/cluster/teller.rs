@@ -158,7 +158,7 @@ impl Teller {
         for change in ready(&mut self.seen).take(AT_ONCE - 1) {
             different |= self.shelf.apply(change);
         }
-        if self.shelf.listed() != Listed::No {
+        if different && self.shelf.listed() != Listed::No {
             let rivals = rivals(self.shelf.objects());
             self.rivals.send_if_modified(|known| {
                 let news = known.as_ref() != Some(&rivals);
@@ -187,10 +187,17 @@ impl Teller {
     async fn complain(&mut self, complaints: &[Complaint]) -> Option<Instant> {
         let (due, more) = self.complaints.due(complaints, Instant::now());
         let voice = &self.voice;
-        stream::iter(due)
-            .for_each_concurrent(WRITES, |complaint| async move { complaint.tell(voice).await })
+        let told: Vec<(Complaint, bool)> = stream::iter(due)
+            .map(|complaint| async move {
+                let told = complaint.tell(voice).await;
+                (complaint, told)
+            })
+            .buffer_unordered(WRITES)
+            .collect()
             .await;
-        more
+        let failed = told.into_iter().filter(|(_, told)| !told).map(|(complaint, _)| complaint);
+        let again = self.complaints.take_back(failed);
+        [more, again].into_iter().flatten().min()
     }
 
     /// Brings the statuses in line; returns when to look again.
@@ -277,11 +284,12 @@ async fn carry_out(statuses: &Statuses, write: &Write) -> Result<(), WriteError>
     }
 }
 
-/// What a write is about: the name of the object or, before it has one, the Service.
+/// What a write is about: what is done to an object or, before it has a name, the Service.
 fn of(write: &Write) -> String {
     match write {
         Write::Create(announcement) => announcement.service.to_string(),
-        Write::Say(name, _) | Write::Delete(name) => name.clone(),
+        Write::Say(name, _) => format!("say {name}"),
+        Write::Delete(name) => format!("delete {name}"),
     }
 }
 

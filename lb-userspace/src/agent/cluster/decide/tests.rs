@@ -150,10 +150,10 @@ fn what_was_decided_is_known_after_a_restart() {
     assert_eq!((before.services.len(), before.config.pools.len()), (2, 1));
     let saved = restarted(&before);
     let answered = BTreeSet::from(["192.0.2.100".parse().unwrap()]);
-    let after = saved.decided(&answered);
+    let after = saved.decided(answered.clone());
     assert_eq!((&after.config, &after.services), (&before.config, &before.services));
     assert_eq!((&after.nodes, &after.uids), (&before.nodes, &before.uids));
-    assert!(saved.decided(&BTreeSet::new()).services.is_empty(), "nothing is begun by it");
+    assert_eq!(after.only.as_deref(), Some(&answered), "nothing is begun by it");
 }
 
 #[test]

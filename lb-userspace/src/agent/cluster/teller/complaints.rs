@@ -57,12 +57,12 @@ impl Complaint {
         Self { uid: uid.cloned().unwrap_or_default(), object, reason, note }
     }
 
-    /// Records it as an event. One that fails is lost.
-    pub(super) async fn tell(&self, voice: &Voice) {
-        let Some((kind, name)) = self.object.split_once(' ') else { return };
+    /// Records it as an event; false: it could not be recorded, and may be tried again.
+    pub(super) async fn tell(&self, voice: &Voice) -> bool {
+        let Some((kind, name)) = self.object.split_once(' ') else { return true };
         let (namespace, name) = name.split_once('/').unwrap_or(("", name));
         let known = Kind::OF_AGENT.into_iter().find(|known| known.name() == kind);
-        let Some(api_version) = known.map(Kind::api_version) else { return };
+        let Some(api_version) = known.map(Kind::api_version) else { return true };
         let regarding = Regarding { api_version, kind, namespace, name, uid: &self.uid };
         let said = Said { warning: true, reason: self.reason, note: &self.note };
         tracing::info!(object = self.object, reason = self.reason, note = self.note, "an event");
@@ -72,6 +72,7 @@ impl Complaint {
         if result.is_err() {
             tracing::debug!(object = self.object, "the event could not be recorded");
         }
+        result.is_ok()
     }
 }
 
@@ -85,6 +86,17 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
+    /// These could not be told; returns when they are due again, if there are any.
+    pub(super) fn take_back(&mut self, failed: impl Iterator<Item = Complaint>) -> Option<Instant> {
+        let mut any = false;
+        for complaint in failed {
+            if let Some((_, told)) = self.known.get_mut(&complaint) {
+                (*told, any) = (false, true);
+            }
+        }
+        self.earliest.filter(|_| any)
+    }
+
     /// What is to be told now, of all that is wrong, and when there is more.
     pub(super) fn due(&mut self, all: &[Complaint], now: Instant) -> (Vec<Complaint>, Option<Instant>) {
         let mut before = std::mem::take(&mut self.known);
@@ -153,9 +165,11 @@ mod tests {
         assert_eq!(complaints.due(&wrong, start + SETTLED), (vec![], Some(start + SETTLED * 2)));
         assert_eq!(complaints.due(&wrong, start + SETTLED * 2), (wrong.to_vec(), None));
         assert_eq!(complaints.due(&wrong, start + SETTLED * 9), (vec![], None), "once");
+        assert_eq!(complaints.take_back(wrong.clone().into_iter()), Some(start + SETTLED * 2 + PAUSE));
+        assert_eq!(complaints.due(&wrong, start + SETTLED * 9).0, wrong, "unless that failed");
         complaints.due(&[], start + SETTLED * 10);
         complaints.due(&wrong, start + SETTLED * 11);
-        assert_eq!(complaints.due(&wrong, start + SETTLED * 12).0, wrong, "and again when it is so again");
+        assert_eq!(complaints.due(&wrong, start + SETTLED * 20).0, wrong, "and again when it is so again");
     }
 
     #[test]
