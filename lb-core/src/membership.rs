@@ -62,6 +62,18 @@ struct Member {
     alive: bool,
 }
 
+/// Who knows which agents are there. By Leases it takes as long as these last; a faster one may stand in its place.
+pub trait Liveness {
+    /// Whether the agent of a node is there.
+    fn is_alive(&self, node: &NodeName) -> bool;
+}
+
+impl Liveness for Membership {
+    fn is_alive(&self, node: &NodeName) -> bool {
+        self.members.get(node).is_some_and(|member| member.alive)
+    }
+}
+
 fn can_announce(links: &BTreeMap<LinkName, LinkFitness>) -> bool {
     links.values().any(|fitness| *fitness == LinkFitness::Fit)
 }
@@ -172,11 +184,6 @@ impl Membership {
         let trusted = self.trusted?;
         let alive = self.members.values().filter(|member| member.alive);
         alive.map(|member| member.changed.max(trusted) + member.heartbeat.duration).min()
-    }
-
-    /// Whether the agent of a node is there.
-    pub fn is_alive(&self, node: &NodeName) -> bool {
-        self.members.get(node).is_some_and(|member| member.alive)
     }
 
     /// Takes note of whether this node leaves. Once its Lease tells the others, it stays a candidate in its own view for

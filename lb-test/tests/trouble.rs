@@ -6,8 +6,8 @@ use std::thread;
 
 use lb_test::trouble::{Case, KINDS};
 
-/// Clusters at a time; they wait most of the time.
-const AT_ONCE: usize = 3;
+/// Clusters at a time and kind; they wait for most of their time.
+const AT_ONCE: usize = 2;
 
 /// Runs all cases of a kind, some at a time, each in a cluster of its own.
 fn run(kind: &str) {

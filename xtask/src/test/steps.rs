@@ -16,6 +16,9 @@ const FUZZ_SECONDS: u32 = 20;
 /// How the names of the tests of the level `cluster` start (lb-test/README.md).
 const CLUSTER_PREFIX: &str = "l5_";
 
+/// Tests of the level `cluster` at a time: they wait for most of their time.
+const CLUSTERS_AT_ONCE: &str = "4";
+
 const DENY_VERSION: &str = "0.20.2";
 
 /// Runs a level to its first failure.
@@ -121,7 +124,8 @@ fn cluster(workspace: &Workspace) -> Result<()> {
         "--ignored",
         CLUSTER_PREFIX,
     ]);
-    run_as_root(workspace, command.env("BARELB_TESTBED", programs))
+    command.env("BARELB_TESTBED", programs).env("RUST_TEST_THREADS", CLUSTERS_AT_ONCE);
+    run_as_root(workspace, &mut command)
 }
 
 /// Tests are built as the user and run as root.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::sample::Index;
 
 use super::*;
-use crate::membership::{Heartbeat, Membership};
+use crate::membership::{Heartbeat, Liveness, Membership};
 
 const NAMES: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
 const LINKS: [&str; 2] = ["eth0", "eth1"];

@@ -8,7 +8,7 @@ use std::time::Duration;
 use lb_core::addresses::Addresses;
 use lb_core::eligibility::{Endpoint, Endpoints, Leaving, Node};
 use lb_core::ids::{NodeName, ServiceKey};
-use lb_core::membership::Membership;
+use lb_core::membership::{Liveness, Membership};
 use lb_core::plan::AnnouncedService;
 use lb_core::request::ServiceType;
 
@@ -182,9 +182,10 @@ impl Decider {
 
     /// All nodes, and whether their agents are there.
     fn nodes(&self, cluster: &Cluster, now: Duration) -> BTreeMap<NodeName, Node> {
+        let liveness: &dyn Liveness = &self.membership;
         let node = |(name, node): (&NodeName, &Node)| {
             let node = Node {
-                alive: self.membership.is_alive(name),
+                alive: liveness.is_alive(name),
                 links: self.membership.links(name, now).cloned(),
                 ..node.clone()
             };
