@@ -205,7 +205,9 @@ fn a_node_that_has_left_before_this_process_began_owns_nothing() {
 fn what_a_process_before_has_left_is_handed_over_too() {
     let mut membership = membership();
     let mut before = own(1, LinkFitness::Fit);
-    before.values_mut().for_each(|heartbeat| heartbeat.holder = "me-0".to_owned());
+    for heartbeat in before.values_mut() {
+        heartbeat.holder = "me-0".to_owned();
+    }
     membership.observe(&before, seconds(0));
     membership.observe(&own(2, LinkFitness::Unfit), seconds(1));
     membership.leave(true, seconds(1));
