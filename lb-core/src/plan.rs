@@ -192,7 +192,7 @@ pub struct Ownership {
 pub struct Plan {
     /// Entries of the data plane.
     pub desired: BTreeMap<Target, Entry>,
-    /// Owners of all addresses that have one.
+    /// Owners of all addresses that have one; left out by [`replan`].
     pub owners: BTreeMap<IpAddr, Ownership>,
     /// A verdict for each address of each Service, in the order of its status.
     pub services: BTreeMap<ServiceKey, Vec<AddressVerdict>>,
@@ -204,12 +204,16 @@ pub struct Plan {
 
 /// Decides what this node announces. Nodes that see the same objects compute the same owners.
 pub fn plan(snapshot: &Snapshot) -> Plan {
-    replan(snapshot, &mut Orders::default())
+    with_problems(snapshot, announce::announce(snapshot, &mut Orders::default(), true))
 }
 
-/// The same, sooner: `orders` are those of plans before, whatever they were about.
+/// The same, sooner: `orders` are those of plans before, whatever they were about, and the plan does not say who owns what
+/// is another node's.
 pub fn replan(snapshot: &Snapshot, orders: &mut Orders) -> Plan {
-    let mut plan = announce::announce(snapshot, orders);
+    with_problems(snapshot, announce::announce(snapshot, orders, false))
+}
+
+fn with_problems(snapshot: &Snapshot, mut plan: Plan) -> Plan {
     plan.problems = interface_problems(snapshot);
     plan.problems.extend(advertised_problems(snapshot));
     let silent: Vec<Problem> = plan.services.iter().flat_map(|(key, list)| silences(key, list)).collect();

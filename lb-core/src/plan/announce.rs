@@ -16,22 +16,24 @@ use crate::{
     sharing::TrafficPolicy,
 };
 
-/// A Service on an address: the advertisements that announce it, or why it is silent.
+/// A Service on an address. What is looked at by address is in it: the Services lie elsewhere in memory.
 struct Claim<'a> {
     /// Its place among all addresses of all Services, in their order.
     place: usize,
     key: &'a ServiceKey,
-    service: &'a AnnouncedService,
-    ads: Result<usize, Silence>,
+    /// The first address of the Service.
+    first: IpAddr,
+    /// The nodes that can serve it; `None`: any.
+    serving: Option<&'a BTreeSet<NodeName>>,
+    /// The advertisements that announce it; `None`: none, and its verdict is known.
+    ads: Option<usize>,
 }
 
-impl Claim<'_> {
-    /// The nodes that can serve it; `None`: any.
-    fn serving(&self) -> Option<&BTreeSet<NodeName>> {
-        match (self.service.external_traffic_policy, &self.service.endpoints) {
-            (TrafficPolicy::Local, Endpoints::Known(serving)) => Some(&serving.nodes),
-            (TrafficPolicy::Cluster, _) | (TrafficPolicy::Local, Endpoints::Unknown) => None,
-        }
+/// The nodes that can serve a Service; `None`: any.
+fn serving(service: &AnnouncedService) -> Option<&BTreeSet<NodeName>> {
+    match (service.external_traffic_policy, &service.endpoints) {
+        (TrafficPolicy::Local, Endpoints::Known(serving)) => Some(&serving.nodes),
+        (TrafficPolicy::Cluster, _) | (TrafficPolicy::Local, Endpoints::Unknown) => None,
     }
 }
 
@@ -45,19 +47,18 @@ struct Race {
     candidates: usize,
 }
 
-/// Everything of a plan but its problems.
-pub(super) fn announce(snapshot: &Snapshot, orders: &mut Orders) -> Plan {
+/// Everything of a plan but its problems; `with_owners`: also who owns each address.
+pub(super) fn announce(snapshot: &Snapshot, orders: &mut Orders, with_owners: bool) -> Plan {
     orders.begin(snapshot.nodes.keys());
     let mut sets = AdSets::new(snapshot, orders);
-    let claims = claims(snapshot, &mut sets);
+    let (claims, mut verdicts) = claims(snapshot, &mut sets);
     let mut by_address: Vec<(IpAddr, &Claim<'_>)> = claims.iter().map(|(ip, claim)| (*ip, claim)).collect();
     by_address.sort_by_key(|(ip, _)| *ip);
     let mut polls = Polls { me: orders.number(&snapshot.me), orders, some: Field::default() };
     let (mut desired, mut owners) = (Vec::new(), Vec::new());
-    let mut verdicts = vec![None; claims.len()];
     for group in by_address.chunk_by(|(a, _), (b, _)| a == b) {
         let Some((ip, _)) = group.first().copied() else { continue };
-        let union = group.iter().filter_map(|(_, claim)| claim.ads.as_ref().ok().copied());
+        let union = group.iter().filter_map(|(_, claim)| claim.ads);
         let union = union.reduce(|a, b| sets.union(a, b));
         let set = union.and_then(|union| Some((union, sets.get(union)?)));
         let race = set.map(|(union, set)| polls.run(&sets, union, set, group));
@@ -71,15 +72,18 @@ pub(super) fn announce(snapshot: &Snapshot, orders: &mut Orders) -> Plan {
             });
             desired.extend(targets);
         }
-        if let Some(Race { owner: Some(owner), rank, candidates }) = race {
-            let announced = group.iter().filter(|(_, claim)| claim.ads.is_ok());
+        if let Some(Race { owner: Some(owner), rank, candidates }) = race.filter(|_| with_owners) {
+            let announced = group.iter().filter(|(_, claim)| claim.ads.is_some());
             let services = announced.map(|(_, claim)| claim.key.clone()).collect();
             owners.push((ip, Ownership { owner, rank, candidates, services }));
         }
-        for (_, claim) in group {
-            let own = claim.ads.as_ref().err().map(|silence| Verdict::Silent(silence.clone()));
+        let mut announced = group.iter().filter(|(_, claim)| claim.ads.is_some()).peekable();
+        let mut verdict = Some(verdict);
+        while let Some((_, claim)) = announced.next() {
+            // Most addresses are of one Service.
+            let verdict = if announced.peek().is_some() { verdict.clone() } else { verdict.take() };
             if let Some(place) = verdicts.get_mut(claim.place) {
-                *place = Some(own.unwrap_or_else(|| verdict.clone()));
+                *place = verdict;
             }
         }
     }
@@ -106,18 +110,27 @@ fn by_service(
     services.collect()
 }
 
-/// All pairs of Service and address, in the order of the Services.
-fn claims<'a>(snapshot: &'a Snapshot, sets: &mut AdSets<'a>) -> Vec<(IpAddr, Claim<'a>)> {
+/// All pairs of Service and address, in the order of the Services, and the verdicts on those that nobody announces.
+fn claims<'a>(
+    snapshot: &'a Snapshot,
+    sets: &mut AdSets<'a>,
+) -> (Vec<(IpAddr, Claim<'a>)>, Vec<Option<Verdict>>) {
     let mut foreign: BTreeSet<IpAddr> = own_addresses(&snapshot.links, &snapshot.allowed);
     foreign.extend(snapshot.nodes.values().flat_map(|node| node.addresses.iter().copied()));
-    let mut claims = Vec::with_capacity(snapshot.services.len());
+    let (mut claims, mut verdicts) = (Vec::with_capacity(snapshot.services.len()), Vec::new());
     for (key, service) in &*snapshot.services {
+        let Some(first) = service.ingress.first().copied() else { continue };
         for ip in &service.ingress {
-            let ads = announced_by(snapshot, sets, &foreign, service, *ip);
-            claims.push((*ip, Claim { place: claims.len(), key, service, ads }));
+            let (ads, verdict) = match announced_by(snapshot, sets, &foreign, service, *ip) {
+                Ok(ads) => (Some(ads), None),
+                Err(silence) => (None, Some(Verdict::Silent(silence))),
+            };
+            let serving = serving(service);
+            claims.push((*ip, Claim { place: verdicts.len(), key, first, serving, ads }));
+            verdicts.push(verdict);
         }
     }
-    claims
+    (claims, verdicts)
 }
 
 /// MetalLB's tests 0 to 2, whose outcome is the same on every node.
@@ -162,8 +175,8 @@ impl Polls<'_> {
     /// Orders the candidates of an address. The key is the first address of its Services, so that both families of a
     /// Service have one owner; all Services count for it, also those that are silent now.
     fn run(&mut self, sets: &AdSets<'_>, union: usize, set: &AdSet, group: Group<'_, '_>) -> Race {
-        let claims = || group.iter().filter_map(|(_, claim)| Some((claim, *claim.ads.as_ref().ok()?)));
-        let all = claims().any(|(claim, ads)| ads == union && claim.serving().is_none());
+        let claims = || group.iter().filter_map(|(_, claim)| Some((claim, claim.ads?)));
+        let all = claims().any(|(claim, ads)| ads == union && claim.serving.is_none());
         if !all {
             self.some.clear();
             for (claim, ads) in claims() {
@@ -171,8 +184,8 @@ impl Polls<'_> {
             }
         }
         let field = if all { &set.nodes } else { &self.some };
-        let key = group.iter().filter_map(|(_, claim)| claim.service.ingress.first()).min();
-        let standing = key.and_then(|key| self.orders.elect(*key, field, self.me));
+        let key = group.iter().map(|(_, claim)| claim.first).min();
+        let standing = key.and_then(|key| self.orders.elect(key, field, self.me));
         Race {
             owner: standing.and_then(|standing| self.orders.name(standing.owner)).cloned(),
             rank: standing.and_then(|standing| standing.rank),
@@ -190,7 +203,7 @@ impl Polls<'_> {
                 some.enter(node, score);
             }
         };
-        match claim.serving() {
+        match claim.serving {
             None => own.nodes.iter().for_each(|(node, _)| enter(node)),
             Some(names) => names.iter().filter_map(|name| orders.number(name)).for_each(enter),
         }

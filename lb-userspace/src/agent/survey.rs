@@ -93,9 +93,7 @@ fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<
         rivals: Arc::clone(&decided.rivals),
         only: decided.only.clone(),
     };
-    let mut plan = replan(&snapshot, &mut question.orders);
-    // Nobody asks for them here, and they are many.
-    plan.owners.clear();
+    let plan = replan(&snapshot, &mut question.orders);
     let tagged = plan.desired.keys().filter(|target| is_tagged(target)).map(|target| target.link).collect();
     let facts = links::facts(present, &tagged, &question.losing);
     let memberships = membership::wanted(&plan, present);
