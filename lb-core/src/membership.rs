@@ -103,6 +103,8 @@ struct Departure {
     leaving: bool,
     /// When it goes by what it has told the others; `None` until they can know.
     at: Option<Duration>,
+    /// The Lease says that nothing can announce because of the leaving, and not for what the links are.
+    withdrawn: bool,
     /// It has owned something, or could have.
     stayed: bool,
 }
@@ -196,12 +198,14 @@ impl Membership {
         if !leaving {
             (departure.at, departure.stayed) = (None, true);
             // While a renewal is on its way that takes the leaving back, the Lease still says that nothing can announce.
-            if told.as_ref().is_none_or(can_announce) {
+            departure.withdrawn &= told.as_ref().is_some_and(|links| !can_announce(links));
+            if !departure.withdrawn {
                 departure.links = told;
             }
         } else if !departure.stayed {
             departure.at.get_or_insert(now);
         } else if told.as_ref().is_some_and(|links| !can_announce(links)) {
+            departure.withdrawn = true;
             departure.at.get_or_insert(now + HAND_OVER);
         }
     }

@@ -228,6 +228,18 @@ fn a_node_that_is_told_to_and_fro_goes_by_the_last_report_with_which_it_could_an
     assert!(is_fit(&membership, seconds(10)) && !is_fit(&membership, seconds(10) + HAND_OVER));
 }
 
+/// It owned nothing, and others do not take it for a candidate.
+#[test]
+fn a_node_whose_links_could_not_announce_has_nothing_to_hand_over() {
+    let mut membership = membership();
+    for (second, fitness) in [(0, LinkFitness::Fit), (1, LinkFitness::Unfit)] {
+        membership.observe(&own(second, fitness), seconds(1));
+        membership.leave(false, seconds(1));
+    }
+    membership.leave(true, seconds(2));
+    assert!(!is_fit(&membership, seconds(2)));
+}
+
 #[test]
 fn a_report_of_a_node_that_leaves_says_why() {
     let link = |name: &str, why: Option<&str>| LinkReport {

@@ -108,7 +108,9 @@ impl Agent {
             return;
         }
         if decided.only.is_some() && !self.healthy && self.is_silent() {
-            tracing::warn!("the table has fallen silent: waiting for the API server before it answers again");
+            tracing::debug!(
+                "the table has fallen silent: waiting for the API server before it answers again"
+            );
             self.worker.not_stepped();
             return;
         }

@@ -289,14 +289,14 @@ impl Agent {
     /// Moves the deadline, if the table is known to be right.
     pub(super) fn refresh(&mut self) {
         self.notice_lapse();
-        if self.healthy && !self.auditor.is_stuck() {
-            self.move_deadline();
+        let in_step = self.healthy && !self.auditor.is_stuck() && self.move_deadline();
+        if in_step {
             self.unwell = None;
         } else if self.worker.decided().is_some() && self.unwell.is_none() {
             self.unwell = Some(Instant::now());
         }
         let since = self.unwell.map_or(Duration::ZERO, |since| since.elapsed());
-        self.metrics.in_step(self.healthy && !self.auditor.is_stuck(), since);
+        self.metrics.in_step(in_step, since);
         self.report_links();
     }
 
@@ -316,16 +316,19 @@ impl Agent {
         });
     }
 
-    fn move_deadline(&mut self) {
+    /// Moves the deadline; false if that failed.
+    fn move_deadline(&mut self) -> bool {
         self.reconciler.dataplane().set_trace(self.admin.has_traces());
         let until = Deadline::new(self.settings.grace).after(boot_time_ns());
         match self.reconciler.dataplane().set_valid_until(until) {
-            Ok(()) => self.valid_until = until,
+            Ok(()) => {
+                self.valid_until = until;
+                true
+            }
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "can't move the deadline of the table"
-                );
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "can't move the deadline of the table");
+                false
             }
         }
     }

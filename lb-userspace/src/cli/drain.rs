@@ -67,10 +67,14 @@ impl Drain {
         self.wait(&cluster, &node).await?;
         let left: BTreeSet<ServiceKey> = of(&before, &node);
         let since = Instant::now();
-        let mut now = in_time(cluster.announcing()).await?;
-        while left.iter().any(|service| !now.contains_key(service)) && since.elapsed() < SAID {
+        let mut now = Announcing::new();
+        loop {
+            // It is done: an error changes nothing about that.
+            now = in_time(cluster.announcing()).await.unwrap_or(now);
+            if left.iter().all(|service| now.contains_key(service)) || since.elapsed() > SAID {
+                break;
+            }
             sleep(PACE).await;
-            now = in_time(cluster.announcing()).await?;
         }
         Ok(format!("node/{node} drained\n{}", moved(&left, &now)))
     }
@@ -82,7 +86,7 @@ impl Drain {
             let (agent, announced) = match look(cluster, node).await {
                 Ok(seen) => seen,
                 // The node is marked: what is asked on the way may fail.
-                Err(_) if since.elapsed() <= self.timeout => {
+                Err(error) if since.elapsed() <= self.timeout && !is_forbidden(&error) => {
                     sleep(PACE).await;
                     continue;
                 }
@@ -107,6 +111,10 @@ impl Drain {
             sleep(PACE).await;
         }
     }
+}
+
+fn is_forbidden(error: &WriteError) -> bool {
+    matches!(error, WriteError::Forbidden { .. })
 }
 
 /// What the agent of the node says, and how many Services the node announces.

@@ -262,6 +262,8 @@ impl Decided {
             && Arc::ptr_eq(&self.services, &other.services)
             && self.nodes == other.nodes
             && self.rivals == other.rivals
+            && Arc::ptr_eq(&self.uids, &other.uids)
+            && self.object_uids == other.object_uids
             && self.problems == other.problems
     }
 

@@ -26,7 +26,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
 use super::health::{Health, Unfit};
@@ -38,6 +38,8 @@ mod tests;
 const CONNECTIONS: usize = 16;
 /// How long a connection may take, from its beginning to its end.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// After a connection that can't be taken; shorter than a probe waits.
+const BREATH: Duration = Duration::from_millis(200);
 /// Longest request line and headers together, in bytes. The buffer can't be made smaller than that.
 const HEADER_BYTES: usize = 8192;
 /// The text format of OpenMetrics. To readers of the older format counters would have no type.
@@ -203,7 +205,7 @@ async fn accept(listener: TcpListener, routes: Router) -> Infallible {
             Ok((stream, _)) => stream,
             Err(error) => {
                 tracing::warn!(%error, "a connection to the metrics port can't be taken; trying again");
-                sleep(PATIENCE).await;
+                sleep(BREATH).await;
                 continue;
             }
         };
@@ -215,6 +217,8 @@ async fn accept(listener: TcpListener, routes: Router) -> Infallible {
             oldest.abort();
         }
         oldest_first.push_back(connections.spawn(answer(stream, routes.clone())));
+        // Each is looked at before the next one is taken, and may make it the oldest.
+        yield_now().await;
     }
 }
 

@@ -144,9 +144,10 @@ impl Teller {
                     due = Some(due.map_or(earliest, |due| due.min(earliest)));
                 }
                 () = until(due) => {
-                    due = self.tell().await;
+                    let again = self.tell().await;
                     let pause = if self.failures == 0 { PACE } else { doubled(RETRY, self.failures) };
                     earliest = Instant::now() + pause;
+                    due = again.map(|again| again.max(earliest));
                 }
             }
         }
@@ -196,7 +197,7 @@ impl Teller {
             .collect()
             .await;
         let failed = told.into_iter().filter(|(_, told)| !told).map(|(complaint, _)| complaint);
-        let again = self.complaints.take_back(failed);
+        let again = self.complaints.take_back(failed, Instant::now());
         [more, again].into_iter().flatten().min()
     }
 

@@ -45,7 +45,7 @@ pub struct Reading {
 impl Reading {
     /// Reads it. An interface that is gone has its index for a name.
     pub(in crate::agent) fn of(view: &View) -> Result<Self, DataplaneError> {
-        let entries = view.counted()?;
+        let entries = view.counted(|row| row.entry.state == EntryState::Answer)?;
         let ids: BTreeSet<LinkId> = entries.keys().map(|target| target.link).collect();
         let name = |id: LinkId| links::name(id.0).unwrap_or_else(|| id.0.to_string());
         let until = seconds(view.agent()?.valid_until_ns);

@@ -42,7 +42,9 @@ pub(super) fn report(
     let present = links::list().context("listing the interfaces")?;
     let wanted = |ip: &IpAddr| addresses.is_empty() || addresses.contains(ip);
     let mut entries = Vec::new();
-    for (target, (row, counts)) in view.counted()?.into_iter().filter(|(target, _)| wanted(&target.ip)) {
+    for (target, (row, counts)) in
+        view.counted(|_| true)?.into_iter().filter(|(target, _)| wanted(&target.ip))
+    {
         let seen = (counts.last_seen_ns > 0).then(|| now_ns.saturating_sub(counts.last_seen_ns) / 1_000_000);
         entries.push(Row {
             ip: target.ip,

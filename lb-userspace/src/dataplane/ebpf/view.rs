@@ -67,11 +67,15 @@ impl View {
         })
     }
 
-    /// Every entry with its counts. One that is being taken away or has only just come may be missing, and none has the
+    /// Every entry with its counts, those left at zero that are not `wanted`. One that is being taken away or has only just come may be missing, and none has the
     /// counts of another: a slot that changed hands while the counts were read does not count.
-    pub fn counted(&self) -> Result<BTreeMap<Target, (Row, Counts)>, DataplaneError> {
+    pub fn counted(
+        &self,
+        wanted: impl Fn(&Row) -> bool,
+    ) -> Result<BTreeMap<Target, (Row, Counts)>, DataplaneError> {
         let before = self.table.read()?;
-        let counts = self.counters.of(&before.rows.values().map(|row| row.slot).collect())?;
+        let slots = before.rows.values().filter(|row| wanted(row)).map(|row| row.slot).collect();
+        let counts = self.counters.of(&slots)?;
         let after = if self.table.digest()? == before.digest { None } else { Some(self.table.read()?.rows) };
         let kept = |target: &Target, row: &Row| {
             after.as_ref().is_none_or(|after| after.get(target).is_some_and(|now| now.slot == row.slot))

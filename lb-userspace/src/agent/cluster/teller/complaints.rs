@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::Voice;
 use crate::agent::metrics::WriteKind;
 use crate::k8s::event::{Regarding, Said};
-use crate::k8s::write::{WriteResult, in_time};
+use crate::k8s::write::{WriteError, WriteResult, in_time};
 use crate::source::decide::Decided;
 use crate::source::kubernetes::Kind;
 
@@ -19,6 +19,8 @@ use crate::source::kubernetes::Kind;
 const SETTLED: Duration = Duration::from_secs(2);
 /// Events at a time.
 const SOME: usize = 20;
+/// After a try that failed.
+const AGAIN: Duration = Duration::from_mins(1);
 /// Between two times.
 const PAUSE: Duration = Duration::from_secs(10);
 /// Of an event on an object of the configuration, as the controller's are.
@@ -57,7 +59,7 @@ impl Complaint {
         Self { uid: uid.cloned().unwrap_or_default(), object, reason, note }
     }
 
-    /// Records it as an event; false: it could not be recorded, and may be tried again.
+    /// Records it as an event; false: the API server has not answered, and it may be tried again.
     pub(super) async fn tell(&self, voice: &Voice) -> bool {
         let Some((kind, name)) = self.object.split_once(' ') else { return true };
         let (namespace, name) = name.split_once('/').unwrap_or(("", name));
@@ -72,7 +74,8 @@ impl Complaint {
         if result.is_err() {
             tracing::debug!(object = self.object, "the event could not be recorded");
         }
-        result.is_ok()
+        // What is refused is refused again.
+        !matches!(result, Err(WriteError::Busy { .. } | WriteError::Timeout | WriteError::Unreachable(_)))
     }
 }
 
@@ -86,15 +89,20 @@ pub(super) struct Complaints {
 }
 
 impl Complaints {
-    /// These could not be told; returns when they are due again, if there are any.
-    pub(super) fn take_back(&mut self, failed: impl Iterator<Item = Complaint>) -> Option<Instant> {
-        let mut any = false;
+    /// These could not be told; returns when they are due again, if there are any. Others come first.
+    pub(super) fn take_back(
+        &mut self,
+        failed: impl Iterator<Item = Complaint>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let mut again = None;
         for complaint in failed {
-            if let Some((_, told)) = self.known.get_mut(&complaint) {
-                (*told, any) = (false, true);
+            if let Some((since, told)) = self.known.get_mut(&complaint) {
+                (*since, *told) = (now + AGAIN, false);
+                again = Some(now + AGAIN + SETTLED);
             }
         }
-        self.earliest.filter(|_| any)
+        again
     }
 
     /// What is to be told now, of all that is wrong, and when there is more.
@@ -165,11 +173,12 @@ mod tests {
         assert_eq!(complaints.due(&wrong, start + SETTLED), (vec![], Some(start + SETTLED * 2)));
         assert_eq!(complaints.due(&wrong, start + SETTLED * 2), (wrong.to_vec(), None));
         assert_eq!(complaints.due(&wrong, start + SETTLED * 9), (vec![], None), "once");
-        assert_eq!(complaints.take_back(wrong.clone().into_iter()), Some(start + SETTLED * 2 + PAUSE));
-        assert_eq!(complaints.due(&wrong, start + SETTLED * 9).0, wrong, "unless that failed");
-        complaints.due(&[], start + SETTLED * 10);
-        complaints.due(&wrong, start + SETTLED * 11);
-        assert_eq!(complaints.due(&wrong, start + SETTLED * 20).0, wrong, "and again when it is so again");
+        let again = complaints.take_back(wrong.clone().into_iter(), start + SETTLED * 9).unwrap();
+        assert_eq!(complaints.due(&wrong, again - SETTLED / 2), (vec![], Some(again)));
+        assert_eq!(complaints.due(&wrong, again).0, wrong, "unless that failed");
+        complaints.due(&[], again + SETTLED);
+        complaints.due(&wrong, again + SETTLED * 2);
+        assert_eq!(complaints.due(&wrong, again + SETTLED * 9).0, wrong, "and again when it is so again");
     }
 
     #[test]
