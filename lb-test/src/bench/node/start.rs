@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use super::bed::{Bed, Endpoint as Place, Web};
 use super::changes::{self, Change};
 use crate::bench::document::{Goal, Page};
+use crate::cluster::{AuditLog, NodeAgent};
 use crate::wire::{Endpoint, arp_request, neighbour_solicitation};
 
 const NAMESPACES: usize = 10;
@@ -48,16 +49,7 @@ pub(super) fn measure(page: &mut Page, count: usize, trials: u32) -> Result<()> 
     let [first, all] = [first, all].map(|at| at.duration_since(begin).unwrap_or_default().as_secs_f64());
     let at_once = Memory::of(pid)?;
 
-    let (mut writes, deadline) = (0, Instant::now() + SAID);
-    loop {
-        thread::sleep(QUIET);
-        let more = log.writes_of(AGENT)?.into_iter().filter(|write| write.resource != "leases").count();
-        writes += more;
-        if more == 0 {
-            break;
-        }
-        ensure!(Instant::now() < deadline, "the agent still writes after {SAID:?}:\n{}", agent.tail());
-    }
+    let writes = said(&mut log).with_context(|| agent.tail())?;
     let rest = Memory::of(pid)?;
 
     page.add(&format!("\n## A node that was just installed, {count} Services with an EndpointSlice each\n"));
@@ -96,14 +88,22 @@ pub(super) fn measure(page: &mut Page, count: usize, trials: u32) -> Result<()> 
     agent.stop()
 }
 
+/// Waits until the agent has said what it announces; how many writes that were.
+fn said(log: &mut AuditLog) -> Result<usize> {
+    let (mut writes, deadline) = (0, Instant::now() + SAID);
+    loop {
+        thread::sleep(QUIET);
+        let more = log.writes_of(AGENT)?.into_iter().filter(|write| write.resource != "leases").count();
+        if more == 0 {
+            return Ok(writes);
+        }
+        writes += more;
+        ensure!(Instant::now() < deadline, "the agent still writes after {SAID:?}");
+    }
+}
+
 /// Changes of one Service among the many.
-fn many(
-    page: &mut Page,
-    bed: &Bed,
-    agent: &crate::cluster::NodeAgent,
-    count: usize,
-    trials: u32,
-) -> Result<()> {
+fn many(page: &mut Page, bed: &Bed, agent: &NodeAgent, count: usize, trials: u32) -> Result<()> {
     let web = changes::web("Local");
     for call in [web.create(), web.slice(), web.assign(true)] {
         bed.api.call(&call)?;
