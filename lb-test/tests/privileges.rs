@@ -84,7 +84,7 @@ fn answers_with_four_and_keeps_two(user: u32) {
     // Reading the maps for others takes none of those that were given up.
     for ip in [IpAddr::from(V4), V6.into()] {
         let name = format!("barelb_replies_total{{ip=\"{ip}\",interface=\"eth0\"}}");
-        assert!(pages.count(&name).unwrap() > 100, "{ip}");
+        assert!(pages.count(&name).unwrap() >= 90, "{ip}");
     }
     assert!(!agent.log().contains("WARN"), "{}", agent.log());
 }
