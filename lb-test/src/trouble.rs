@@ -91,16 +91,19 @@ pub fn by_default() -> Option<Case> {
 impl Case {
     /// Does it in a cluster of its own.
     pub fn run(&self) -> Result<Seen> {
-        let mut site =
-            Site::start_with(SiteOptions { grace: self.grace.to_owned(), ..SiteOptions::default() })?;
+        let options = SiteOptions { grace: self.grace.to_owned(), ..SiteOptions::default() };
+        let mut site = Site::without_agents(options)?;
         let seen = self.run_in(&mut site);
         seen.with_context(|| format!("{}: {}\n{}", self.name, self.what, site.logs()))
     }
 
     fn run_in(&self, site: &mut Site) -> Result<Seen> {
+        // Before the agents, whose connections begin at the address of that way.
         for index in 0..site.machines.len() {
             site.add_way_to_api(index)?;
+            site.start_agent(index)?;
         }
+        site.wait_for_members(site.machines.len())?;
         let owner = site.owner()?;
         site.is_said_to_be_of(Some(owner))?;
         // What was decided is saved.

@@ -1,9 +1,11 @@
 //! What a client sees of trouble in a cluster. `cargo xtask bench --trouble` runs it; it writes docs/reliability.md.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::document::Page;
 use crate::trouble::{Allowed, Case, KINDS, Seen, by_default};
@@ -39,7 +41,7 @@ pub struct Options {
     /// How often each case is run.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..))]
     pub times: u16,
-    /// Only this case; may be given several times. Nothing is saved then.
+    /// Only this case; may be given several times. Its row in the page is replaced, the others stay.
     #[arg(long = "case", value_name = "NAME")]
     pub cases: Vec<String>,
 }
@@ -62,7 +64,25 @@ pub fn run(options: &Options) -> Result<()> {
         page.table(&head, rows);
     }
     page.add(NOTES);
-    if options.cases.is_empty() { page.save(&options.out) } else { Ok(()) }
+    if options.cases.is_empty() { page.save(&options.out) } else { replace_rows(&options.out, &page.text) }
+}
+
+/// Puts the rows of some cases in the place of what the page has said of them.
+fn replace_rows(path: &Path, measured: &str) -> Result<()> {
+    let page = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let case = |line: &str| {
+        line.strip_prefix("| ").and_then(|line| line.split_once(" |")).map(|(what, _)| what.to_owned())
+    };
+    let cases: BTreeSet<&str> =
+        KINDS.iter().flat_map(|(_, cases)| cases.iter().map(|case| case.what)).collect();
+    let rows: BTreeMap<String, &str> =
+        measured.lines().filter_map(|line| Some((case(line)?, line))).collect();
+    let newer = |line: &str| {
+        let what = case(line).filter(|what| cases.contains(what.as_str()))?;
+        rows.get(&what).copied()
+    };
+    let lines: Vec<&str> = page.lines().map(|line| newer(line).unwrap_or(line)).collect();
+    fs::write(path, lines.join("\n") + "\n").with_context(|| format!("cannot write {}", path.display()))
 }
 
 impl Options {
