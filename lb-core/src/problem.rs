@@ -35,6 +35,11 @@ impl Place {
         Self { object: format!("Service {key}"), ..Self::default() }
     }
 
+    /// The Service that it is, if it is one.
+    pub fn service_key(&self) -> Option<ServiceKey> {
+        self.object.strip_prefix("Service ")?.parse().ok()
+    }
+
     /// Another field of the same object.
     #[must_use]
     pub fn field(&self, field: impl Into<String>) -> Self {

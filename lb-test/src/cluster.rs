@@ -49,6 +49,7 @@ mod certificate;
 mod controller;
 mod image;
 mod kubectl;
+mod metallb;
 mod network;
 mod node;
 mod programs;

@@ -30,3 +30,5 @@ mod interrupt;
 mod offload;
 mod run;
 mod sweep;
+
+pub use sweep::made_by;

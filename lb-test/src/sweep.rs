@@ -49,6 +49,18 @@ fn leftovers(folder: &Path) -> Vec<String> {
     names.filter(|name| maker(name).is_some_and(|pid| !is_alive(pid))).collect()
 }
 
+/// Namespaces, folders and mounts with a name of this process.
+pub fn made_by(pid: u32) -> std::io::Result<Vec<String>> {
+    let ours = format!("{PREFIX}{pid}-");
+    let entries = [NETNS.into(), env::temp_dir()]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    let names = names.filter(|name| name.starts_with(&ours));
+    let mounts = fs::read_to_string("/proc/mounts")?;
+    Ok(names.chain(mounts.lines().filter(|line| line.contains(&ours)).map(str::to_owned)).collect())
+}
+
 /// The process id in a name made by [`unique`].
 fn maker(name: &str) -> Option<u32> {
     name.strip_prefix(PREFIX)?.split('-').next()?.parse().ok()

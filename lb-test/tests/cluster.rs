@@ -269,15 +269,6 @@ fn run_apart(test: &str) -> Child {
     command.spawn().unwrap()
 }
 
-/// Folders and namespaces that carry the id of a process.
-fn made_by(pid: u32) -> Vec<String> {
-    let prefix = format!("barelb-test-{pid}-");
-    let folders = [env::temp_dir(), Path::new("/run/netns").to_owned()];
-    let entries = folders.iter().flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten());
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| name.starts_with(&prefix)).collect()
-}
-
 /// Programs that were started with a path of that process.
 fn programs_of(pid: u32) -> usize {
     let prefix = format!("barelb-test-{pid}-");
@@ -301,7 +292,7 @@ fn l5_a_killed_test_leaves_its_control_plane_to_the_next() {
     killed.kill().unwrap();
     killed.wait().unwrap();
     assert!(run_apart("l5_a_service_is_applied_and_read_back").wait().unwrap().success());
-    assert_eq!(made_by(killed.id()), Vec::<String>::new());
+    assert_eq!(lb_test::made_by(killed.id()).unwrap(), Vec::<String>::new());
     assert_eq!(programs_of(killed.id()), 0);
 }
 

@@ -5,13 +5,13 @@ use std::thread;
 use std::time::Duration;
 
 use lb_test::cluster::Site;
-use lb_test::cluster::services::{advertisement, object};
-use serde_json::{Value, json};
+use lb_test::cluster::services::advertisement;
+use serde_json::json;
 
 /// The events of agents with this reason on this object.
 fn events(site: &Site, kind: &str, name: &str, reason: &str) -> Vec<String> {
-    let events = site.plane.get(&["events.events.k8s.io", "--all-namespaces"]).unwrap();
-    let of_agents = events["items"].as_array().unwrap().iter().filter(|event| {
+    let events = site.plane.events().unwrap();
+    let of_agents = events.iter().filter(|event| {
         let regarding = &event["regarding"];
         event["reportingController"] == "barelb.io/agent"
             && (&regarding["kind"], &regarding["name"], &event["reason"])
@@ -48,28 +48,13 @@ fn l5_what_keeps_an_address_silent_is_told_once_by_one_node() {
     );
 }
 
-/// What MetalLB's speaker writes when it announces a Service.
-fn speakers_status(node: &str) -> [Value; 2] {
-    let status = json!({
-        "node": node, "serviceName": "web", "serviceNamespace": "default", "interfaces": [{"name": "eth0"}],
-    });
-    let mut object = object("metallb.io/v1beta1", "ServiceL2Status", "l2-speaker", json!({}));
-    object["metadata"]["ownerReferences"] =
-        json!([{"apiVersion": "v1", "kind": "Pod", "name": "speaker-x7gkp", "uid": "5d2d2f6a"}]);
-    [object, json!({ "status": status })]
-}
-
 #[test]
 #[ignore = "L5: needs root and the testbed"]
 fn l5_nothing_is_announced_beside_metallb() {
     let site = Site::start().unwrap();
     let owner = site.owner().unwrap();
     site.is_said_to_be_of(Some(owner)).unwrap();
-    let [object, status] = speakers_status("node-x");
-    site.plane.apply_all(&[object]).unwrap();
-    let patch = ["patch", "servicel2status", "l2-speaker", "--namespace", "metallb-system"];
-    let how = ["--subresource=status", "--type=merge", "--patch", &status.to_string()];
-    site.plane.kubectl(&[&patch[..], &how].concat()).unwrap();
+    site.plane.announce_as_metallb("web", "node-x").unwrap();
     site.is_silent_for(&site.vips()).unwrap();
     let note = site.plane.event("Service", "web", "announceFailed").unwrap();
     let advice =
@@ -77,8 +62,7 @@ fn l5_nothing_is_announced_beside_metallb() {
     assert!(note.starts_with("MetalLB announces ") && note.ends_with(advice), "{note}");
     assert!(note.contains("from node node-x"), "{note}");
     // With the speaker's pod its status goes too, and BareLB takes over.
-    let delete = ["delete", "servicel2status", "l2-speaker", "--namespace", "metallb-system"];
-    site.plane.kubectl(&delete).unwrap();
+    site.plane.end_metallb().unwrap();
     site.is_owned_by(owner).unwrap();
     site.is_said_to_be_of(Some(owner)).unwrap();
 }

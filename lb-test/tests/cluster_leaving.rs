@@ -96,10 +96,7 @@ fn l5_a_node_that_shuts_down_hands_over() {
     assert_eq!(site.owner().unwrap(), owner);
 
     let asked = probe(&site);
-    let ready = r#"{"status": {"conditions": [{"type": "Ready", "status": "False", "reason": "KubeletNotReady",
-        "message": "node is shutting down"}]}}"#;
-    let patch = ["patch", "node", &name, "--subresource=status", "--type=strategic", "--patch", ready];
-    site.plane.kubectl(&patch).unwrap();
+    site.plane.shut_node_down(&name).unwrap();
     site.agents[owner].take().unwrap().stop().unwrap();
     assert_handed_over(asked);
     site.is_owned_by(1 - owner).unwrap();

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use lb_test::agent::barelb;
+use lb_test::made_by;
 use lb_test::process::Process;
 use lb_test::scratch::Scratch;
 
@@ -29,22 +30,10 @@ fn start(scratch: &Scratch, arguments: &[&str]) -> Process {
     Process::spawn(command, &scratch.join("log")).unwrap()
 }
 
-/// Namespaces, folders and mounts with the name of a process.
-fn made_by(pid: u32) -> Vec<String> {
-    let ours = format!("barelb-test-{pid}-");
-    let names = ["/run/netns".into(), env::temp_dir()]
-        .into_iter()
-        .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.starts_with(&ours));
-    let mounts = fs::read_to_string("/proc/mounts").unwrap();
-    names.chain(mounts.lines().filter(|line| line.contains(&ours)).map(str::to_owned)).collect()
-}
-
 fn ends_well(cluster: &mut Process) {
     let status = cluster.wait(LIMIT).unwrap();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", cluster.log());
-    assert_eq!(made_by(cluster.pid()), Vec::<String>::new());
+    assert_eq!(made_by(cluster.pid()).unwrap(), Vec::<String>::new());
 }
 
 fn said(output: &Output) -> String {

@@ -5,10 +5,11 @@
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{env, thread};
 
 use lb_test::agent::barelb;
 use lb_test::lab::{self, Options};
+use lb_test::made_by;
 use lb_test::process::Process;
 use lb_test::rig::rig_object;
 use lb_test::scratch::Scratch;
@@ -31,18 +32,6 @@ fn wait_until_up(lab: &mut Process) {
         thread::sleep(Duration::from_millis(50));
     }
     thread::sleep(Duration::from_millis(100));
-}
-
-/// Namespaces, folders and mounts with the name of a process.
-fn made_by(pid: u32) -> Vec<String> {
-    let ours = format!("barelb-test-{pid}-");
-    let names = ["/run/netns".into(), env::temp_dir()]
-        .into_iter()
-        .flat_map(|folder| fs::read_dir(folder).into_iter().flatten().flatten())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.starts_with(&ours));
-    let mounts = fs::read_to_string("/proc/mounts").unwrap();
-    names.chain(mounts.lines().filter(|line| line.contains(&ours)).map(str::to_owned)).collect()
 }
 
 fn sh(line: &str) -> Output {
@@ -84,7 +73,7 @@ fn the_lab_proves_itself_and_leaves_nothing_behind() {
     let status = lab.wait(LIMIT).unwrap();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", lab.log());
     assert!(lab.log().contains("Done: every address was found and served"), "{}", lab.log());
-    assert_eq!(made_by(lab.pid()), Vec::<String>::new());
+    assert_eq!(made_by(lab.pid()).unwrap(), Vec::<String>::new());
 }
 
 #[test]
@@ -132,7 +121,7 @@ fn every_hint_works_and_ctrl_c_cleans_up() {
     lab.signal(libc::SIGINT).unwrap();
     let status = lab.wait(LIMIT).unwrap();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", lab.log());
-    assert_eq!(made_by(lab.pid()), Vec::<String>::new());
+    assert_eq!(made_by(lab.pid()).unwrap(), Vec::<String>::new());
     assert!(lab.log().contains("The agent of node-a has ended"), "{}", lab.log());
 }
 
@@ -145,13 +134,13 @@ fn the_next_lab_removes_what_a_killed_one_left() {
     let agents: Vec<String> =
         hints(&killed, "kill -9").iter().map(|line| line.replace("kill -9 ", "")).collect();
     killed.kill().unwrap();
-    let left = made_by(killed.pid());
+    let left = made_by(killed.pid()).unwrap();
     assert!(left.iter().any(|name| name.ends_with("-node-a")), "{left:?}");
     let mut next = start(&scratch, "next", true);
     let status = next.wait(LIMIT).unwrap();
     assert_eq!(status.and_then(|status| status.code()), Some(0), "{}", next.log());
     for pid in [killed.pid(), next.pid()] {
-        assert_eq!(made_by(pid), Vec::<String>::new());
+        assert_eq!(made_by(pid).unwrap(), Vec::<String>::new());
     }
     for agent in agents {
         assert!(!Path::new("/proc").join(&agent).exists(), "agent {agent} of the killed lab runs");

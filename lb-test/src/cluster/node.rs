@@ -17,7 +17,19 @@ impl ControlPlane {
 
     /// Sets a condition of a node, for example `Ready` to `False` or `NetworkUnavailable` to `True`.
     pub fn set_node_condition(&self, name: &str, condition: &str, status: &str) -> Result<()> {
-        let patch = json!({ "status": { "conditions": [self::condition(condition, status)] } }).to_string();
+        self.put_node_condition(name, &self::condition(condition, status))
+    }
+
+    /// Has a node say that it shuts down, in the words of the kubelet.
+    pub fn shut_node_down(&self, name: &str) -> Result<()> {
+        let ready = json!({
+            "type": "Ready", "status": "False", "reason": "KubeletNotReady", "message": "node is shutting down",
+        });
+        self.put_node_condition(name, &ready)
+    }
+
+    fn put_node_condition(&self, name: &str, condition: &Value) -> Result<()> {
+        let patch = json!({ "status": { "conditions": [condition] } }).to_string();
         // Strategic: other conditions stay.
         self.kubectl(&["patch", "node", name, "--subresource=status", "--type=strategic", "--patch", &patch])
             .map(drop)

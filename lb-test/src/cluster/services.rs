@@ -131,13 +131,18 @@ impl ControlPlane {
         done.with_context(|| format!("the controller's log ends:\n{}", controller.tail()))
     }
 
+    /// The events of all namespaces.
+    pub fn events(&self) -> Result<Vec<Value>> {
+        let list = self.get(&["events.events.k8s.io", "--all-namespaces"])?;
+        Ok(list["items"].as_array().cloned().unwrap_or_default())
+    }
+
     /// Waits for an event on an object, and returns its text.
     pub fn event(&self, kind: &str, name: &str, reason: &str) -> Result<String> {
         let missing = format!("no event {reason} on {kind} {name}");
         self.wait_for(Controller::PATIENCE, &missing, |plane| {
-            let events = plane.get(&["events.events.k8s.io", "--all-namespaces"])?;
-            let mut events = events["items"].as_array().into_iter().flatten();
-            let found = events.find(|event| {
+            let events = plane.events()?;
+            let found = events.iter().find(|event| {
                 let (object, said) = (&event["regarding"], &event["reason"]);
                 object["kind"] == kind && object["name"] == name && *said == reason
             });

@@ -101,9 +101,7 @@ pub(super) const CASES: &[Case] = &[
             cable.b.up()?;
             cable.a.namespace().ip(&["link", "set", "eth1", "up"])?;
             site.restore_way_to_api(owner)?;
-            site.is_owned_by(owner)?;
-            thread::sleep(SECOND);
-            Ok(())
+            returns(site, owner)
         },
     },
     Case {
@@ -113,12 +111,7 @@ pub(super) const CASES: &[Case] = &[
         why: "the next node answers first",
         grace: "6s",
         act: |site, owner| {
-            let name = site.machines[owner].name.clone();
-            let ready = r#"{"status": {"conditions": [{"type": "Ready", "status": "False",
-                "reason": "KubeletNotReady", "message": "node is shutting down"}]}}"#;
-            let patch =
-                ["patch", "node", &name, "--subresource=status", "--type=strategic", "--patch", ready];
-            site.plane.kubectl(&patch)?;
+            site.plane.shut_node_down(&site.machines[owner].name)?;
             if let Some(agent) = site.agents[owner].take() {
                 agent.stop()?;
             }
@@ -153,9 +146,7 @@ pub(super) const CASES: &[Case] = &[
             site.machines[owner].cable.a.down()?;
             thread::sleep(4 * SECOND);
             site.machines[owner].cable.a.up()?;
-            site.is_owned_by(owner)?;
-            thread::sleep(SECOND);
-            Ok(())
+            returns(site, owner)
         },
     },
     Case {
@@ -174,9 +165,7 @@ pub(super) const CASES: &[Case] = &[
             rename("eth0", "wan0")?;
             thread::sleep(4 * SECOND);
             rename("wan0", "eth0")?;
-            site.is_owned_by(owner)?;
-            thread::sleep(SECOND);
-            Ok(())
+            returns(site, owner)
         },
     },
     Case {
@@ -187,9 +176,7 @@ pub(super) const CASES: &[Case] = &[
         grace: "6s",
         act: |site, owner| {
             site.replace_link(owner, 4 * SECOND)?;
-            site.is_owned_by(owner)?;
-            thread::sleep(SECOND);
-            Ok(())
+            returns(site, owner)
         },
     },
     Case {
@@ -227,6 +214,13 @@ const HAND_OVER: Allowed = Allowed { silence: Duration::ZERO, both: Duration::fr
 pub(super) fn start_and_settle(site: &mut Site, index: usize) -> Result<()> {
     site.start_agent(index)?;
     thread::sleep(5 * SECOND);
+    Ok(())
+}
+
+/// Waits until the address is with its first owner again, and a moment longer.
+pub(super) fn returns(site: &Site, owner: usize) -> Result<()> {
+    site.is_owned_by(owner)?;
+    thread::sleep(SECOND);
     Ok(())
 }
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use anyhow::{Result, ensure};
 use serde_json::json;
 
-use super::agents::NOTHING;
+use super::agents::{NOTHING, returns};
 use super::{Allowed, Case};
-use crate::cluster::services::{advertisement, object, pool, service, slice};
+use crate::cluster::services::{advertisement, pool, service, slice};
 use crate::cluster::{Controller, Site};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -43,9 +43,7 @@ pub(super) const CASES: &[Case] = &[
                 site.plane.kubectl(&["label", "node", &names[owner], label, "--overwrite"])?;
                 thread::sleep(SECOND / 2);
             }
-            site.is_owned_by(owner)?;
-            thread::sleep(SECOND);
-            Ok(())
+            returns(site, owner)
         },
     },
     Case {
@@ -61,9 +59,7 @@ pub(super) const CASES: &[Case] = &[
             site.plane.kubectl(&["delete", "node", &name])?;
             thread::sleep(5 * SECOND);
             site.plane.add_nodes(&[(&name, &addresses)])?;
-            site.is_owned_by(owner)?;
-            thread::sleep(SECOND);
-            Ok(())
+            returns(site, owner)
         },
     },
     Case {
@@ -73,20 +69,10 @@ pub(super) const CASES: &[Case] = &[
         why: "BareLB leaves the address to it, and says so in an Event",
         grace: "6s",
         act: |site, owner| {
-            let mut status = object("metallb.io/v1beta1", "ServiceL2Status", "l2-speaker", json!({}));
-            status["metadata"]["ownerReferences"] =
-                json!([{"apiVersion": "v1", "kind": "Pod", "name": "speaker-x7gkp", "uid": "5d2d2f6a"}]);
-            status["metadata"]["labels"] = json!({
-                "metallb.io/node": "node-x", "metallb.io/service-name": "web",
-                "metallb.io/service-namespace": "default",
-            });
-            site.plane.apply_all(&[status])?;
+            site.plane.announce_as_metallb("web", "node-x")?;
             thread::sleep(5 * SECOND);
-            let delete = ["delete", "servicel2status", "l2-speaker", "--namespace", "metallb-system"];
-            site.plane.kubectl(&delete)?;
-            site.is_owned_by(owner)?;
-            thread::sleep(SECOND);
-            Ok(())
+            site.plane.end_metallb()?;
+            returns(site, owner)
         },
     },
     Case {

@@ -3,7 +3,7 @@
 use std::thread;
 use std::time::Duration;
 
-use super::agents::{NOTHING, start_and_settle};
+use super::agents::{NOTHING, returns, start_and_settle};
 use super::{Allowed, Case};
 use crate::cluster::Component;
 
@@ -102,9 +102,7 @@ pub(super) const CASES: &[Case] = &[
             thread::sleep(LONGER_THAN_A_LEASE);
             namespace.ip(&["route", "delete", "unreachable", &server])?;
             site.restore_way_to_api(owner)?;
-            site.is_owned_by(owner)?;
-            thread::sleep(SECOND);
-            Ok(())
+            returns(site, owner)
         },
     },
 ];

@@ -20,7 +20,7 @@ use super::{
     outcome::{OLD_FROM_POOL, OLD_PREFIX},
 };
 use crate::{
-    k8s::crd::IPAddressPoolStatus,
+    k8s::{crd::IPAddressPoolStatus, event::readable},
     source::kubernetes::{Cluster, Kind, ObjectName, SeenService},
 };
 
@@ -30,9 +30,6 @@ mod services;
 mod tests;
 
 pub use objects::{State, state};
-
-/// Longest note of an event, in bytes (validation of events.k8s.io).
-const NOTE: usize = 1024;
 
 /// What an event is about.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,16 +191,4 @@ pub fn waiting(decided: &Decided) -> BTreeMap<&'static str, u64> {
         }
     }
     counts
-}
-
-/// The text on one line, and short enough for an event.
-fn readable(text: &str) -> String {
-    // A text of a megabyte is not copied.
-    let short = &text[..text.floor_char_boundary(NOTE)];
-    let mut line: String = short.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    if short.len() < text.len() {
-        line.truncate(line.floor_char_boundary(NOTE - '…'.len_utf8()));
-        line.push('…');
-    }
-    line
 }

@@ -16,6 +16,8 @@ use super::{
 
 /// Longest `reportingInstance`, in bytes (validation of events.k8s.io).
 const INSTANCE: usize = 128;
+/// Longest note of an event, in bytes (validation of events.k8s.io).
+pub const NOTE: usize = 1024;
 /// Longest name of an object, in bytes (RFC 1123 subdomain).
 const NAME: usize = 253;
 
@@ -116,6 +118,18 @@ fn micros(microseconds: u128) -> Timestamp {
 
 fn shortened(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
+}
+
+/// The text on one line, and short enough for an event.
+pub fn readable(text: &str) -> String {
+    // A text of a megabyte is not copied.
+    let short = &text[..text.floor_char_boundary(NOTE)];
+    let mut line: String = short.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if short.len() < text.len() {
+        line.truncate(line.floor_char_boundary(NOTE - '…'.len_utf8()));
+        line.push('…');
+    }
+    line
 }
 
 #[cfg(test)]

@@ -271,7 +271,7 @@ impl Decided {
     pub fn located(&self, problem: lb_core::problem::Problem) -> Problem {
         let mut problem = Problem::from(problem);
         if problem.place.file.is_none()
-            && let Some(key) = problem.place.object.strip_prefix("Service ").and_then(|key| key.parse().ok())
+            && let Some(key) = problem.place.service_key()
         {
             problem.place = place(&self.in_force, &key).field(std::mem::take(&mut problem.place.field));
         }

@@ -88,9 +88,9 @@ impl Site {
 
     /// How often it was told that a node announces the Service `web`.
     pub fn times_assigned(&self, node: usize) -> Result<usize> {
-        let events = self.plane.get(&["events.events.k8s.io"])?;
+        let events = self.plane.events()?;
         let note = format!("announcing from node {:?} with protocol \"layer2\"", self.machines[node].name);
-        let told = events["items"].as_array().into_iter().flatten().filter(|event| {
+        let told = events.iter().filter(|event| {
             event["reason"] == "nodeAssigned" && event["regarding"]["name"] == "web" && event["note"] == *note
         });
         Ok(told.count())

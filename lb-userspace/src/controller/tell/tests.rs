@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    k8s::{crd, watch::Change},
+    k8s::{crd, event::NOTE, watch::Change},
     source::kubernetes::{Seen, read},
 };
 

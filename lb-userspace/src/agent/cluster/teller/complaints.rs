@@ -10,7 +10,8 @@ use tokio::time::Instant;
 
 use super::Voice;
 use crate::agent::metrics::WriteKind;
-use crate::k8s::event::{Regarding, Said};
+use crate::controller::tell::Reason as Word;
+use crate::k8s::event::{Regarding, Said, readable};
 use crate::k8s::write::{WriteError, WriteResult, in_time};
 use crate::source::decide::Decided;
 use crate::source::kubernetes::Kind;
@@ -23,10 +24,6 @@ const SOME: usize = 20;
 const AGAIN: Duration = Duration::from_mins(1);
 /// Between two times.
 const PAUSE: Duration = Duration::from_secs(10);
-/// Of an event on an object of the configuration, as the controller's are.
-const WARNING: &str = "ConfigurationWarning";
-/// Longest note of an event, in bytes (validation of events.k8s.io).
-const NOTE: usize = 1024;
 
 /// Something that is wrong with an object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,8 +39,7 @@ impl Complaint {
     /// Of a problem of a plan for what was decided.
     pub(in crate::agent::cluster) fn new(problem: &Problem, decided: &Decided) -> Self {
         let object = problem.place.object.clone();
-        let service = object.strip_prefix("Service ").and_then(|key| key.parse().ok());
-        let uid = match service {
+        let uid = match problem.place.service_key() {
             Some(key) => decided.uids.get(&key),
             None => decided.object_uids.get(&object),
         };
@@ -51,12 +47,11 @@ impl Complaint {
         let (reason, note) = if let Reason::Announce(silence) = &problem.reason {
             (silence.reason(), said)
         } else if field.is_empty() {
-            (WARNING, said)
+            (Word::ConfigurationWarning.name(), said)
         } else {
-            (WARNING, format!("{field}: {said}"))
+            (Word::ConfigurationWarning.name(), format!("{field}: {said}"))
         };
-        let note = note[..note.floor_char_boundary(NOTE)].to_owned();
-        Self { uid: uid.cloned().unwrap_or_default(), object, reason, note }
+        Self { uid: uid.cloned().unwrap_or_default(), object, reason, note: readable(&note) }
     }
 
     /// Records it as an event; false: the API server has not answered, and it may be tried again.
