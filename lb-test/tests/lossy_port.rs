@@ -1,0 +1,97 @@
+//! A port that loses frames, as the failover cases use it: one way or both, all or some. Needs root and the rig object.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::net::IpAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lb_test::cluster::Network;
+use lb_test::link::Veth;
+use lb_test::rig::{LossyPort, Way};
+use lb_test::wire::{Endpoint, arp_request, is_chatter, neighbour_solicitation};
+
+const CLIENT: u8 = 10;
+const NODE: u8 = 11;
+/// For what was sent to arrive.
+const ARRIVAL: Duration = Duration::from_millis(200);
+
+/// A client and a node on a switch, the node's port being lossy.
+struct Bed {
+    client: Veth,
+    node: Veth,
+    port: LossyPort,
+    _network: Network,
+}
+
+impl Bed {
+    fn new() -> Self {
+        let network = Network::new().unwrap();
+        let [client, node] = [CLIENT, NODE].map(|host| network.attach("machine", host).unwrap());
+        Self { port: LossyPort::attach(&node.b).unwrap(), client, node, _network: network }
+    }
+
+    /// How many of `count` ARP requests and as many solicitations reach the other machine, by family.
+    fn arrive(&self, from: &Veth, to: &Veth, count: usize) -> [usize; 2] {
+        let (sender, receiver) = (Endpoint::open(&from.a).unwrap(), Endpoint::open(&to.a).unwrap());
+        // Nobody answers for these.
+        let [IpAddr::V4(v4), _] = Network::addresses(200) else { panic!("IPv4 is first") };
+        let [_, IpAddr::V6(v6)] = Network::addresses(200) else { panic!("IPv6 is second") };
+        let mac = from.a.mac();
+        for number in 0..count {
+            sender.send(&arp_request(mac, v4, v4)).unwrap();
+            sender.send(&neighbour_solicitation(mac, v6, v6)).unwrap();
+            if number % 100 == 0 {
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let mut arrived = [0; 2];
+        while let Some(frame) = receiver.receive(Instant::now() + ARRIVAL).unwrap() {
+            if frame.bytes[6..12] == mac && !is_chatter(&frame.bytes) {
+                arrived[usize::from(frame.bytes[12] == 0x86)] += 1;
+            }
+        }
+        assert_eq!(receiver.dropped().unwrap(), 0);
+        arrived
+    }
+
+    /// From the node, then to the node.
+    fn both_ways(&self, count: usize) -> [[usize; 2]; 2] {
+        [self.arrive(&self.node, &self.client, count), self.arrive(&self.client, &self.node, count)]
+    }
+}
+
+#[test]
+#[ignore = "needs root and the rig object: makes network namespaces"]
+fn a_cut_concerns_the_ways_it_names_and_no_other() {
+    let mut bed = Bed::new();
+    assert_eq!(bed.both_ways(5), [[5, 5], [5, 5]]);
+    bed.port.cut(Way::FromNode).unwrap();
+    assert_eq!(bed.both_ways(5), [[0, 0], [5, 5]]);
+    bed.port.cut(Way::ToNode).unwrap();
+    assert_eq!(bed.both_ways(5), [[5, 5], [0, 0]]);
+    bed.port.cut(Way::Both).unwrap();
+    assert_eq!(bed.both_ways(5), [[0, 0], [0, 0]]);
+    let lost = bed.port.lost().unwrap();
+    assert!(lost.iter().all(|lost| *lost >= 20), "{lost:?}");
+    bed.port.heal().unwrap();
+    assert_eq!(bed.both_ways(5), [[5, 5], [5, 5]]);
+}
+
+#[test]
+#[ignore = "needs root and the rig object: makes network namespaces"]
+fn about_as_many_are_lost_as_was_said_each_way() {
+    const COUNT: usize = 10_000;
+    let mut bed = Bed::new();
+    for per_mille in [50, 200] {
+        bed.port.lose(Way::Both, per_mille).unwrap();
+        let expected = COUNT - COUNT * usize::try_from(per_mille).unwrap() / 1000;
+        // Five standard deviations of the worse of both are 200.
+        for arrived in bed.both_ways(COUNT).concat() {
+            assert!(arrived.abs_diff(expected) <= 200, "{arrived} of {COUNT} at {per_mille} of a thousand");
+        }
+    }
+    bed.port.lose(Way::FromNode, 200).unwrap();
+    let [from, to] = bed.both_ways(COUNT);
+    assert!(from.iter().all(|arrived| *arrived < COUNT), "{from:?}");
+    assert_eq!(to, [COUNT, COUNT]);
+}
