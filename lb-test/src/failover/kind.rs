@@ -1,0 +1,72 @@
+//! The systems by name.
+
+use std::str::FromStr;
+
+use anyhow::{Result, bail};
+
+use super::{Barelb, Keepalived, System};
+
+/// A system that can be set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// BareLB in the profile `default`.
+    Barelb,
+    /// BareLB in the profile `fast`.
+    BarelbFast,
+    /// BareLB without its probes: by the Leases alone.
+    BarelbLeases,
+    /// keepalived, an advertisement each second.
+    Keepalived,
+    /// keepalived, an advertisement each 10 ms.
+    KeepalivedFast,
+}
+
+impl Kind {
+    /// All of them, in the order of the tables.
+    pub const ALL: [Self; 5] =
+        [Self::Barelb, Self::BarelbFast, Self::BarelbLeases, Self::Keepalived, Self::KeepalivedFast];
+
+    /// Its name in commands and records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Barelb => "barelb",
+            Self::BarelbFast => "barelb-fast",
+            Self::BarelbLeases => "barelb-leases",
+            Self::Keepalived => "keepalived",
+            Self::KeepalivedFast => "keepalived-10ms",
+        }
+    }
+
+    /// What it is, for people.
+    pub const fn what(self) -> &'static str {
+        match self {
+            Self::Barelb => "BareLB, profile default",
+            Self::BarelbFast => "BareLB, profile fast",
+            Self::BarelbLeases => "BareLB by Leases alone",
+            Self::Keepalived => "keepalived, adverts of 1 s",
+            Self::KeepalivedFast => "keepalived, adverts of 10 ms",
+        }
+    }
+
+    /// Sets it up, well and ready.
+    pub fn set_up(self) -> Result<Box<dyn System>> {
+        Ok(match self {
+            Self::Barelb => Box::new(Barelb::start(Some("default"))?),
+            Self::BarelbFast => Box::new(Barelb::start(Some("fast"))?),
+            Self::BarelbLeases => Box::new(Barelb::start(None)?),
+            Self::Keepalived => Box::new(Keepalived::start("1")?),
+            Self::KeepalivedFast => Box::new(Keepalived::start("0.01")?),
+        })
+    }
+}
+
+impl FromStr for Kind {
+    type Err = anyhow::Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let Some(kind) = Self::ALL.into_iter().find(|kind| kind.name() == name) else {
+            bail!("no system {name:?}; there are: {}", Self::ALL.map(Self::name).join(", "));
+        };
+        Ok(kind)
+    }
+}
