@@ -7,6 +7,7 @@ mod contender;
 pub mod controller;
 pub(crate) mod cpu;
 mod document;
+pub mod failover;
 #[path = "../../lb-ebpf/src/rig/layout.rs"]
 pub(crate) mod layout;
 pub mod node;

@@ -28,9 +28,11 @@ use crate::rig::LossyPort;
 pub use self::barelb::Barelb;
 pub use self::cases::{CASES, MAIN, case};
 pub use self::fault::Fault;
+pub(crate) use self::hog::Hogs;
 pub use self::keepalived::Keepalived;
 pub use self::kind::Kind;
 pub use self::seen::{Seen, Way, Ways};
+pub(crate) use self::trial::lose;
 pub use self::trial::{Background, Case};
 
 mod barelb;

@@ -14,8 +14,7 @@ fn run(system: &mut dyn System, name: &str) -> Ways {
 /// Every way saw another node within this time, and no way saw two at a time for longer than that.
 fn assert_moved(seen: &Ways, within_ms: u64, both_ms: u64) {
     for (way, Seen { first_us, both_us, moves, .. }) in seen {
-        let first = first_us.unwrap_or_else(|| panic!("{way:?}: nobody has taken over: {seen:?}"));
-        assert!(first <= within_ms * 1000, "{way:?}: {first} us: {seen:?}");
+        assert!(first_us.is_some_and(|first| first <= within_ms * 1000), "{way:?}: {seen:?}");
         assert!(*both_us <= both_ms * 1000, "{way:?}: two owners for {both_us} us: {seen:?}");
         assert!(*moves >= 1, "{way:?}: {seen:?}");
     }
@@ -42,9 +41,10 @@ fn a_client_sees_keepalived_move() {
 fn a_client_sees_what_becomes_of_keepalived_with_short_intervals() {
     let mut system = Kind::KeepalivedFast.set_up().unwrap();
     // The priorities of the two that are left make less of a difference than a process may have to wait for a processor.
-    assert_moved(&run(system.as_mut(), "death"), 2000, 1000);
-    assert_moved(&run(system.as_mut(), "two-deaths"), 2000, 1000);
-    assert_moved(&run(system.as_mut(), "link-down"), 2000, 1000);
+    // When both have announced, a datagram goes to the wrong one until the client's kernel asks again.
+    assert_moved(&run(system.as_mut(), "death"), 15_000, 2000);
+    assert_moved(&run(system.as_mut(), "two-deaths"), 15_000, 2000);
+    assert_moved(&run(system.as_mut(), "link-down"), 15_000, 2000);
     // A frozen master keeps the addresses, and its kernel answers beside the new one.
     let seen = run(system.as_mut(), "freeze");
     assert!(seen[&Way::Arp].both_us > 100_000 && seen[&Way::Ns].both_us > 100_000, "{seen:?}");
@@ -75,4 +75,6 @@ fn l5_addresses_move_by_the_leases_alone() {
         assert_eq!(seen[&way].unanswered, 0, "{way:?}: {seen:?}");
         assert!(seen[&way].first_us.is_some(), "{way:?}: {seen:?}");
     }
+    let seen = run(system.as_mut(), "heal");
+    assert!(seen[&Way::Arp].first_us.is_some() && seen[&Way::Ns].first_us.is_some(), "{seen:?}");
 }

@@ -1,7 +1,7 @@
 //! A port that loses frames, as the failover cases use it: one way or both, all or some. Needs root and the rig object.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::IpAddr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,9 @@ use lb_test::wire::{Endpoint, arp_request, is_chatter, neighbour_solicitation};
 
 const CLIENT: u8 = 10;
 const NODE: u8 = 11;
+/// Nobody answers for these.
+const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 200);
+const V6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x200);
 /// For what was sent to arrive.
 const ARRIVAL: Duration = Duration::from_millis(200);
 
@@ -31,15 +34,12 @@ impl Bed {
     }
 
     /// How many of `count` ARP requests and as many solicitations reach the other machine, by family.
-    fn arrive(&self, from: &Veth, to: &Veth, count: usize) -> [usize; 2] {
+    fn arrive(from: &Veth, to: &Veth, count: usize) -> [usize; 2] {
         let (sender, receiver) = (Endpoint::open(&from.a).unwrap(), Endpoint::open(&to.a).unwrap());
-        // Nobody answers for these.
-        let [IpAddr::V4(v4), _] = Network::addresses(200) else { panic!("IPv4 is first") };
-        let [_, IpAddr::V6(v6)] = Network::addresses(200) else { panic!("IPv6 is second") };
         let mac = from.a.mac();
         for number in 0..count {
-            sender.send(&arp_request(mac, v4, v4)).unwrap();
-            sender.send(&neighbour_solicitation(mac, v6, v6)).unwrap();
+            sender.send(&arp_request(mac, V4, V4)).unwrap();
+            sender.send(&neighbour_solicitation(mac, V6, V6)).unwrap();
             if number % 100 == 0 {
                 thread::sleep(Duration::from_millis(1));
             }
@@ -56,7 +56,7 @@ impl Bed {
 
     /// From the node, then to the node.
     fn both_ways(&self, count: usize) -> [[usize; 2]; 2] {
-        [self.arrive(&self.node, &self.client, count), self.arrive(&self.client, &self.node, count)]
+        [Self::arrive(&self.node, &self.client, count), Self::arrive(&self.client, &self.node, count)]
     }
 }
 

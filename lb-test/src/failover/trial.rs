@@ -71,6 +71,8 @@ impl Case {
         if self.background != Background::Calm {
             thread::sleep(BEFORE);
         }
+        // Whom the last trial has left there is no matter of this one.
+        system.client().namespace().ip(&["neighbour", "flush", "all"])?;
         let watch = Watch::start(system)?;
         thread::sleep(LEAD + Duration::from_millis(random() % PHASE_MS));
         let limits = Limits { moved: self.limit, after: self.after };
