@@ -8,8 +8,8 @@ use std::{io, mem};
 
 use anyhow::{Context, Result, ensure};
 
-use super::System;
 use super::watch::{Fault as Mark, Watch};
+use super::{FIRST_NODE, System};
 use crate::bench::cpu::{self, Priority};
 use crate::link::Interface;
 use crate::rig::Way;
@@ -100,7 +100,7 @@ impl Fault {
                 Self::Cut { .. } | Self::Return => system.port(node)?.heal()?,
                 Self::Kill => {}
                 Self::Freeze => system.thaw(node)?,
-                Self::LinkDown => system.cables()[node].a.up()?,
+                Self::LinkDown => set_up(&system.cables()[node].a, node)?,
                 Self::HandOver => system.take_back(node)?,
             }
         }
@@ -136,6 +136,12 @@ fn moved(watch: &Watch, mark: &Mark, limit: Duration) -> bool {
 
 fn all_macs(system: &dyn System) -> Result<Vec<[u8; 6]>> {
     (0..system.cables().len()).map(|node| system.mac(node)).collect()
+}
+
+/// Sets a link up again, with the address that the kernel does not keep for it.
+fn set_up(link: &Interface, node: usize) -> Result<()> {
+    link.up()?;
+    link.add_address(&format!("fe80::{}/64", usize::from(FIRST_NODE) + node))
 }
 
 /// Sets a link down without the time that starting a program takes; when it was done.

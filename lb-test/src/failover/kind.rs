@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 
-use super::{Barelb, Keepalived, System};
+use super::{Background, Barelb, Case, Keepalived, System};
 
 /// A system that can be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +46,12 @@ impl Kind {
             Self::Keepalived => "keepalived, adverts of 1 s",
             Self::KeepalivedFast => "keepalived, adverts of 10 ms",
         }
+    }
+
+    /// Whether it has what a case is about: keepalived has no API server.
+    pub fn has(self, case: &Case) -> bool {
+        case.background != Background::NoApi
+            || matches!(self, Self::Barelb | Self::BarelbFast | Self::BarelbLeases)
     }
 
     /// Sets it up, well and ready.
