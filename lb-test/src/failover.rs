@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use self::echo::EchoClient;
 use crate::client::{ProbeClient, ProbeConfig};
 use crate::link::{Interface, Veth, mac_text};
 use crate::rig::LossyPort;
@@ -37,6 +38,7 @@ pub use self::trial::{Background, Case};
 
 mod barelb;
 mod cases;
+mod crowd;
 mod echo;
 mod fault;
 mod hog;
@@ -69,6 +71,12 @@ pub trait System {
 
     /// The addresses: of IPv4, then of IPv6. One node owns both.
     fn vips(&self) -> [IpAddr; 2];
+
+    /// Further addresses that the first node owns: none, or ten thousand.
+    fn crowd(&self) -> &[IpAddr];
+
+    /// Waits until nothing is written any more of what has happened.
+    fn rest(&self) -> Result<()>;
 
     /// The nodes, the one that owns the addresses before the one that comes next.
     fn order(&self) -> Vec<usize>;
@@ -126,16 +134,35 @@ impl dyn System + '_ {
         }
     }
 
-    /// Waits until the first node in order owns both addresses.
+    /// Waits until the first node in order owns all addresses, and gets the client's datagrams.
     pub fn settle(&self) -> Result<()> {
         let first = *self.order().first().context("a system without nodes")?;
         let deadline = Instant::now() + PATIENCE;
-        while self.owner()? != first {
+        while self.owner()? != first || !self.echoes(first)? {
             if Instant::now() >= deadline {
                 bail!("node {first} has not got its addresses back\n{}", self.logs());
             }
             thread::sleep(GLANCE);
         }
+        if !self.crowd().is_empty() {
+            self.is_crowded(first)?;
+            self.rest()?;
+        }
         Ok(())
+    }
+
+    /// Whether datagrams through both addresses are answered by this node.
+    fn echoes(&self, node: usize) -> Result<bool> {
+        let (mac, vips, namespace) = (self.mac(node)?, self.vips(), self.client().namespace());
+        // Whom the client's kernel took for the owner before is no matter of the next trial.
+        namespace.ip(&["neighbour", "flush", "all"])?;
+        let client = EchoClient::start(namespace, &vips, PORT, Duration::from_millis(10))?;
+        thread::sleep(GLANCE);
+        let requests = client.stop()?;
+        let answers = |vip: &IpAddr| {
+            let answers = requests.iter().filter(|one| one.target == *vip).filter_map(|one| one.answer);
+            answers.map(|answer| answer.mac).collect::<Vec<_>>()
+        };
+        Ok(vips.iter().map(answers).all(|macs| !macs.is_empty() && macs.iter().all(|one| *one == mac)))
     }
 }

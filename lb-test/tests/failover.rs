@@ -23,7 +23,7 @@ fn assert_moved(seen: &Ways, within_ms: u64, both_ms: u64) {
 #[test]
 #[ignore = "needs root and keepalived: makes network namespaces"]
 fn a_client_sees_keepalived_move() {
-    let mut system = Kind::Keepalived.set_up().unwrap();
+    let mut system = Kind::Keepalived.set_up(false).unwrap();
     // Three intervals and a half by the standard.
     let seen = run(system.as_mut(), "death");
     assert_moved(&seen, 8000, 0);
@@ -39,7 +39,7 @@ fn a_client_sees_keepalived_move() {
 #[test]
 #[ignore = "needs root and keepalived: makes network namespaces"]
 fn a_client_sees_what_becomes_of_keepalived_with_short_intervals() {
-    let mut system = Kind::KeepalivedFast.set_up().unwrap();
+    let mut system = Kind::KeepalivedFast.set_up(false).unwrap();
     // The priorities of the two that are left make less of a difference than a process may have to wait for a processor.
     // When both have announced, a datagram goes to the wrong one until the client's kernel asks again.
     assert_moved(&run(system.as_mut(), "death"), 15_000, 2000);
@@ -59,7 +59,7 @@ fn a_client_sees_what_becomes_of_keepalived_with_short_intervals() {
 #[test]
 #[ignore = "L5: needs root and the testbed"]
 fn l5_addresses_move_by_the_leases_alone() {
-    let mut system = Kind::BarelbLeases.set_up().unwrap();
+    let mut system = Kind::BarelbLeases.set_up(false).unwrap();
     // A Lease lasts 17 s here.
     assert_moved(&run(system.as_mut(), "death"), 24_000, 0);
     let seen = run(system.as_mut(), "kill");

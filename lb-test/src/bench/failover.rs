@@ -154,14 +154,20 @@ fn turn_of(
     interrupt: &Interrupt,
 ) -> Result<Vec<String>> {
     let (mut system, mut missing): (Option<Box<dyn System>>, _) = (None, Vec::new());
+    let mut is_crowded = false;
     for case in cases {
+        if case.crowded != is_crowded {
+            (system, is_crowded) = (None, case.crowded);
+        }
         let mut failures = 0;
         while records.count(kind, case) < due(case) {
             interrupt.check().context("what was measured is saved: go on with --resume")?;
             let trial = (|| {
                 let mut ready = match system.take() {
                     Some(system) => system,
-                    None => kind.set_up().with_context(|| format!("setting up {}", kind.what()))?,
+                    None => {
+                        kind.set_up(case.crowded).with_context(|| format!("setting up {}", kind.what()))?
+                    }
                 };
                 let seen = case.run(ready.as_mut())?;
                 system = Some(ready);

@@ -8,7 +8,7 @@ use lb_core::ids::NodeName;
 use serde_json::json;
 
 use super::echo::EchoServer;
-use super::{NODES, PORT, System};
+use super::{NODES, PORT, System, crowd};
 use crate::agent::barelb;
 use crate::cluster::services::{service, slice};
 use crate::cluster::{Component, Network, Site, SiteOptions};
@@ -33,14 +33,16 @@ pub struct Barelb {
     site: Site,
     vips: [IpAddr; 2],
     order: Vec<usize>,
+    crowd: Vec<IpAddr>,
 }
 
 impl Barelb {
     /// Three nodes with agents of this profile, or of none: then addresses move by the Leases.
-    pub fn start(profile: Option<&str>) -> Result<Self> {
-        let arguments = profile.map(|profile| [PROFILE, profile].map(ToOwned::to_owned).to_vec());
-        let options =
-            SiteOptions { nodes: NODES, arguments: arguments.unwrap_or_default(), ..SiteOptions::default() };
+    pub fn start(profile: Option<&str>, crowded: bool) -> Result<Self> {
+        let profile = profile.map(|profile| [PROFILE, profile]);
+        let room = crowded.then_some(crowd::ROOM);
+        let arguments = profile.into_iter().chain(room).flatten().map(ToOwned::to_owned).collect();
+        let options = SiteOptions { nodes: NODES, arguments, ..SiteOptions::default() };
         let mut site = Site::without_agents(options)?;
         // Before the agents, which use native XDP where the other end has a program too.
         let ports = site.machines.iter().map(|machine| LossyPort::attach(&machine.cable.b));
@@ -58,10 +60,24 @@ impl Barelb {
             site.start_agent(node)?;
         }
         site.wait_for_members(site.machines.len())?;
-        let system = Self { ports, _echoes: echoes, site, vips, order };
-        let system_ref: &dyn System = &system;
-        system_ref.settle()?;
+        let mut system = Self { ports, _echoes: echoes, site, vips, order, crowd: Vec::new() };
+        (&system as &dyn System).settle()?;
+        if crowded {
+            system.add_crowd()?;
+        }
         Ok(system)
+    }
+
+    fn add_crowd(&mut self) -> Result<()> {
+        // Theirs is not what is measured, and three of them take minutes for so many.
+        for machine in &mut self.site.machines {
+            machine.proxy.process().stop()?;
+        }
+        let names = names(&self.site)?;
+        let pairs = crowd::pairs_of(&names, &names[self.order[0]])?;
+        crowd::add_services(&self.site, &pairs)?;
+        self.crowd = pairs.concat();
+        (self as &dyn System).settle()
     }
 
     fn agent(&mut self, node: usize) -> Result<&mut Process> {
@@ -80,8 +96,7 @@ impl Barelb {
 
 /// An address of each family with the same order of nodes, and that order: one node owns both, and the same one is next.
 fn addresses(site: &Site) -> Result<([IpAddr; 2], Vec<usize>)> {
-    let names = site.machines.iter().map(|machine| NodeName::new(&machine.name));
-    let names = names.collect::<Result<Vec<_>, _>>()?;
+    let names = names(site)?;
     let order_of = |ip: IpAddr| {
         let names_in_order = order(names.iter().map(|name| (name, 0)), &RankKey::new(ip));
         let place = |name: &NodeName| names.iter().position(|one| one == name);
@@ -92,6 +107,11 @@ fn addresses(site: &Site) -> Result<([IpAddr; 2], Vec<usize>)> {
     let same = pairs.into_iter().find(|[v4, v6]| order_of(*v4) == order_of(*v6));
     let vips = same.context("no two addresses of the pool have the same order of nodes")?;
     Ok((vips, order_of(vips[0])))
+}
+
+fn names(site: &Site) -> Result<Vec<NodeName>> {
+    let names = site.machines.iter().map(|machine| NodeName::new(&machine.name));
+    Ok(names.collect::<Result<_, _>>()?)
 }
 
 fn add_service(site: &Site, vips: [IpAddr; 2]) -> Result<()> {
@@ -124,6 +144,14 @@ impl System for Barelb {
 
     fn vips(&self) -> [IpAddr; 2] {
         self.vips
+    }
+
+    fn crowd(&self) -> &[IpAddr] {
+        &self.crowd
+    }
+
+    fn rest(&self) -> Result<()> {
+        crowd::rest(&self.site)
     }
 
     fn order(&self) -> Vec<usize> {

@@ -62,6 +62,10 @@ pub const CASES: &[Case] = &[
         background: Background::NoApi,
         ..calm("death-no-api", "silent death while the API server is away", DEATH)
     },
+    Case {
+        crowded: true,
+        ..calm("death-of-10000", "silent death of a node with 10,000 addresses: the last of them", DEATH)
+    },
 ];
 
 /// A case by its name.
@@ -70,5 +74,5 @@ pub fn case(name: &str) -> Option<&'static Case> {
 }
 
 const fn calm(name: &'static str, what: &'static str, fault: Fault) -> Case {
-    Case { name, what, background: Background::Calm, fault, limit: LONG, after: SHORT }
+    Case { name, what, background: Background::Calm, crowded: false, fault, limit: LONG, after: SHORT }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::echo::EchoServer;
-use super::{CLIENT, FIRST_NODE, NODES, PORT, System};
+use super::{CLIENT, FIRST_NODE, NODES, PORT, System, crowd};
 use crate::cluster::Network;
 use crate::link::{Interface, Veth};
 use crate::process::Process;
@@ -17,13 +17,14 @@ use crate::scratch::Scratch;
 /// Host part of the addresses it is about.
 const VIP: u8 = 100;
 /// Of the first node; each next one has ten less.
-const PRIORITY: usize = 150;
+const PRIORITY: u16 = 150;
 /// For a daemon that was killed to be gone.
 const GONE: Duration = Duration::from_secs(5);
 
 /// The nodes with keepalived; everything goes with it. The order of the fields is the order of removal.
 pub struct Keepalived {
     nodes: Vec<Node>,
+    crowd: Vec<IpAddr>,
     client: Veth,
     _network: Network,
 }
@@ -38,11 +39,14 @@ struct Node {
 
 impl Keepalived {
     /// Three nodes that advertise at this interval, in seconds.
-    pub fn start(interval: &str) -> Result<Self> {
+    pub fn start(interval: &str, crowded: bool) -> Result<Self> {
+        let crowd = if crowded { crowd::pairs() } else { Vec::new() };
         let network = Network::new()?;
         let client = network.attach("client", CLIENT)?;
-        let nodes = (0..NODES).map(|number| Node::new(&network, number, interval));
-        let mut system = Self { nodes: nodes.collect::<Result<_>>()?, client, _network: network };
+        let nodes =
+            (0..NODES).map(|number| Node::new(&network, number, &configuration(interval, number, &crowd)));
+        let nodes = nodes.collect::<Result<_>>()?;
+        let mut system = Self { nodes, crowd: crowd.concat(), client, _network: network };
         for node in 0..system.nodes.len() {
             system.start(node)?;
         }
@@ -57,15 +61,14 @@ impl Keepalived {
 }
 
 impl Node {
-    fn new(network: &Network, number: u8, interval: &str) -> Result<Self> {
+    fn new(network: &Network, number: u8, configuration: &str) -> Result<Self> {
         let host = FIRST_NODE + number;
         let cable = network.attach(&format!("keepalived-{number}"), host)?;
         // As the tools of a distribution set them anew when the link comes back.
         cable.a.namespace().sysctl("net.ipv6.conf.eth0.keep_addr_on_down", "1")?;
         let addresses = Network::addresses(VIP).map(|vip| SocketAddr::from((vip, PORT)));
         let folder = Scratch::new("keepalived")?;
-        let priority = PRIORITY - 10 * usize::from(number);
-        fs::write(folder.join("keepalived.conf"), configuration(interval, priority))?;
+        fs::write(folder.join("keepalived.conf"), configuration)?;
         Ok(Self {
             daemon: None,
             port: LossyPort::attach(&cable.b)?,
@@ -76,17 +79,26 @@ impl Node {
     }
 }
 
-/// All but the interval, the priorities and the addresses is as the daemon has it by itself.
-fn configuration(interval: &str, priority: usize) -> String {
-    let [v4, v6] = Network::addresses(VIP);
-    let instance = |name: &str, address: &str| {
+/// All but the interval, the priorities and the addresses is as the daemon has it by itself. A crowd does not fit into an
+/// advertisement: it is of those that are not told of.
+fn configuration(interval: &str, number: u8, crowd: &[[IpAddr; 2]]) -> String {
+    let priority = PRIORITY - 10 * u16::from(number);
+    let instance = |family: usize| {
+        let (name, length) = [("v4", 24), ("v6", 64)][family];
+        let vip = Network::addresses(VIP)[family];
+        let others: Vec<_> = crowd.iter().map(|pair| format!("    {} dev eth0\n", pair[family])).collect();
+        let others = if others.is_empty() {
+            String::new()
+        } else {
+            format!("  virtual_ipaddress_excluded {{\n{}  }}\n", others.concat())
+        };
         format!(
             "vrrp_instance {name} {{\n  state BACKUP\n  interface eth0\n  virtual_router_id 51\n  \
-             priority {priority}\n  advert_int {interval}\n  virtual_ipaddress {{\n    {address} dev eth0\n  }}\n}}\n"
+             priority {priority}\n  advert_int {interval}\n  virtual_ipaddress {{\n    {vip}/{length} dev eth0\n  \
+             }}\n{others}}}\n"
         )
     };
-    let instances = [instance("v4", &format!("{v4}/24")), instance("v6", &format!("{v6}/64"))];
-    format!("global_defs {{\n  vrrp_version 3\n}}\n{}", instances.concat())
+    format!("global_defs {{\n  vrrp_version 3\n}}\n{}{}", instance(0), instance(1))
 }
 
 impl System for Keepalived {
@@ -100,6 +112,14 @@ impl System for Keepalived {
 
     fn vips(&self) -> [IpAddr; 2] {
         Network::addresses(VIP)
+    }
+
+    fn crowd(&self) -> &[IpAddr] {
+        &self.crowd
+    }
+
+    fn rest(&self) -> Result<()> {
+        Ok(())
     }
 
     fn order(&self) -> Vec<usize> {
@@ -126,6 +146,10 @@ impl System for Keepalived {
             [("--use-file", "keepalived.conf"), ("--pid", "keepalived.pid"), ("--vrrp_pid", "vrrp.pid")]
         {
             command.arg(flag).arg(folder.join(file));
+        }
+        // Of one that was killed: a daemon that finds them may take it for alive.
+        for file in ["keepalived.pid", "vrrp.pid"] {
+            drop(fs::remove_file(folder.join(file)));
         }
         *daemon = Some(cable.a.namespace().spawn_command(&mut command, &folder.join("keepalived.log"))?);
         Ok(())
@@ -156,5 +180,25 @@ impl System for Keepalived {
     fn logs(&self) -> String {
         let tails = self.nodes.iter().filter_map(|node| Some(node.daemon.as_ref()?.tail()));
         tails.collect::<Vec<_>>().join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_in_the_instances_of_its_families() {
+        let text = configuration("0.01", 1, &crowd::pairs()[..1]);
+        let (v4, v6) = text.split_once("vrrp_instance v6").unwrap();
+        assert!(
+            v4.contains("    10.64.0.1 dev eth0\n") && v6.contains("    2001:db8:1::1 dev eth0\n"),
+            "{text}"
+        );
+        assert!(
+            v4.contains("    192.0.2.100/24 dev eth0\n") && v6.contains("    2001:db8::100/64 dev eth0\n")
+        );
+        assert!(v4.contains("  priority 140\n") && v6.contains("  advert_int 0.01\n"), "{text}");
+        assert!(!configuration("1", 0, &[]).contains("excluded"));
     }
 }

@@ -54,14 +54,14 @@ impl Kind {
             || matches!(self, Self::Barelb | Self::BarelbFast | Self::BarelbLeases)
     }
 
-    /// Sets it up, well and ready.
-    pub fn set_up(self) -> Result<Box<dyn System>> {
+    /// Sets it up, well and ready; with ten thousand further addresses when it is to be crowded.
+    pub fn set_up(self, crowded: bool) -> Result<Box<dyn System>> {
         Ok(match self {
-            Self::Barelb => Box::new(Barelb::start(Some("default"))?),
-            Self::BarelbFast => Box::new(Barelb::start(Some("fast"))?),
-            Self::BarelbLeases => Box::new(Barelb::start(None)?),
-            Self::Keepalived => Box::new(Keepalived::start("1")?),
-            Self::KeepalivedFast => Box::new(Keepalived::start("0.01")?),
+            Self::Barelb => Box::new(Barelb::start(Some("default"), crowded)?),
+            Self::BarelbFast => Box::new(Barelb::start(Some("fast"), crowded)?),
+            Self::BarelbLeases => Box::new(Barelb::start(None, crowded)?),
+            Self::Keepalived => Box::new(Keepalived::start("1", crowded)?),
+            Self::KeepalivedFast => Box::new(Keepalived::start("0.01", crowded)?),
         })
     }
 }

@@ -42,6 +42,8 @@ pub struct Case {
     pub what: &'static str,
     /// What is there beside the fault.
     pub background: Background,
+    /// Whether the first node owns ten thousand addresses.
+    pub crowded: bool,
     /// What happens.
     pub fault: Fault,
     /// How long others are given to answer.
@@ -71,13 +73,17 @@ impl Case {
         if self.background != Background::Calm {
             thread::sleep(BEFORE);
         }
-        // Whom the last trial has left there is no matter of this one.
-        system.client().namespace().ip(&["neighbour", "flush", "all"])?;
         let watch = Watch::start(system)?;
         thread::sleep(LEAD + Duration::from_millis(random() % PHASE_MS));
         let limits = Limits { moved: self.limit, after: self.after };
         let mark = self.fault.happen(system, &watch, limits);
-        let seen = mark.and_then(|mark| watch.stop(&mark));
+        let seen = mark.and_then(|mark| {
+            let seen = watch.stop(&mark)?;
+            if self.crowded {
+                (system as &dyn System).has_left(&mark.before)?;
+            }
+            Ok(seen)
+        });
         self.fault.undo(system)?;
         seen
     }

@@ -7,15 +7,15 @@ use anyhow::{Result, ensure};
 
 use super::echo::EchoClient;
 use super::seen::{Mark, Seen, Way, Ways};
-use super::{PORT, System};
+use super::{PORT, System, crowd};
 use crate::bench::cpu;
 use crate::client::{ProbeClient, ProbeConfig, Request};
 use crate::link::mac_text;
 
 /// Between two requests for an address, each way.
 const PACE: Duration = Duration::from_millis(1);
-/// Requests looked at to see who answers now.
-const RECENT: usize = 400;
+/// Requests for each address looked at to see who answers now.
+const RECENT: usize = 100;
 /// By how much the clock of the times may have been set while they were taken.
 const MOST_STEP: Duration = Duration::from_millis(1);
 
@@ -24,6 +24,8 @@ pub(super) struct Watch {
     probe: ProbeClient,
     echo: EchoClient,
     vips: [IpAddr; 2],
+    /// What is asked for by ARP and neighbour discovery.
+    targets: Vec<IpAddr>,
     macs: Vec<[u8; 6]>,
     step: Duration,
 }
@@ -40,12 +42,18 @@ pub(super) struct Fault {
 impl Watch {
     pub(super) fn start(system: &dyn System) -> Result<Self> {
         let (client, vips) = (system.client(), system.vips());
-        let per_second = u32::try_from(vips.len())? * 1000;
+        let (targets, pace) = match system.crowd() {
+            [] => (vips.to_vec(), PACE),
+            crowd => (crowd::sample(crowd), crowd::PACE),
+        };
+        let pace_of_all = pace / u32::try_from(targets.len())?;
+        let per_second = u32::try_from(Duration::from_secs(1).as_nanos() / pace_of_all.as_nanos().max(1))?;
         let step = clock_difference();
         Ok(Self {
-            probe: ProbeClient::start_from_few(client, ProbeConfig { targets: vips.to_vec(), per_second })?,
+            probe: ProbeClient::start_from_few(client, ProbeConfig { targets: targets.clone(), per_second })?,
             echo: EchoClient::start(client.namespace(), &vips, PORT, PACE)?,
             vips,
+            targets,
             macs: system.cables().iter().map(|cable| cable.a.mac()).collect(),
             step,
         })
@@ -57,8 +65,8 @@ impl Watch {
             let mut answers = requests.iter().filter(|request| request.target == *vip);
             answers.any(|request| request.answer.is_some_and(|answer| !than.contains(&answer.mac)))
         };
-        let (asked, echoed) = (self.probe.latest(RECENT), self.echo.latest(RECENT));
-        self.vips.iter().all(|vip| others(&asked, vip) && others(&echoed, vip))
+        let (asked, echoed) = (self.probe.latest(RECENT * self.targets.len()), self.echo.latest(RECENT * 2));
+        self.targets.iter().all(|vip| others(&asked, vip)) && self.vips.iter().all(|vip| others(&echoed, vip))
     }
 
     /// Ends asking; what was seen.
@@ -77,17 +85,16 @@ impl Watch {
             at: fault.at.duration_since(began).unwrap_or_default(),
             before: fault.before.clone(),
         };
-        let of = |requests: &[Request], vip: IpAddr, mark: &Mark, end| {
-            let some: Vec<_> = requests.iter().filter(|request| request.target == vip).copied().collect();
-            Seen::of(&some, mark, end)
+        let of = |requests: &[Request], is_v4: bool, mark: &Mark, end| {
+            let some = requests.iter().filter(|request| request.target.is_ipv4() == is_v4);
+            Seen::of(&some.copied().collect::<Vec<_>>(), mark, end)
         };
         let (probed, echo_mark) = (mark(probe_began), mark(echo_began));
-        let [v4, v6] = self.vips;
         Ok(Ways::from([
-            (Way::Arp, of(&report.requests, v4, &probed, report.duration)),
-            (Way::Ns, of(&report.requests, v6, &probed, report.duration)),
-            (Way::Udp4, of(&echoed, v4, &echo_mark, echo_end)),
-            (Way::Udp6, of(&echoed, v6, &echo_mark, echo_end)),
+            (Way::Arp, of(&report.requests, true, &probed, report.duration)),
+            (Way::Ns, of(&report.requests, false, &probed, report.duration)),
+            (Way::Udp4, of(&echoed, true, &echo_mark, echo_end)),
+            (Way::Udp6, of(&echoed, false, &echo_mark, echo_end)),
         ]))
     }
 }

@@ -67,7 +67,7 @@ pub(super) fn run(options: &Options, long: Duration, interrupt: &Interrupt) -> R
         }
         let done = saved(options)?.iter().filter(|one| is_same(one)).count();
         if done < pieces {
-            let mut system = kind.set_up().with_context(|| format!("setting up {}", kind.what()))?;
+            let mut system = kind.set_up(false).with_context(|| format!("setting up {}", kind.what()))?;
             let hogs = options.busy.then(Hogs::start).transpose()?;
             lose(system.as_mut(), options.loss * 10)?;
             for _ in done..pieces {
