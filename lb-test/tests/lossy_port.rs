@@ -1,7 +1,7 @@
 //! A port that loses frames, as the failover cases use it: one way or both, all or some. Needs root and the rig object.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -94,4 +94,23 @@ fn about_as_many_are_lost_as_was_said_each_way() {
     let [from, to] = bed.both_ways(COUNT);
     assert!(from.iter().all(|arrived| *arrived < COUNT), "{from:?}");
     assert_eq!(to, [COUNT, COUNT]);
+}
+
+#[test]
+#[ignore = "needs root and the rig object: makes network namespaces"]
+fn probes_are_counted_each_way_and_nothing_else_is() {
+    let bed = Bed::new();
+    let send = |from: &Veth, to: SocketAddr| {
+        let everywhere = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        from.a.namespace().enter(|| Ok(UdpSocket::bind(everywhere)?.send_to(&[0; 24], to)?)).unwrap();
+    };
+    for (client, node) in Network::addresses(CLIENT).into_iter().zip(Network::addresses(NODE)) {
+        for port in [7784, 7785] {
+            send(&bed.client, SocketAddr::from((node, port)));
+            send(&bed.node, SocketAddr::from((client, port)));
+            send(&bed.node, SocketAddr::from((client, port)));
+        }
+    }
+    thread::sleep(ARRIVAL);
+    assert_eq!(bed.port.probes().unwrap(), [4, 2]);
 }

@@ -28,6 +28,8 @@ static LOOKUP_V6: HashMap<KeyV6, Entry, 1> = HashMap::new();
 static LOSS: Array<Loss, 1> = Array::new();
 #[btf_map]
 static LOST: PerCpuArray<u64, 2> = PerCpuArray::new();
+#[btf_map]
+static PROBES: PerCpuArray<u64, 2> = PerCpuArray::new();
 
 /// What to make and to accept.
 #[inline(always)]
@@ -87,7 +89,18 @@ pub(crate) fn loss() -> Option<&'static Loss> {
 /// Counts a frame that was lost from the node (0) or on the way to it (1).
 #[inline(always)]
 pub(crate) fn count_lost(way: u32) {
-    if let Some(count) = LOST.get_ptr_mut(way) {
+    count(&LOST, way);
+}
+
+/// Counts a probe from the node (0) or to it (1).
+#[inline(always)]
+pub(crate) fn count_probe(way: u32) {
+    count(&PROBES, way);
+}
+
+#[inline(always)]
+fn count(counts: &PerCpuArray<u64, 2>, way: u32) {
+    if let Some(count) = counts.get_ptr_mut(way) {
         // SAFETY: the value of this processor, and a program is not interrupted by itself.
         unsafe { *count += 1 };
     }

@@ -34,6 +34,7 @@ pub enum Way {
 pub struct LossyPort {
     loss: Array<MapData, Loss>,
     lost: PerCpuArray<MapData, u64>,
+    probes: PerCpuArray<MapData, u64>,
     _object: Ebpf,
 }
 
@@ -42,7 +43,11 @@ impl LossyPort {
     pub fn attach(port: &Interface) -> Result<Self> {
         let mut object = load(&mut EbpfLoader::new(), &rig_object())?;
         let loss = Array::try_from(object.take_map("LOSS").context("no map LOSS in the object")?)?;
-        let lost = PerCpuArray::try_from(object.take_map("LOST").context("no map LOST in the object")?)?;
+        let mut counts = |name: &str| {
+            let map = object.take_map(name).with_context(|| format!("no map {name} in the object"))?;
+            anyhow::Ok(PerCpuArray::try_from(map)?)
+        };
+        let (lost, probes) = (counts("LOST")?, counts("PROBES")?);
         let program = object.program_mut("rig_lose").context("no program rig_lose in the object")?;
         let from_node: &mut Xdp = program.try_into()?;
         from_node.load().context("the kernel refused rig_lose")?;
@@ -57,7 +62,7 @@ impl LossyPort {
             .namespace()
             .enter(|| Ok(to_node.attach_with_options(port.name(), TcAttachType::Egress, options)?));
         attached.with_context(|| format!("cannot attach rig_lose_tcx to {}", port.name()))?;
-        Ok(Self { loss, lost, _object: object })
+        Ok(Self { loss, lost, probes, _object: object })
     }
 
     /// Lets nothing through any more. Takes effect with one write to a map: within microseconds, both ways at once.
@@ -79,7 +84,17 @@ impl LossyPort {
 
     /// Frames it has lost so far: from the node, and on the way to it.
     pub fn lost(&self) -> Result<[u64; 2]> {
-        let sum = |way| anyhow::Ok(self.lost.get(&way, 0)?.iter().sum());
-        Ok([sum(0)?, sum(1)?])
+        sums(&self.lost)
     }
+
+    /// Requests of S-BFD so far, lost or not: from the node, and on the way to it.
+    pub fn probes(&self) -> Result<[u64; 2]> {
+        sums(&self.probes)
+    }
+}
+
+/// Of all processors, each way.
+fn sums(counts: &PerCpuArray<MapData, u64>) -> Result<[u64; 2]> {
+    let sum = |way| anyhow::Ok(counts.get(&way, 0)?.iter().sum());
+    Ok([sum(0)?, sum(1)?])
 }
