@@ -14,6 +14,7 @@ use crate::failover::{CASES, Case, Kind, MAIN, System, case};
 use crate::interrupt::Interrupt;
 use record::{Record, Records};
 
+mod cost;
 mod goals;
 mod page;
 mod record;
@@ -61,8 +62,11 @@ pub struct Options {
     /// With --soak: while all processors are busy.
     #[arg(long, requires = "soak")]
     pub busy: bool,
-    /// Only write the page from what is saved.
+    /// Instead of faults: what probing costs an agent with ten peers.
     #[arg(long, conflicts_with = "soak")]
+    pub cost: bool,
+    /// Only write the page from what is saved.
+    #[arg(long, conflicts_with_all = ["soak", "cost"])]
     pub page: bool,
 }
 
@@ -112,6 +116,8 @@ pub fn run(options: &Options) -> Result<()> {
     let mut missing = Vec::new();
     if let Some(long) = options.soak {
         soak::run(options, long, &interrupt)?;
+    } else if options.cost {
+        cost::run(options)?;
     } else if !options.page {
         missing = measure(options, &interrupt)?;
     }

@@ -19,6 +19,8 @@ use crate::run;
 
 /// The argument of the agents that says how fast others take over.
 const PROFILE: &str = "--failover-profile";
+/// The profile without probes: addresses move by the Leases.
+pub(super) const OFF: &str = "off";
 /// The Service that is asked for.
 const SERVICE: &str = "echo";
 /// Where its endpoints listen.
@@ -37,12 +39,17 @@ pub struct Barelb {
 }
 
 impl Barelb {
-    /// Three nodes with agents of this profile, or of none: then addresses move by the Leases.
-    pub fn start(profile: Option<&str>, crowded: bool) -> Result<Self> {
-        let profile = profile.map(|profile| [PROFILE, profile]);
+    /// Three nodes with agents of this profile, and ten thousand further addresses where it is to be crowded.
+    pub fn start(profile: &str, crowded: bool) -> Result<Self> {
+        Self::start_with(profile, NODES, crowded)
+    }
+
+    /// The same with more nodes.
+    pub(crate) fn start_with(profile: &str, nodes: u8, crowded: bool) -> Result<Self> {
+        let profile = (profile != OFF).then_some([PROFILE, profile]);
         let room = crowded.then_some(crowd::ROOM);
         let arguments = profile.into_iter().chain(room).flatten().map(ToOwned::to_owned).collect();
-        let options = SiteOptions { nodes: NODES, arguments, ..SiteOptions::default() };
+        let options = SiteOptions { nodes, arguments, ..SiteOptions::default() };
         let mut site = Site::without_agents(options)?;
         // Before the agents, which use native XDP where the other end has a program too.
         let ports = site.machines.iter().map(|machine| LossyPort::attach(&machine.cable.b));
@@ -69,10 +76,8 @@ impl Barelb {
     }
 
     fn add_crowd(&mut self) -> Result<()> {
-        // Theirs is not what is measured, and three of them take minutes for so many.
-        for machine in &mut self.site.machines {
-            machine.proxy.process().stop()?;
-        }
+        // Three of them take minutes for so many Services.
+        self.freeze_proxies()?;
         let names = names(&self.site)?;
         let pairs = crowd::pairs_of(&names, &names[self.order[0]])?;
         crowd::add_services(&self.site, &pairs)?;
@@ -80,7 +85,13 @@ impl Barelb {
         (self as &dyn System).settle()
     }
 
-    fn agent(&mut self, node: usize) -> Result<&mut Process> {
+    /// Has every kube-proxy do nothing any more: its work is not what is measured.
+    pub(crate) fn freeze_proxies(&mut self) -> Result<()> {
+        self.site.machines.iter_mut().try_for_each(|machine| machine.proxy.process().stop())
+    }
+
+    /// The agent of a node.
+    pub(crate) fn agent(&mut self, node: usize) -> Result<&mut Process> {
         Ok(self.site.agent(node)?.process())
     }
 
@@ -95,6 +106,7 @@ impl Barelb {
 }
 
 /// An address of each family with the same order of nodes, and that order: one node owns both, and the same one is next.
+/// Of more than the usual nodes the first is the same.
 fn addresses(site: &Site) -> Result<([IpAddr; 2], Vec<usize>)> {
     let names = names(site)?;
     let order_of = |ip: IpAddr| {
@@ -104,7 +116,8 @@ fn addresses(site: &Site) -> Result<([IpAddr; 2], Vec<usize>)> {
     };
     let pairs =
         FREE.flat_map(|v4| FREE.map(move |v6| [Network::addresses(v4)[0], Network::addresses(v6)[1]]));
-    let same = pairs.into_iter().find(|[v4, v6]| order_of(*v4) == order_of(*v6));
+    let places = if names.len() > usize::from(NODES) { 1 } else { names.len() };
+    let same = pairs.into_iter().find(|[v4, v6]| order_of(*v4)[..places] == order_of(*v6)[..places]);
     let vips = same.context("no two addresses of the pool have the same order of nodes")?;
     Ok((vips, order_of(vips[0])))
 }

@@ -46,15 +46,6 @@ pub(super) fn pairs_of(names: &[NodeName], first: &NodeName) -> Result<Vec<[IpAd
     Ok(pairs)
 }
 
-/// As many pairs, in order.
-pub(super) fn pairs() -> Vec<[IpAddr; 2]> {
-    let pair = |host: u32| {
-        let v6 = Ipv6Addr::from_bits(V6.to_bits() + u128::from(host));
-        [Ipv4Addr::from_bits(V4.to_bits() + host).into(), v6.into()]
-    };
-    (1..).map(pair).take(PAIRS).collect()
-}
-
 /// Makes a Service for each pair, with an endpoint on each node.
 pub(super) fn add_services(site: &Site, pairs: &[[IpAddr; 2]]) -> Result<()> {
     site.plane.apply_all(&[pool("crowd", &POOL)])?;

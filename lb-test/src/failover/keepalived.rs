@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::echo::EchoServer;
-use super::{CLIENT, FIRST_NODE, NODES, PORT, System, crowd};
+use super::{CLIENT, FIRST_NODE, NODES, PORT, System};
 use crate::cluster::Network;
 use crate::link::{Interface, Veth};
 use crate::process::Process;
@@ -24,7 +24,6 @@ const GONE: Duration = Duration::from_secs(5);
 /// The nodes with keepalived; everything goes with it. The order of the fields is the order of removal.
 pub struct Keepalived {
     nodes: Vec<Node>,
-    crowd: Vec<IpAddr>,
     client: Veth,
     _network: Network,
 }
@@ -39,14 +38,12 @@ struct Node {
 
 impl Keepalived {
     /// Three nodes that advertise at this interval, in seconds.
-    pub fn start(interval: &str, crowded: bool) -> Result<Self> {
-        let crowd = if crowded { crowd::pairs() } else { Vec::new() };
+    pub fn start(interval: &str) -> Result<Self> {
         let network = Network::new()?;
         let client = network.attach("client", CLIENT)?;
-        let nodes =
-            (0..NODES).map(|number| Node::new(&network, number, &configuration(interval, number, &crowd)));
+        let nodes = (0..NODES).map(|number| Node::new(&network, number, &configuration(interval, number)));
         let nodes = nodes.collect::<Result<_>>()?;
-        let mut system = Self { nodes, crowd: crowd.concat(), client, _network: network };
+        let mut system = Self { nodes, client, _network: network };
         for node in 0..system.nodes.len() {
             system.start(node)?;
         }
@@ -79,26 +76,18 @@ impl Node {
     }
 }
 
-/// All but the interval, the priorities and the addresses is as the daemon has it by itself. A crowd does not fit into an
-/// advertisement: it is of those that are not told of.
-fn configuration(interval: &str, number: u8, crowd: &[[IpAddr; 2]]) -> String {
+/// All but the interval, the priorities and the addresses is as the daemon has it by itself.
+fn configuration(interval: &str, number: u8) -> String {
     let priority = PRIORITY - 10 * u16::from(number);
-    let instance = |family: usize| {
-        let (name, length) = [("v4", 24), ("v6", 64)][family];
-        let vip = Network::addresses(VIP)[family];
-        let others: Vec<_> = crowd.iter().map(|pair| format!("    {} dev eth0\n", pair[family])).collect();
-        let others = if others.is_empty() {
-            String::new()
-        } else {
-            format!("  virtual_ipaddress_excluded {{\n{}  }}\n", others.concat())
-        };
+    let [v4, v6] = Network::addresses(VIP);
+    let instance = |name: &str, address: &str| {
         format!(
             "vrrp_instance {name} {{\n  state BACKUP\n  interface eth0\n  virtual_router_id 51\n  \
-             priority {priority}\n  advert_int {interval}\n  virtual_ipaddress {{\n    {vip}/{length} dev eth0\n  \
-             }}\n{others}}}\n"
+             priority {priority}\n  advert_int {interval}\n  virtual_ipaddress {{\n    {address} dev eth0\n  }}\n}}\n"
         )
     };
-    format!("global_defs {{\n  vrrp_version 3\n}}\n{}{}", instance(0), instance(1))
+    let instances = [instance("v4", &format!("{v4}/24")), instance("v6", &format!("{v6}/64"))];
+    format!("global_defs {{\n  vrrp_version 3\n}}\n{}", instances.concat())
 }
 
 impl System for Keepalived {
@@ -115,7 +104,7 @@ impl System for Keepalived {
     }
 
     fn crowd(&self) -> &[IpAddr] {
-        &self.crowd
+        &[]
     }
 
     fn rest(&self) -> Result<()> {
@@ -188,17 +177,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_is_in_the_instances_of_its_families() {
-        let text = configuration("0.01", 1, &crowd::pairs()[..1]);
+    fn nodes_differ_in_their_priority_and_families_in_their_address() {
+        let text = configuration("0.01", 1);
         let (v4, v6) = text.split_once("vrrp_instance v6").unwrap();
-        assert!(
-            v4.contains("    10.64.0.1 dev eth0\n") && v6.contains("    2001:db8:1::1 dev eth0\n"),
-            "{text}"
-        );
         assert!(
             v4.contains("    192.0.2.100/24 dev eth0\n") && v6.contains("    2001:db8::100/64 dev eth0\n")
         );
-        assert!(v4.contains("  priority 140\n") && v6.contains("  advert_int 0.01\n"), "{text}");
-        assert!(!configuration("1", 0, &[]).contains("excluded"));
+        for instance in [v4, v6] {
+            assert!(
+                instance.contains("  priority 140\n") && instance.contains("  advert_int 0.01\n"),
+                "{text}"
+            );
+        }
+        assert!(configuration("1", 0).contains("  priority 150\n"));
     }
 }

@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use anyhow::{Result, bail};
 
-use super::{Background, Barelb, Case, Keepalived, System};
+use super::{Background, Barelb, Case, Keepalived, System, barelb};
 
 /// A system that can be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,21 +48,29 @@ impl Kind {
         }
     }
 
-    /// Whether it has what a case is about: keepalived has no API server.
-    pub fn has(self, case: &Case) -> bool {
-        case.background != Background::NoApi
-            || matches!(self, Self::Barelb | Self::BarelbFast | Self::BarelbLeases)
+    /// The profile of the agents; none of what has no agents.
+    pub(crate) const fn profile(self) -> Option<&'static str> {
+        match self {
+            Self::Barelb => Some("default"),
+            Self::BarelbFast => Some("fast"),
+            Self::BarelbLeases => Some(barelb::OFF),
+            Self::Keepalived | Self::KeepalivedFast => None,
+        }
+    }
+
+    /// Whether it has what a case is about. keepalived has no API server, and of ten thousand addresses it is busy for
+    /// minutes with announcing them, so that all its nodes take themselves for the only one.
+    pub const fn has(self, case: &Case) -> bool {
+        self.profile().is_some() || !(case.crowded || matches!(case.background, Background::NoApi))
     }
 
     /// Sets it up, well and ready; with ten thousand further addresses when it is to be crowded.
     pub fn set_up(self, crowded: bool) -> Result<Box<dyn System>> {
-        Ok(match self {
-            Self::Barelb => Box::new(Barelb::start(Some("default"), crowded)?),
-            Self::BarelbFast => Box::new(Barelb::start(Some("fast"), crowded)?),
-            Self::BarelbLeases => Box::new(Barelb::start(None, crowded)?),
-            Self::Keepalived => Box::new(Keepalived::start("1", crowded)?),
-            Self::KeepalivedFast => Box::new(Keepalived::start("0.01", crowded)?),
-        })
+        if let Some(profile) = self.profile() {
+            return Ok(Box::new(Barelb::start(profile, crowded)?));
+        }
+        let interval = if self == Self::KeepalivedFast { "0.01" } else { "1" };
+        Ok(Box::new(Keepalived::start(interval)?))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What was to be reached.
 
+use super::cost::Cost;
 use super::record::Record;
 use super::soak::Minute;
 use super::tables::{firsts, of};
@@ -9,17 +10,21 @@ use crate::failover::{Kind, MAIN, Way};
 
 /// How much sooner than keepalived the profile `default` has to be.
 const SOONER: f64 = 80.0;
+/// For the last of many addresses.
+const LAST_MS: f64 = 100.0;
 /// For how long two nodes may answer after a partition has healed.
 const HEALED_US: u64 = 100_000;
 
 /// Adds the goals about what was measured.
-pub(super) fn add(page: &mut Page, records: &[Record], minutes: &[Minute]) {
+pub(super) fn add(page: &mut Page, records: &[Record], minutes: &[Minute], costs: &[Cost]) {
     let all = [
         deaths(records, MAIN, "silent death"),
         compared(records),
         deaths(records, "death-no-api", "silent death without the API server"),
+        crowded(records),
         quiet(records),
         soaks(minutes),
+        super::cost::goal(costs).into_iter().collect(),
     ];
     page.goals.extend(all.into_iter().flatten());
     if !page.goals.is_empty() {
@@ -66,6 +71,18 @@ fn compared(records: &[Record]) -> Vec<Goal> {
         let text =
             "silent death: the profile fast sooner than keepalived with adverts of 10 ms, by the medians";
         goals.push(goal(text, format!("{ours:.1} ms to {theirs:.1} ms"), ours < theirs));
+    }
+    goals
+}
+
+fn crowded(records: &[Record]) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for kind in [Kind::Barelb, Kind::BarelbFast] {
+        let Some(times) = times(records, kind, "death-of-10000") else { continue };
+        let last = quantile(&times, 1.0);
+        let text =
+            format!("silent death, {}: the last of 10,000 addresses in ≤ {LAST_MS:.0} ms", kind.what());
+        goals.push(goal(text, format!("{last:.1} ms at most in {} trials", times.len()), last <= LAST_MS));
     }
     goals
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::record::Records;
-use super::{Options, goals, soak, tables};
+use super::{Options, cost, goals, soak, tables};
 use crate::bench::document::Page;
 use crate::failover::CASES;
 
@@ -29,7 +29,7 @@ as often it sends a datagram through each address, which its own kernel sends to
   how long more than one node answered: the worst of all trials. **moved**: trials in which another node answered.
 
 `cargo xtask bench failover` writes this part; `--case`, `--with`, `--trials` and `--resume` measure some of it,
-`--soak 1h --loss 5` and `--soak 1h --busy` count false moves.
+`--soak 1h --loss 5` and `--soak 1h --busy` count false moves, `--cost` measures what probing costs.
 ";
 
 /// Writes it from what is saved, and prints it.
@@ -39,11 +39,13 @@ pub(super) fn write(options: &Options) -> Result<()> {
     page.add(FAILOVER);
     page.add(HEAD);
     page.machine();
-    goals::add(&mut page, records.all(), &soak::saved(options)?);
+    let (minutes, costs) = (soak::saved(options)?, cost::saved(options)?);
+    goals::add(&mut page, records.all(), &minutes, &costs);
     for case in CASES {
         tables::add(&mut page, case, records.all());
     }
-    soak::add(&mut page, &soak::saved(options)?);
+    soak::add(&mut page, &minutes);
+    cost::add(&mut page, &costs);
     replace(&options.out, &page.text)
 }
 
