@@ -26,34 +26,31 @@ fn a_client_sees_keepalived_move() {
     let mut system = Kind::Keepalived.set_up(false).unwrap();
     // Three intervals and a half by the standard.
     let seen = run(system.as_mut(), "death");
-    assert_moved(&seen, 8000, 0);
+    assert_moved(&seen, 15_000, 1000);
     let first = seen[&Way::Arp].first_us.unwrap();
     assert!(first >= 2_000_000, "before three advertisements can be missed: {seen:?}");
     // Back, it has the higher priority.
     assert_eq!(system.owner().unwrap(), 0);
+    assert_moved(&run(system.as_mut(), "two-deaths"), 15_000, 1000);
+    assert_moved(&run(system.as_mut(), "link-down"), 15_000, 1000);
     // Ended in order it says so, and the next node comes after a fraction of an interval.
-    assert_moved(&run(system.as_mut(), "hand-over"), 3000, 0);
+    assert_moved(&run(system.as_mut(), "hand-over"), 15_000, 1000);
     assert!(case("death-no-api").unwrap().run(system.as_mut()).unwrap().is_none(), "it has no API server");
 }
 
 #[test]
 #[ignore = "needs root and keepalived: makes network namespaces"]
-fn a_client_sees_what_becomes_of_keepalived_with_short_intervals() {
-    let mut system = Kind::KeepalivedFast.set_up(false).unwrap();
-    // The priorities of the two that are left make less of a difference than a process may have to wait for a processor.
-    // When both have announced, a datagram goes to the wrong one until the client's kernel asks again.
-    assert_moved(&run(system.as_mut(), "death"), 15_000, 2000);
-    assert_moved(&run(system.as_mut(), "two-deaths"), 15_000, 2000);
-    assert_moved(&run(system.as_mut(), "link-down"), 15_000, 2000);
+fn a_client_sees_two_nodes_of_keepalived_and_none() {
+    let mut system = Kind::Keepalived.set_up(false).unwrap();
     // A frozen master keeps the addresses, and its kernel answers beside the new one.
     let seen = run(system.as_mut(), "freeze");
     assert!(seen[&Way::Arp].both_us > 100_000 && seen[&Way::Ns].both_us > 100_000, "{seen:?}");
-    // Back after a partition it goes on beside the new one until it has heard of it, or the other way round.
+    // So does one that was cut off, until one of both has heard of the other.
     let seen = run(system.as_mut(), "heal");
     assert!(seen[&Way::Arp].first_us.is_some() && seen[&Way::Ns].first_us.is_some(), "{seen:?}");
     // It still advertises, so nobody takes over from a master that hears nothing.
     let seen = run(system.as_mut(), "death-to");
-    assert!(seen.values().all(|seen| seen.first_us.is_none()), "{seen:?}");
+    assert!(seen.values().all(|seen| seen.first_us.is_none() && seen.unanswered > 0), "{seen:?}");
 }
 
 /// What an agent may do, whatever tells it that another node is gone: addresses move within this time, and two nodes answer
