@@ -20,6 +20,7 @@ pub mod burst;
 pub mod config;
 pub mod election;
 pub mod eligibility;
+pub mod failover;
 pub mod ids;
 pub mod membership;
 pub mod plan;
