@@ -2,7 +2,7 @@
 //! restarts, frozen and starved agents, edits. docs/adr/0011-failover.md has the rules; their names are used here.
 //!
 //! Each seed is one run of one kind of trouble. `BARELB_SEEDS=N` runs so many (20,000 where nothing is said; continuous
-//! integration 100,000 and more in all), `BARELB_SEED=N` one with its story.
+//! integration 100,000 and more in all), `BARELB_SEED=N` one with its story, `BARELB_FRAMES=1` also with each frame.
 
 #[path = "failover/judge.rs"]
 mod judge;

@@ -178,6 +178,8 @@ impl Engine {
             peer.comes_back(now);
         } else if heard.is_first {
             peer.tell_again(now);
+        } else if heard.is_news {
+            peer.tell_soon(now);
         }
         self.version += u64::from(heard.is_news);
     }
@@ -213,6 +215,12 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let news = peer.tells(tell);
         self.version += u64::from(news);
+        // It tells only those that it hears.
+        let remote = if tell.joining { Remote::AdminDown } else { Remote::Up };
+        if let Some(heard) = peer.session.told(remote) {
+            self.heard(from, heard, now);
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
         if tell.was_down && !self.own.is_joining() {
             let heard = peer.heard_meanwhile(up);
             let flaps = peer.flaps() && heard == tell.heard && peer.senior;
@@ -357,9 +365,10 @@ impl Engine {
         }
         if self.own.is_leaving() {
             let seq = self.own.seq;
-            let mut able =
-                self.peers.values().filter(|peer| peer.place().is_some_and(|place| place < Place::LAST));
-            let taken = able.all(|peer| peer.has_acked(seq));
+            // Who is heard by others only hears it from them.
+            let heard = self.peers.values().filter(|peer| peer.session.status() == Status::Up);
+            let able: Vec<&Peer> = heard.filter(|peer| peer.place().is_some()).collect();
+            let taken = !able.is_empty() && able.iter().all(|peer| peer.has_acked(seq));
             self.version += u64::from(self.own.leave_now(taken, now));
         }
     }

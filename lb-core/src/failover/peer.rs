@@ -6,8 +6,9 @@ use super::message::Tell;
 use super::session::{Remote, Session, Status};
 use super::view::Place;
 
-/// Until what was told is acknowledged it is told again: at first after this time, later more seldom.
+/// Until what was told is acknowledged it is told again: so often in this rhythm, and then more seldom.
 const RETRY: Duration = Duration::from_millis(2);
+const RETRIES: u32 = 10;
 const LONGEST_RETRY: Duration = Duration::from_millis(128);
 /// How long a node that is heard again may take to say how it stands now.
 const RETURN: Duration = Duration::from_millis(100);
@@ -32,6 +33,7 @@ pub(super) struct Peer {
     acked: Option<u32>,
     next_tell: Duration,
     gap: Duration,
+    tries: u32,
     /// What it waits to be acknowledged.
     owed: Option<Owed>,
 }
@@ -57,6 +59,7 @@ impl Peer {
             acked: None,
             next_tell: now,
             gap: RETRY,
+            tries: 0,
             owed: None,
         }
     }
@@ -163,8 +166,13 @@ impl Peer {
 
     /// There is something new to tell.
     pub(super) fn tell_again(&mut self, now: Duration) {
-        (self.next_tell, self.gap) = (now, RETRY);
+        self.tell_soon(now);
         self.acked = None;
+    }
+
+    /// What it has not acknowledged may reach it now.
+    pub(super) fn tell_soon(&mut self, now: Duration) {
+        (self.next_tell, self.gap, self.tries) = (now, RETRY, 0);
     }
 
     /// Whether it hears what it is told.
@@ -179,7 +187,10 @@ impl Peer {
             return None;
         }
         self.next_tell = now + self.gap;
-        self.gap = (self.gap * 2).min(LONGEST_RETRY);
+        self.tries += 1;
+        if self.tries > RETRIES {
+            self.gap = (self.gap * 2).min(LONGEST_RETRY);
+        }
         Some((self.was_down, self.heard))
     }
 

@@ -231,6 +231,11 @@ impl Session {
         Some(self.alive(Status::Relayed, remote))
     }
 
+    /// It has said that it hears this node; `None` when that is no news.
+    pub(super) fn told(&mut self, remote: Remote) -> Option<Heard> {
+        (self.status == Status::Down).then(|| self.alive(Status::Up, remote))
+    }
+
     fn alive(&mut self, status: Status, remote: Remote) -> Heard {
         let before = (self.status, self.remote);
         (self.status, self.remote) = (status, remote);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use lb_core::failover::{Failback, Profile};
 
-use crate::node::{GRACE, Node};
+use crate::node::Node;
 use crate::trouble::Kind;
 use crate::world::ADDRESSES;
 
@@ -15,13 +15,20 @@ const SILENCE: Duration = Duration::from_millis(60);
 /// How long an agent that starts learns about the others.
 const START: Duration = Duration::from_millis(120);
 
-pub struct Judge {
+/// Two nodes answer for an address.
+#[derive(Clone, Copy, Default)]
+struct Both {
+    is_so: bool,
+    /// When one of them heard the other first since then.
+    heard: Option<Duration>,
+}
+
+pub(crate) struct Judge {
     kind: Kind,
     count: usize,
     faults: Vec<String>,
     /// Since when both of a pair answer for an address, and have heard each other.
-    both: Vec<Vec<Vec<Option<Duration>>>>,
-    heard: Vec<Vec<Duration>>,
+    both: Vec<Vec<Vec<Both>>>,
     silent_since: Vec<Vec<Option<Duration>>>,
     happened: Duration,
     owners: Vec<Option<usize>>,
@@ -30,13 +37,12 @@ pub struct Judge {
 }
 
 impl Judge {
-    pub fn new(count: usize, kind: Kind) -> Self {
+    pub(crate) fn new(count: usize, kind: Kind) -> Self {
         Self {
             kind,
             count,
             faults: Vec::new(),
-            both: vec![vec![vec![None; count]; count]; ADDRESSES],
-            heard: vec![vec![Duration::ZERO; count]; count],
+            both: vec![vec![vec![Both::default(); count]; count]; ADDRESSES],
             silent_since: vec![vec![None; count]; ADDRESSES],
             happened: Duration::ZERO,
             owners: vec![None; ADDRESSES],
@@ -45,11 +51,11 @@ impl Judge {
         }
     }
 
-    pub fn faults(&self) -> &[String] {
+    pub(crate) fn faults(&self) -> &[String] {
         &self.faults
     }
 
-    pub fn has_failed(&self) -> bool {
+    pub(crate) fn has_failed(&self) -> bool {
         !self.faults.is_empty()
     }
 
@@ -57,21 +63,26 @@ impl Judge {
         self.faults.push(format!("{:.3} ms: {what}", now.as_secs_f64() * 1000.0));
     }
 
-    pub fn something_happens(&mut self, now: Duration) {
+    pub(crate) fn something_happens(&mut self, now: Duration) {
         self.happened = now;
     }
 
-    pub fn expects(&mut self, address: usize, order: Vec<usize>) {
+    pub(crate) fn expects(&mut self, address: usize, order: Vec<usize>) {
         self.expected[address] = Some(order);
     }
 
     /// A reply has got through.
-    pub fn hears(&mut self, from: usize, to: usize, now: Duration) {
-        self.heard[from][to] = now;
+    pub(crate) fn hears(&mut self, from: usize, to: usize, now: Duration) {
+        for pairs in &mut self.both {
+            let both = &mut pairs[from.max(to)][from.min(to)];
+            if both.is_so {
+                both.heard.get_or_insert(now);
+            }
+        }
     }
 
     /// A table answers for other addresses than before.
-    pub fn changed(&mut self, node: usize, before: &[bool], after: &[bool], now: Duration) {
+    pub(crate) fn changed(&mut self, node: usize, before: &[bool], after: &[bool], now: Duration) {
         for address in 0..ADDRESSES {
             if !before[address] && after[address] {
                 let moved = self.owners[address].is_some_and(|owner| owner != node);
@@ -85,7 +96,7 @@ impl Judge {
     }
 
     /// How things are, from the event before until `until`.
-    pub fn look(&mut self, nodes: &[Node], cut: &[Vec<bool>], until: Duration) {
+    pub(crate) fn look(&mut self, nodes: &[Node], cut: &[Vec<bool>], until: Duration) {
         for address in 0..ADDRESSES {
             for a in 0..self.count {
                 for b in 0..a {
@@ -99,31 +110,23 @@ impl Judge {
     fn look_at_pair(&mut self, nodes: &[Node], cut: &[Vec<bool>], at: (usize, usize, usize), now: Duration) {
         let (address, a, b) = at;
         let able = |node: usize| nodes[node].answers(address, now) && nodes[node].is_running(now);
-        let both = able(a) && able(b) && !cut[a][b] && !cut[b][a];
-        let since = &mut self.both[address][a][b];
-        if !both {
-            *since = None;
-            return;
-        }
-        let since = *since.get_or_insert(now);
+        let is_so = able(a) && able(b) && !cut[a][b] && !cut[b][a];
+        let both = &mut self.both[address][a][b];
+        *both = Both { is_so, heard: both.heard.filter(|_| is_so) };
         // Replies are lost, also by chance: time runs once one has got through.
-        let heard = self.heard[a][b].max(self.heard[b][a]);
-        if heard > since && now > since + BOTH && now.saturating_sub(since) > BOTH + Profile::DEFAULT.interval
-        {
+        if let Some(heard) = both.heard.filter(|heard| now > *heard + BOTH) {
             self.fault(
                 now,
-                format!("S: nodes {a} and {b} both answer for address {address} since {since:?}"),
+                format!("S: nodes {a} and {b} both answer for address {address} since {heard:?}"),
             );
         }
     }
 
     fn look_for_silence(&mut self, nodes: &[Node], cut: &[Vec<bool>], address: usize, now: Duration) {
         for node in 0..self.count {
-            // Whoever is cut off from this one serves others; those half cut off may.
-            let reached = |other: usize| {
-                other == node || (!cut[node][other] && !cut[other][node]) || self.kind == Kind::PartialCut
-            };
-            let answered = (0..self.count).any(|other| reached(other) && nodes[other].answers(address, now));
+            // Whoever is cut off from this one, also by way of others, serves others.
+            let reached = reached(cut, node);
+            let answered = reached.iter().any(|other| nodes[*other].answers(address, now));
             let one = &nodes[node];
             let able = one.is_running(now)
                 && one.ready_since.saturating_add(START) < now
@@ -152,7 +155,7 @@ impl Judge {
     }
 
     /// After everything: one owner of each address, and the right one.
-    pub fn end(&mut self, nodes: &[Node], cut: &[Vec<bool>], now: Duration, failback: Failback) {
+    pub(crate) fn end(&mut self, nodes: &[Node], cut: &[Vec<bool>], now: Duration, failback: Failback) {
         if cut.iter().flatten().any(|cut| *cut) {
             return;
         }
@@ -168,6 +171,18 @@ impl Judge {
                 self.fault(now, owner);
             }
         }
-        let _ = GRACE;
     }
+}
+
+/// All nodes that are connected with this one.
+fn reached(cut: &[Vec<bool>], node: usize) -> Vec<usize> {
+    let mut all = vec![node];
+    let mut at = 0;
+    while let Some(&from) = all.get(at) {
+        let new = (0..cut.len()).filter(|to| !cut[from][*to] && !cut[*to][from] && !all.contains(to));
+        let new: Vec<usize> = new.collect();
+        all.extend(new);
+        at += 1;
+    }
+    all
 }

@@ -8,48 +8,48 @@ use lb_core::failover::{Engine, Failback, Message, PeerId, Place, Profile, Remot
 use crate::random::Random;
 
 /// How long a table answers without its agent.
-pub const GRACE: Duration = Duration::from_millis(150);
+pub(crate) const GRACE: Duration = Duration::from_millis(400);
 /// Before addresses go back.
-pub const HOLD_DOWN: Duration = Duration::from_millis(200);
+pub(crate) const HOLD_DOWN: Duration = Duration::from_millis(120);
 
 /// What the data plane has.
 #[derive(Default)]
-pub struct Table {
-    pub answers: Vec<bool>,
-    pub valid_until: Duration,
-    pub reflects: Option<Remote>,
-    pub epoch: u32,
+pub(crate) struct Table {
+    pub(crate) answers: Vec<bool>,
+    pub(crate) valid_until: Duration,
+    pub(crate) reflects: Option<Remote>,
+    pub(crate) epoch: u32,
 }
 
 /// What has arrived and the agent has not looked at yet.
-pub enum Arrived {
+pub(crate) enum Arrived {
     Reply { from: usize, nonce: u32, remote: Remote },
     Message { from: usize, message: Message },
 }
 
-pub struct Node {
-    pub is_on: bool,
-    pub table: Table,
-    pub engine: Option<Engine>,
-    pub inbox: Vec<Arrived>,
+pub(crate) struct Node {
+    pub(crate) is_on: bool,
+    pub(crate) table: Table,
+    pub(crate) engine: Option<Engine>,
+    pub(crate) inbox: Vec<Arrived>,
     /// Not scheduled until then.
-    pub away_until: Duration,
-    pub is_frozen: bool,
+    pub(crate) away_until: Duration,
+    pub(crate) is_frozen: bool,
     /// The candidates of each address in their order, as this node knows them.
-    pub ranks: Vec<Vec<usize>>,
-    pub leaving: bool,
+    pub(crate) ranks: Vec<Vec<usize>>,
+    pub(crate) leaving: bool,
     /// Who has ever replied.
-    pub proven: BTreeSet<PeerId>,
+    pub(crate) proven: BTreeSet<PeerId>,
     /// When it was last on, thawed or scheduled after a pause that was noticed.
-    pub ready_since: Duration,
-    pub wake_at: Duration,
-    pub applying: Option<u64>,
-    pub applied: u64,
+    pub(crate) ready_since: Duration,
+    pub(crate) wake_at: Duration,
+    pub(crate) applying: Option<u64>,
+    pub(crate) applied: u64,
     lives: u64,
 }
 
 impl Node {
-    pub fn new(ranks: Vec<Vec<usize>>) -> Self {
+    pub(crate) fn new(ranks: Vec<Vec<usize>>) -> Self {
         Self {
             is_on: false,
             table: Table { answers: vec![false; ranks.len()], ..Table::default() },
@@ -69,7 +69,14 @@ impl Node {
     }
 
     /// Starts the agent: as new, or with the table that is still valid.
-    pub fn start(&mut self, me: usize, count: usize, failback: Failback, random: &mut Random, now: Duration) {
+    pub(crate) fn start(
+        &mut self,
+        me: usize,
+        count: usize,
+        failback: Failback,
+        random: &mut Random,
+        now: Duration,
+    ) {
         self.lives += 1;
         let mut seed = [0; 32];
         seed[..8].copy_from_slice(&random.next().to_be_bytes());
@@ -106,26 +113,26 @@ impl Node {
         self.table.valid_until = now + GRACE;
     }
 
-    pub fn silence(&mut self) {
+    pub(crate) fn silence(&mut self) {
         self.table.answers.fill(false);
         self.table.reflects = None;
     }
 
-    pub fn is_running(&self, now: Duration) -> bool {
+    pub(crate) fn is_running(&self, now: Duration) -> bool {
         self.is_on && self.engine.is_some() && !self.is_frozen && now >= self.away_until
     }
 
-    pub fn answers(&self, address: usize, now: Duration) -> bool {
+    pub(crate) fn answers(&self, address: usize, now: Duration) -> bool {
         self.is_on && now < self.table.valid_until && self.table.answers[address]
     }
 
     /// What the reflector says; it needs no agent.
-    pub fn reflection(&self, now: Duration) -> Option<Remote> {
+    pub(crate) fn reflection(&self, now: Duration) -> Option<Remote> {
         self.table.reflects.filter(|_| self.is_on && now < self.table.valid_until)
     }
 
     /// Whether this node is the owner of an address, as its agent sees it.
-    pub fn owns(&self, me: usize, address: usize) -> bool {
+    pub(crate) fn owns(&self, me: usize, address: usize) -> bool {
         let Some(engine) = &self.engine else { return false };
         let view = engine.view();
         let place = |node: usize| -> Option<Place> {
@@ -135,7 +142,7 @@ impl Node {
     }
 
     /// Makes the table follow the view.
-    pub fn apply(&mut self, me: usize, now: Duration) {
+    pub(crate) fn apply(&mut self, me: usize, now: Duration) {
         let Some(version) = self.applying.take() else { return };
         for address in 0..self.ranks.len() {
             self.table.answers[address] = self.owns(me, address);
@@ -150,6 +157,6 @@ impl Node {
     }
 }
 
-pub fn id(node: usize) -> PeerId {
+pub(crate) fn id(node: usize) -> PeerId {
     PeerId(u16::try_from(node).unwrap())
 }

@@ -6,7 +6,7 @@ use crate::node::{GRACE, HOLD_DOWN};
 use crate::world::{ADDRESSES, Event, World};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Nuisance,
     Deaths,
     Partition,
@@ -18,7 +18,7 @@ pub enum Kind {
 }
 
 #[derive(Debug, Clone)]
-pub enum Act {
+pub(crate) enum Act {
     /// Power on: nothing is pinned.
     Boot(usize),
     /// Power off.
@@ -45,14 +45,14 @@ pub enum Act {
 }
 
 /// After which everything is quiet.
-const START: Duration = Duration::from_millis(300);
+const START: Duration = Duration::from_millis(100);
 
 fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
 /// Plans the run; returns when it ends.
-pub fn plan(world: &mut World, kind: Kind) -> Duration {
+pub(crate) fn plan(world: &mut World, kind: Kind) -> Duration {
     let count = world.nodes.len();
     let spread = if kind == Kind::Boot { 60 } else { 5 };
     for node in 0..count {
@@ -66,7 +66,7 @@ pub fn plan(world: &mut World, kind: Kind) -> Duration {
     };
     // Where all have begun together, addresses have gone where they belong by then.
     let mut at = START + HOLD_DOWN * 2;
-    let mut happens = |world: &mut World, at: Duration, act: Act| world.at(at, Event::Act(act));
+    let happens = |world: &mut World, at: Duration, act: Act| world.at(at, Event::Act(act));
     match kind {
         Kind::Boot => {}
         Kind::Nuisance => at = nuisance(world, at, 8),
@@ -98,7 +98,7 @@ pub fn plan(world: &mut World, kind: Kind) -> Duration {
         Kind::Frozen => {
             let node = world.random.below(count);
             happens(world, at, Act::Freeze(node));
-            at += world.random.millis(20, 500);
+            at += world.random.millis(20, 800);
             happens(world, at, Act::Thaw(node));
         }
         Kind::Edits => {
@@ -109,7 +109,7 @@ pub fn plan(world: &mut World, kind: Kind) -> Duration {
         }
         Kind::Everything => at = everything(world, at),
     }
-    at + HOLD_DOWN * 8 + ms(400)
+    at + HOLD_DOWN * if kind == Kind::Everything { 16 } else { 3 } + ms(150)
 }
 
 fn nuisance(world: &mut World, mut at: Duration, times: usize) -> Duration {
@@ -193,7 +193,7 @@ fn everything(world: &mut World, mut at: Duration) -> Duration {
 }
 
 /// Does it.
-pub fn act(world: &mut World, act: &Act) {
+pub(crate) fn act(world: &mut World, act: &Act) {
     let (now, count, failback) = (world.now, world.nodes.len(), world.failback);
     match act {
         Act::Boot(node) => {
@@ -225,7 +225,7 @@ pub fn act(world: &mut World, act: &Act) {
         }
         Act::Starve(node, long) => {
             world.nodes[*node].away_until = now + *long;
-            world.at(now + *long, Event::Wake(*node));
+            world.wakes_at(*node, now + *long);
         }
         Act::Part(side) => {
             for a in 0..count {

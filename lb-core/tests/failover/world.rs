@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -12,11 +13,13 @@ use crate::node::{Arrived, GRACE, Node, id};
 use crate::random::Random;
 use crate::trouble::{self, Act, Kind};
 
-pub const ADDRESSES: usize = 3;
+/// How often the properties are looked at, beside all changes.
+const LOOK: Duration = Duration::from_millis(1);
+pub(crate) const ADDRESSES: usize = 3;
 
 /// Something that happens, at a time.
 #[derive(Debug)]
-pub enum Event {
+pub(crate) enum Event {
     Act(Act),
     /// A probe reaches a node.
     Probe {
@@ -41,25 +44,25 @@ pub enum Event {
     Deadline(usize),
 }
 
-pub struct World {
-    pub now: Duration,
-    pub nodes: Vec<Node>,
+pub(crate) struct World {
+    pub(crate) now: Duration,
+    pub(crate) nodes: Vec<Node>,
     /// Nothing gets from one to the other.
-    pub cut: Vec<Vec<bool>>,
+    pub(crate) cut: Vec<Vec<bool>>,
     /// Of a million packets.
-    pub loss: u64,
-    pub failback: Failback,
-    pub random: Random,
-    pub judge: Judge,
+    pub(crate) loss: u64,
+    pub(crate) failback: Failback,
+    pub(crate) random: Random,
+    pub(crate) judge: Judge,
     queue: BinaryHeap<Reverse<(Duration, u64)>>,
-    events: std::collections::HashMap<u64, Event>,
+    events: HashMap<u64, Event>,
     count: u64,
     story: String,
-    tells: bool,
+    tells_all: bool,
 }
 
 impl World {
-    pub fn run(kind: Kind, seed: u64) -> Self {
+    pub(crate) fn run(kind: Kind, seed: u64) -> Self {
         let mut random = Random::new(seed ^ ((kind as u64) << 56));
         let count = 2 + random.below(3);
         let ranks: Vec<Vec<usize>> = (0..ADDRESSES).map(|_| random.shuffled(count)).collect();
@@ -72,18 +75,23 @@ impl World {
             random,
             judge: Judge::new(count, kind),
             queue: BinaryHeap::new(),
-            events: std::collections::HashMap::new(),
+            events: HashMap::new(),
             count: 0,
             story: String::new(),
-            tells: true,
+            tells_all: std::env::var_os("BARELB_FRAMES").is_some(),
         };
         let end = trouble::plan(&mut world, kind);
+        let mut looked = Duration::ZERO;
         while let Some(Reverse((at, number))) = world.queue.pop() {
             if at > end || world.judge.has_failed() {
                 break;
             }
             let Some(event) = world.events.remove(&number) else { continue };
-            world.judge.look(&world.nodes, &world.cut, at);
+            let matters = matches!(event, Event::Act(_) | Event::Apply(_) | Event::Deadline(_));
+            if matters || at > looked + LOOK {
+                world.judge.look(&world.nodes, &world.cut, at);
+                looked = at;
+            }
             world.now = at;
             world.happens(event);
         }
@@ -94,21 +102,19 @@ impl World {
         world
     }
 
-    pub fn story(&self) -> &str {
+    pub(crate) fn story(&self) -> &str {
         &self.story
     }
 
-    pub fn faults(&self) -> &[String] {
+    pub(crate) fn faults(&self) -> &[String] {
         self.judge.faults()
     }
 
-    pub fn tell(&mut self, what: &str) {
-        if self.tells {
-            let _ = writeln!(self.story, "{:>10.3} ms {what}", self.now.as_secs_f64() * 1000.0);
-        }
+    pub(crate) fn tell(&mut self, what: &str) {
+        let _ = writeln!(self.story, "{:>10.3} ms {what}", self.now.as_secs_f64() * 1000.0);
     }
 
-    pub fn at(&mut self, at: Duration, event: Event) {
+    pub(crate) fn at(&mut self, at: Duration, event: Event) {
         self.count += 1;
         self.queue.push(Reverse((at, self.count)));
         self.events.insert(self.count, event);
@@ -147,7 +153,12 @@ impl World {
     }
 
     fn send(&mut self, from: usize, to: usize, event: impl Fn(usize, usize) -> Event) {
-        if self.cut[from][to] || self.random.chance(self.loss) {
+        let lost = self.cut[from][to] || self.random.chance(self.loss);
+        if self.tells_all {
+            let event = event(from, to);
+            self.tell(&format!("{}{event:?}", if lost { "lost: " } else { "" }));
+        }
+        if lost {
             return;
         }
         let at = self.now + self.random.micros(40, 200);
@@ -155,21 +166,26 @@ impl World {
     }
 
     /// The agent of a node is woken, if it runs.
-    pub fn wake(&mut self, node: usize) {
+    pub(crate) fn wake(&mut self, node: usize) {
         if !self.nodes[node].is_running(self.now) {
             return;
         }
         let at = self.now + self.random.micros(10, 120);
-        if at < self.nodes[node].wake_at || self.nodes[node].wake_at <= self.now {
-            self.nodes[node].wake_at = at;
-            self.at(at, Event::Wake(node));
+        if at < self.nodes[node].wake_at || self.nodes[node].wake_at < self.now {
+            self.wakes_at(node, at);
         }
+    }
+
+    /// One alarm at a time.
+    pub(crate) fn wakes_at(&mut self, node: usize, at: Duration) {
+        self.nodes[node].wake_at = at;
+        self.at(at, Event::Wake(node));
     }
 
     fn runs(&mut self, me: usize) {
         let now = self.now;
         let node = &mut self.nodes[me];
-        if !node.is_running(now) {
+        if !node.is_running(now) || node.wake_at != now {
             return;
         }
         if node.table.valid_until <= now {
@@ -197,8 +213,7 @@ impl World {
         if news {
             node.applying = Some(version);
         }
-        node.wake_at = due;
-        self.at(due + Duration::from_micros(1), Event::Wake(me));
+        self.wakes_at(me, due.max(now + Duration::from_micros(1)));
         self.at(now + GRACE, Event::Deadline(me));
         if news {
             let at = now + self.random.micros(200, 2500);
@@ -234,7 +249,7 @@ impl World {
 
 impl World {
     /// A node knows other objects than before.
-    pub fn learned(&mut self, node: usize) {
+    pub(crate) fn learned(&mut self, node: usize) {
         self.nodes[node].applied = 0;
         self.wake(node);
     }
