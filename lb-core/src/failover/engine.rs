@@ -15,6 +15,8 @@ use super::{PeerId, Profile};
 
 /// How many others are asked for a peer at a time.
 const ASKED: usize = 2;
+/// How many times the detection time a node waits at the most to learn how the others stand.
+const PATIENCE: u32 = 4;
 /// Probes that are sent for others and have no reply yet.
 const ERRANDS: usize = 64;
 
@@ -188,9 +190,9 @@ impl Engine {
     pub fn message(&mut self, from: PeerId, message: Message, now: Duration) {
         match message {
             Message::Tell(tell) => self.told(from, tell, now),
-            Message::Ack { incarnation, seq, own } => {
+            Message::Ack { incarnation, seq, applied, own } => {
                 if incarnation == self.settings.incarnation {
-                    self.acknowledged(from, seq, own);
+                    self.acknowledged(from, (seq, applied), own, now);
                 }
             }
             Message::Ask { target, nonce } => self.run_errand(from, target, nonce, now),
@@ -226,7 +228,7 @@ impl Engine {
             let flaps = peer.flaps() && heard == tell.heard && peer.senior;
             let again = self.own.has_given_up(self.settings.profile.detection() * 10, now);
             let greatest = self.greatest_epoch().unwrap_or(0).max(tell.epoch);
-            if heard < tell.heard || flaps || again {
+            if heard < tell.heard || flaps {
                 let before = self.own.epoch;
                 self.own.give_up(greatest, again, now);
                 if before != self.own.epoch {
@@ -235,26 +237,41 @@ impl Engine {
             }
         }
         let owed = Owed { incarnation: tell.incarnation, seq: tell.seq, view: self.version };
+        if owed.view > self.applied {
+            self.acknowledge(from, owed, false);
+        }
         if let Some(peer) = self.peers.get_mut(&from) {
             peer.owe(owed);
         }
         self.pay(from);
     }
 
-    fn pay(&mut self, to: PeerId) {
-        let own = self.tell(false, 0);
-        let Some(owed) = self.peers.get_mut(&to).and_then(|peer| peer.pay(self.applied)) else { return };
-        let message = Message::Ack { incarnation: owed.incarnation, seq: owed.seq, own };
-        self.outputs.push(Output::Send { peer: to, message });
+    fn acknowledge(&mut self, to: PeerId, owed: Owed, applied: bool) {
+        let Owed { incarnation, seq, .. } = owed;
+        let message = Message::Ack { incarnation, seq, applied, own: self.tell(false, 0) };
+        let output = Output::Send { peer: to, message };
+        // What was told several times while this agent was away.
+        if !self.outputs.contains(&output) {
+            self.outputs.push(output);
+        }
     }
 
-    fn acknowledged(&mut self, from: PeerId, seq: u32, own: Tell) {
+    fn pay(&mut self, to: PeerId) {
+        if let Some(owed) = self.peers.get_mut(&to).and_then(|peer| peer.pay(self.applied)) {
+            self.acknowledge(to, owed, true);
+        }
+    }
+
+    fn acknowledged(&mut self, from: PeerId, (seq, applied): (u32, bool), own: Tell, now: Duration) {
         let current = self.own.seq;
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let before = peer.place();
         peer.tells(own);
-        peer.acks(seq);
-        if seq == current {
+        if !peer.knows(seq) {
+            peer.tell_soon(now);
+        }
+        peer.acks(seq, applied);
+        if applied && seq == current {
             peer.goes_on();
         }
         self.version += u64::from(before != peer.place());
@@ -354,10 +371,10 @@ impl Engine {
 
     /// What this node may do follows from what the others do.
     fn settle(&mut self, now: Duration) {
-        if let Phase::Joining { until, .. } = self.own.phase {
+        if let Phase::Joining { since, .. } = self.own.phase {
             let profile = self.pace();
-            if now >= until || self.peers.values().all(|peer| peer.is_settled(&profile)) {
-                self.own.join(self.greatest_epoch(), self.least_epoch(), now);
+            if now >= since + profile.detection() * PATIENCE || self.peers.values().all(|peer| peer.is_settled(&profile)) {
+                self.own.join(self.greatest_epoch(), now);
                 self.told_anew(now);
             }
         } else if self.own.fail_back(self.least_epoch(), now) {
@@ -365,12 +382,19 @@ impl Engine {
         }
         if self.own.is_leaving() {
             let seq = self.own.seq;
-            // Who is heard by others only hears it from them.
+            // Who is heard by others only hears it from them, and an agent that is away takes over nothing.
             let heard = self.peers.values().filter(|peer| peer.session.status() == Status::Up);
-            let able: Vec<&Peer> = heard.filter(|peer| peer.place().is_some()).collect();
+            let late = self.own.leaving_since().is_some_and(|since| now >= since + self.answer_time());
+            let able = heard.filter(|peer| peer.place().is_some() && (peer.knows(seq) || !late));
+            let able: Vec<&Peer> = able.collect();
             let taken = !able.is_empty() && able.iter().all(|peer| peer.has_acked(seq));
             self.version += u64::from(self.own.leave_now(taken, now));
         }
+    }
+
+    /// By then an agent that runs has said that it knows what it was told.
+    fn answer_time(&self) -> Duration {
+        self.settings.profile.interval * 2
     }
 
     fn epochs(&self) -> impl Iterator<Item = u32> {
@@ -414,10 +438,15 @@ impl Engine {
     }
 
     /// When [`Engine::poll`] has something to do, if nothing arrives before.
-    pub fn due(&self) -> Duration {
+    pub fn due(&self, now: Duration) -> Duration {
         let profile = self.pace();
         let peers = self.peers.values().map(|peer| peer.due(&profile, self.own.seq));
-        peers.chain(self.own.waits_until()).min().unwrap_or(Duration::MAX)
+        let joins = match self.own.phase {
+            Phase::Joining { since, .. } => Some(since + profile.detection() * PATIENCE),
+            Phase::Active => None,
+        };
+        let own = joins.into_iter().chain(self.own.leaves_at(self.answer_time(), now)).chain(self.own.fails_back_at(self.least_epoch()));
+        peers.chain(own).min().unwrap_or(Duration::MAX)
     }
 
     /// The version of the view; it is another when [`Engine::view`] may be.

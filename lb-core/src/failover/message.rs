@@ -28,12 +28,14 @@ pub struct Tell {
 pub enum Message {
     /// How the sender stands.
     Tell(Tell),
-    /// What was told with this number, by this incarnation, is known, and the sender's table follows it.
+    /// What was told with this number, by this incarnation, is known.
     Ack {
         /// [`Tell::incarnation`].
         incarnation: u64,
         /// [`Tell::seq`].
         seq: u32,
+        /// The sender's table follows it.
+        applied: bool,
         /// How the sender stands itself.
         own: Tell,
     },

@@ -6,8 +6,6 @@ use std::time::Duration;
 const MOST_DOUBLINGS: u32 = 5;
 /// After so many hold-downs without giving up, it counts from the beginning again.
 const FORGIVEN: u32 = 64;
-/// How long a node waits at the most to learn how the others stand.
-const PATIENCE: Duration = Duration::from_millis(400);
 /// How long the others may take to answer in the place of a node that leaves.
 const HAND_OVER: Duration = crate::membership::HAND_OVER;
 
@@ -24,7 +22,7 @@ pub enum Failback {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
     /// It does not know yet how the others stand. With an epoch it goes on from a process before, whose table is valid.
-    Joining { until: Duration, resumes: Option<u32> },
+    Joining { since: Duration, resumes: Option<u32> },
     /// It may own.
     Active,
 }
@@ -49,7 +47,7 @@ pub(super) struct Own {
 impl Own {
     pub(super) fn new(failback: Failback, hold_down: Duration, resumes: Option<u32>, now: Duration) -> Self {
         Self {
-            phase: Phase::Joining { until: now + PATIENCE, resumes },
+            phase: Phase::Joining { since: now, resumes },
             epoch: resumes.unwrap_or(0),
             seq: 1,
             held_until: None,
@@ -65,7 +63,7 @@ impl Own {
     /// It must not own anything until it knows the others again: its table has fallen silent, or its link has.
     pub(super) fn rejoin(&mut self, now: Duration) {
         self.count(now);
-        self.phase = Phase::Joining { until: now + PATIENCE, resumes: None };
+        self.phase = Phase::Joining { since: now, resumes: None };
         self.held_until = None;
         self.seq += 1;
     }
@@ -83,16 +81,14 @@ impl Own {
     }
 
     /// It knows the others: nobody, or the greatest of their epochs.
-    pub(super) fn join(&mut self, greatest: Option<u32>, least: Option<u32>, now: Duration) {
+    pub(super) fn join(&mut self, greatest: Option<u32>, now: Duration) {
         let Phase::Joining { resumes, .. } = self.phase else { return };
         self.phase = Phase::Active;
         self.seq += 1;
         match (resumes, greatest) {
             (Some(epoch), _) => {
                 self.epoch = epoch;
-                if least.is_some_and(|least| least < epoch) {
-                    self.hold(now);
-                }
+                self.hold(now);
             }
             (None, Some(greatest)) => {
                 self.epoch = greatest.saturating_add(1);
@@ -120,20 +116,20 @@ impl Own {
         self.gave_up_at.is_some_and(|at| now.saturating_sub(at) < within)
     }
 
-    /// Takes its place back once the hold-down has passed; true when it has.
+    /// Takes its place back once the hold-down has passed; `least` is the least epoch of the others. True when it has.
     pub(super) fn fail_back(&mut self, least: Option<u32>, now: Duration) -> bool {
-        if self.held_until.is_none_or(|until| now < until) || self.phase != Phase::Active {
-            return false;
+        let due = self.fails_back_at(least).is_some_and(|at| now >= at);
+        if let Some(least) = least.filter(|_| due) {
+            self.epoch = least;
+            self.seq += 1;
         }
-        self.held_until = None;
-        match least {
-            Some(least) if least < self.epoch => {
-                self.epoch = least;
-                self.seq += 1;
-                true
-            }
-            _ => false,
-        }
+        due
+    }
+
+    /// When it takes its place back, if nothing changes until then.
+    pub(super) fn fails_back_at(&self, least: Option<u32>) -> Option<Duration> {
+        let behind = self.phase == Phase::Active && least.is_some_and(|least| least < self.epoch);
+        self.held_until.filter(|_| behind)
     }
 
     /// It hands over what it owns, or does not any more.
@@ -148,7 +144,7 @@ impl Own {
 
     /// Whether it is silent now: the others have taken over, or had the time to. True when that is news.
     pub(super) fn leave_now(&mut self, taken: bool, now: Duration) -> bool {
-        let Some(since) = self.leaving.filter(|_| !self.left) else { return false };
+        let Some(since) = self.leaving_since() else { return false };
         self.left = taken || now >= since + HAND_OVER;
         self.left
     }
@@ -170,14 +166,14 @@ impl Own {
         matches!(self.phase, Phase::Joining { resumes: None, .. })
     }
 
-    pub(super) fn waits_until(&self) -> Option<Duration> {
-        match self.phase {
-            Phase::Joining { until, .. } => Some(until),
-            Phase::Active => self.held_until.into_iter().chain(self.leaves_at()).min(),
-        }
+    /// When it is to be looked at again, if it leaves: others have this time to answer.
+    pub(super) fn leaves_at(&self, answer: Duration, now: Duration) -> Option<Duration> {
+        let since = self.leaving_since()?;
+        Some(if now < since + answer { since + answer } else { since + HAND_OVER })
     }
 
-    fn leaves_at(&self) -> Option<Duration> {
-        self.leaving.filter(|_| !self.left).map(|since| since + HAND_OVER)
+    /// Since when it leaves, while it is not silent.
+    pub(super) fn leaving_since(&self) -> Option<Duration> {
+        self.leaving.filter(|_| !self.left)
     }
 }

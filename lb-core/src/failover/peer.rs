@@ -29,7 +29,8 @@ pub(super) struct Peer {
     /// The least number of others that were up meanwhile.
     heard: u16,
     downs: Vec<Duration>,
-    /// What it has acknowledged.
+    /// What it has acknowledged: that it knows it, and that its table follows it.
+    known: Option<u32>,
     acked: Option<u32>,
     next_tell: Duration,
     gap: Duration,
@@ -56,6 +57,7 @@ impl Peer {
             was_down: false,
             heard: 0,
             downs: Vec::new(),
+            known: None,
             acked: None,
             next_tell: now,
             gap: RETRY,
@@ -132,7 +134,7 @@ impl Peer {
         let before = self.place();
         if self.told.is_some_and(|known| known.incarnation != tell.incarnation) {
             // Another process: it has been told nothing.
-            self.acked = None;
+            (self.known, self.acked) = (None, None);
             self.was_down = false;
             self.returning = None;
         }
@@ -140,9 +142,17 @@ impl Peer {
         before != self.place()
     }
 
-    /// What was told is known to it.
-    pub(super) fn acks(&mut self, seq: u32) {
-        self.acked = Some(seq.max(self.acked.unwrap_or(0)));
+    /// What was told is known to it, and perhaps in force.
+    pub(super) fn acks(&mut self, seq: u32, applied: bool) {
+        self.known = Some(seq.max(self.known.unwrap_or(0)));
+        if applied {
+            self.acked = Some(seq.max(self.acked.unwrap_or(0)));
+        }
+    }
+
+    /// It has said that it knows it.
+    pub(super) fn knows(&self, seq: u32) -> bool {
+        self.known.is_some_and(|known| known >= seq)
     }
 
     /// It knows that it was down here, and how this node stands: it goes on as it said last.

@@ -10,10 +10,12 @@ use crate::world::ADDRESSES;
 
 /// S: two nodes that hear each other answer for an address both for so long at the most.
 const BOTH: Duration = Duration::from_millis(20);
+/// The same where one of them hands over: an agent that has begun to take over may be slow, or restart.
+const HANDED_OVER: Duration = Duration::from_millis(1500);
 /// L: an address that a node could answer for is answered after so long, from the last that has happened.
 const SILENCE: Duration = Duration::from_millis(60);
-/// How long an agent that starts learns about the others.
-const START: Duration = Duration::from_millis(120);
+/// How long an agent that starts learns about the others, at the most.
+const START: Duration = Duration::from_millis(140);
 
 /// Two nodes answer for an address.
 #[derive(Clone, Copy, Default)]
@@ -109,12 +111,16 @@ impl Judge {
 
     fn look_at_pair(&mut self, nodes: &[Node], cut: &[Vec<bool>], at: (usize, usize, usize), now: Duration) {
         let (address, a, b) = at;
-        let able = |node: usize| nodes[node].answers(address, now) && nodes[node].is_running(now);
+        let able = |node: usize| {
+            let one = &nodes[node];
+            one.answers(address, now) && one.is_running(now) && one.ready_since.saturating_add(START) < now
+        };
         let is_so = able(a) && able(b) && !cut[a][b] && !cut[b][a];
         let both = &mut self.both[address][a][b];
         *both = Both { is_so, heard: both.heard.filter(|_| is_so) };
         // Replies are lost, also by chance: time runs once one has got through.
-        if let Some(heard) = both.heard.filter(|heard| now > *heard + BOTH) {
+        let bound = if nodes[a].leaving || nodes[b].leaving { HANDED_OVER } else { BOTH };
+        if let Some(heard) = both.heard.filter(|heard| now > *heard + bound) {
             self.fault(
                 now,
                 format!("S: nodes {a} and {b} both answer for address {address} since {heard:?}"),

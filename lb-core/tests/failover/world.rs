@@ -207,7 +207,7 @@ impl World {
             }
         }
         let outputs = engine.poll(now);
-        let due = engine.due().max(now);
+        let due = engine.due(now).max(now);
         let news = engine.version() != node.applied && engine.is_settled() && node.applying.is_none();
         let version = engine.version();
         if news {
@@ -234,6 +234,8 @@ impl World {
     fn applies(&mut self, me: usize) {
         let now = self.now;
         if !self.nodes[me].is_running(now) {
+            // It goes on where it was.
+            self.nodes[me].applying = None;
             return;
         }
         let before = self.nodes[me].table.answers.clone();
