@@ -178,7 +178,8 @@ impl Engine {
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if heard.was_down {
             peer.comes_back(now);
-        } else if heard.is_first {
+        } else if heard.is_first || heard.is_direct_again {
+            // It may not hear this node, and learns by this that it could.
             peer.tell_again(now);
         } else if heard.is_news {
             peer.tell_soon(now);

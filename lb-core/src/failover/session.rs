@@ -245,6 +245,7 @@ impl Session {
         Heard {
             was_down: before.0 == Status::Down,
             is_news: before != (status, remote),
+            is_direct_again: before.0 == Status::Relayed && status == Status::Up,
             is_first: before.0 == Status::Unproven,
         }
     }
@@ -257,6 +258,8 @@ pub(super) struct Heard {
     pub(super) was_down: bool,
     /// Something is other than before.
     pub(super) is_news: bool,
+    /// It is heard without the help of others.
+    pub(super) is_direct_again: bool,
     /// Never before.
     pub(super) is_first: bool,
 }
