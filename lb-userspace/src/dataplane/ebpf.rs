@@ -9,7 +9,7 @@ use lb_common::abi;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, Entry, Target};
 
-use super::{Attachment, Audit, Dataplane, DataplaneError, LinkFacts, ModeChoice};
+use super::{Attachment, Audit, Dataplane, DataplaneError, LinkFacts, ModeChoice, Reflection};
 
 mod attach;
 mod attached;
@@ -23,6 +23,7 @@ mod frame_log;
 mod object;
 mod pins;
 mod raw_link;
+mod reflection;
 mod slots;
 mod table;
 mod view;
@@ -37,6 +38,7 @@ pub use table::{Row, Rows, Table};
 pub use view::{View, kernel_memory};
 
 use digest::{Digest, Scan};
+use reflection::ReflectionMaps;
 use slots::Slots;
 
 /// Rows with a slot, and targets for which there was none.
@@ -58,6 +60,7 @@ pub struct KernelDataplane {
     settings: Settings,
     table: Table,
     counters: CounterMaps,
+    reflection: ReflectionMaps,
     agent: Array<MapData, abi::Agent>,
     flags: u32,
     slots: Slots,
@@ -92,6 +95,8 @@ impl KernelDataplane {
         let mut ebpf = object::load(&dir, settings.max_vips)?;
         let table = Table::new(hash_map(&mut ebpf, abi::VIPS_V4)?, hash_map(&mut ebpf, abi::VIPS_V6)?);
         let counters = CounterMaps::new(typed(&mut ebpf, abi::COUNTERS)?, typed(&mut ebpf, abi::OUTCOMES)?);
+        let reflection =
+            ReflectionMaps::new(hash_map(&mut ebpf, abi::REFLECTORS)?, hash_map(&mut ebpf, abi::MEMBERS)?);
         let agent: Array<MapData, abi::Agent> = typed(&mut ebpf, abi::AGENT)?;
         let programs = object::program_ids(&mut ebpf)?;
         let mut dataplane = Self {
@@ -100,6 +105,7 @@ impl KernelDataplane {
             settings,
             table,
             counters,
+            reflection,
             agent,
             flags: 0,
             slots: Slots::new(settings.max_vips, &BTreeSet::new()),
@@ -171,6 +177,11 @@ impl KernelDataplane {
     fn runs_ours(&self, link: LinkId) -> bool {
         let info = self.pins.link_info(link);
         info.is_some_and(|info| info.ifindex == link.0 && self.programs.contains(&info.program))
+    }
+
+    /// What the agent last said.
+    fn said(&self) -> Result<abi::Agent, DataplaneError> {
+        self.agent.get(&0, 0).map_err(agent_map)
     }
 
     /// Fills new maps from those that answer now, of another size or version: they answer the same when the links are
@@ -334,12 +345,25 @@ impl Dataplane for KernelDataplane {
     }
 
     fn valid_until(&mut self) -> Result<u64, DataplaneError> {
-        Ok(self.agent.get(&0, 0).map_err(agent_map)?.valid_until_ns)
+        Ok(self.said()?.valid_until_ns)
     }
 
     fn set_valid_until(&mut self, boot_ns: u64) -> Result<(), DataplaneError> {
-        let agent = abi::Agent { valid_until_ns: boot_ns, flags: self.flags, pad: 0 };
+        let agent = abi::Agent { valid_until_ns: boot_ns, flags: self.flags, ..self.said()? };
         self.agent.set(0, agent, 0).map_err(agent_map)
+    }
+
+    fn epoch(&mut self) -> Result<u32, DataplaneError> {
+        Ok(self.said()?.epoch)
+    }
+
+    fn set_epoch(&mut self, epoch: u32) -> Result<(), DataplaneError> {
+        let agent = abi::Agent { epoch, ..self.said()? };
+        self.agent.set(0, agent, 0).map_err(agent_map)
+    }
+
+    fn reflect(&mut self, reflection: &Reflection) -> Result<(), DataplaneError> {
+        self.reflection.write(reflection)
     }
 
     fn attach(&mut self, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeMap<LinkId, Attachment> {
