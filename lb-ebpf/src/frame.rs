@@ -46,6 +46,17 @@ pub(crate) trait Frame {
         Some(ethernet::ethertype(bytes))
     }
 
+    /// The octet at `AT`, in the way of [`Frame::ethertype`] and for the same reason.
+    #[inline(always)]
+    fn octet<const AT: usize>(&self) -> Option<u8> {
+        let start = self.start();
+        if start + AT + 1 > self.end() {
+            return None;
+        }
+        // SAFETY: the comparison above proves that the octet lies within the frame.
+        Some(unsafe { *((start + AT) as *const u8) })
+    }
+
     /// The `N` bytes at `offset`, or nothing if the frame ends before.
     #[inline(always)]
     fn at<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {

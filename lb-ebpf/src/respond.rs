@@ -5,7 +5,7 @@ use core::mem::MaybeUninit;
 use lb_common::abi::Vlans;
 use lb_common::outcome::Outcome;
 use lb_common::packet::ethernet::{self, EtherType, HEADER, TAG};
-use lb_common::packet::ndp;
+use lb_common::packet::{bfd, ndp};
 
 use crate::frame::Frame;
 use crate::maps;
@@ -13,6 +13,10 @@ use crate::stages::{Done, Job, Stages};
 
 /// Where the next header of an IPv6 packet lies, from its first byte.
 const NEXT_HEADER: usize = 6;
+/// Where the protocol of an untagged IPv4 packet lies, from the first byte of the frame.
+const PROTOCOL: usize = HEADER + 9;
+/// Where the destination port lies in a UDP header.
+const DESTINATION_PORT: usize = 2;
 
 /// What stands before the protocol.
 struct Link {
@@ -25,21 +29,66 @@ struct Link {
 /// What happens to the frame; an answer has been written in place.
 #[inline(always)]
 pub(crate) fn respond<F: Stages>(frame: &F) -> Outcome {
-    // Plain IPv4 first: the path of nearly all traffic ends after one comparison.
+    // Plain IPv4 first: the path of nearly all traffic ends after two comparisons.
     let Some(ethertype) = frame.ethertype() else { return Outcome::Ignored };
     if ethertype == ethernet::IPV4 {
-        return Outcome::Ignored;
+        return match frame.octet::<PROTOCOL>().or_else(|| pulled(frame)) {
+            Some(bfd::UDP) => counted(udp_v4(frame)),
+            _ => Outcome::Ignored,
+        };
     }
     let link = match frame.out_of_band() {
         None => in_band(frame, ethertype),
         Some(tag) => out_of_band(frame, tag, ethertype),
     };
     let Some(link) = link else { return Outcome::Ignored };
-    let outcome = protocol(frame, &link);
+    counted(protocol(frame, &link))
+}
+
+#[inline(always)]
+fn counted(outcome: Outcome) -> Outcome {
     if outcome != Outcome::Ignored {
         maps::count(outcome);
     }
     outcome
+}
+
+/// The protocol of an IPv4 packet whose header had to be made accessible.
+#[inline(always)]
+fn pulled<F: Frame>(frame: &F) -> Option<u8> {
+    frame.pull(HEADER + bfd::LEN_V4);
+    frame.octet::<PROTOCOL>()
+}
+
+/// An untagged IPv4 packet with UDP: only one to the reflector's port is looked at further.
+#[inline(always)]
+fn udp_v4<F: Stages>(frame: &F) -> Outcome {
+    frame.pull(HEADER + bfd::LEN_V4);
+    let Some(&[version, _, _, _, _, _, flags, offset]) = frame.at::<8>(HEADER) else {
+        return Outcome::Ignored;
+    };
+    // Fragments but the first have no port.
+    if version >> 4 != 4 || version < bfd::PLAIN_IPV4 || flags & 0x1f != 0 || offset != 0 {
+        return Outcome::Ignored;
+    }
+    let udp = HEADER + 4 * (version & 0x0f) as usize;
+    if !is_probe(frame, udp) {
+        Outcome::Ignored
+    } else if version != bfd::PLAIN_IPV4 {
+        Outcome::BfdOptions
+    } else {
+        outcome_of(
+            Stages::bfd_v4,
+            frame,
+            &Link { len: HEADER, ethertype: ethernet::IPV4, vlans: Vlans::UNTAGGED },
+        )
+    }
+}
+
+/// The UDP header `at` bytes into the frame is to the reflector's port, and no tag lies beside the frame.
+#[inline(always)]
+fn is_probe<F: Frame>(frame: &F, at: usize) -> bool {
+    matches!(frame.at(at + DESTINATION_PORT), Some(&bfd::PORT_BYTES)) && frame.out_of_band().is_none()
 }
 
 #[inline(always)]
@@ -93,6 +142,9 @@ fn protocol<F: Stages>(frame: &F, link: &Link) -> Outcome {
             match next {
                 ndp::ICMPV6 if vlans.is_reserved() => Outcome::VlanReserved,
                 ndp::ICMPV6 => outcome_of(Stages::nd, frame, link),
+                bfd::UDP if len == HEADER && is_probe(frame, len + 40) => {
+                    outcome_of(Stages::bfd_v6, frame, link)
+                }
                 ndp::HOP_BY_HOP | ndp::DESTINATION_OPTIONS => Outcome::NdExtensionHeader,
                 _ => Outcome::Ignored,
             }

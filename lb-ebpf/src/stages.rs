@@ -15,7 +15,7 @@ use lb_common::packet::checksum::Sum;
 use lb_common::packet::ndp::Options;
 
 use crate::frame::{Frame, Skb, Xdp};
-use crate::{arp, counters, ndp};
+use crate::{arp, bfd, counters, ndp};
 
 /// What is known of a frame between its stages.
 #[repr(C)]
@@ -154,6 +154,8 @@ stages! {
     nd_fit: ndp::fit;
     nd_note: ndp::note;
     nd_reply: ndp::reply;
+    bfd_v4: bfd::v4;
+    bfd_v6: bfd::v6;
 }
 hook!("xdp", Xdp<true>, xdp_md);
 hook!("xdp_plain", Xdp<false>, xdp_md);

@@ -132,6 +132,10 @@ pub fn parse_v4(packet: &PacketV4) -> Result<Probe, Outcome> {
 /// Checks an IPv6 packet whose next header is UDP and whose destination port is [`PORT`].
 #[inline(always)]
 pub fn parse_v6(packet: &PacketV6) -> Result<Probe, Outcome> {
+    // Linux drops other versions behind the EtherType of IPv6 (ip6_rcv_core).
+    if packet[0] >> 4 != 6 {
+        return Err(Outcome::Ignored);
+    }
     if packet[7] != TTL {
         return Err(Outcome::BfdTtl);
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use aya::maps::{Array, Map, MapData, RingBuf};
+use aya::maps::{Array, MapData, RingBuf};
 use lb_common::abi;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, Entry, Target};
@@ -21,6 +21,7 @@ mod events;
 #[cfg(feature = "frame-log")]
 mod frame_log;
 mod object;
+mod opened;
 mod pins;
 mod raw_link;
 mod reflection;
@@ -38,6 +39,7 @@ pub use table::{Row, Rows, Table};
 pub use view::{View, kernel_memory};
 
 use digest::{Digest, Scan};
+use opened::{agent_map, hash_map, typed};
 use reflection::ReflectionMaps;
 use slots::Slots;
 
@@ -136,7 +138,7 @@ impl KernelDataplane {
 
     /// The same maps, for somebody who reads them beside whoever has the data plane.
     pub fn view(&self) -> Result<View, DataplaneError> {
-        View::again(&self.table, &self.counters, (&self.agent, self.settings.max_vips))
+        View::again(&self.table, &self.counters, &self.reflection, (&self.agent, self.settings.max_vips))
     }
 
     /// Rows as last read or written.
@@ -211,6 +213,8 @@ impl KernelDataplane {
         }
         tracing::info!(path = %set.display(), entries = rows.len(), of = earlier.rows.len(), "taking over from other maps");
         self.table.write(&rows)?;
+        self.reflection.write(&earlier.reflection)?;
+        self.set_epoch(earlier.epoch)?;
         self.set_valid_until(earlier.valid_until)
     }
 
@@ -387,23 +391,4 @@ impl Dataplane for KernelDataplane {
         }
         result
     }
-}
-
-fn agent_map(source: aya::maps::MapError) -> DataplaneError {
-    DataplaneError::Map { map: abi::AGENT, source: Box::new(source) }
-}
-
-fn hash_map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataplaneError> {
-    match ebpf.take_map(name) {
-        Some(Map::HashMap(data)) => Ok(data),
-        _ => Err(DataplaneError::Missing { name }),
-    }
-}
-
-fn typed<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DataplaneError>
-where
-    T: TryFrom<Map, Error = aya::maps::MapError>,
-{
-    let map = ebpf.take_map(name).ok_or(DataplaneError::Missing { name })?;
-    T::try_from(map).map_err(|source| DataplaneError::Map { map: name, source: Box::new(source) })
 }
