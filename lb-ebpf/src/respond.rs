@@ -26,15 +26,19 @@ struct Link {
     vlans: Vlans,
 }
 
+/// In front of a probe.
+const PLAIN: Link = Link { len: HEADER, ethertype: ethernet::IPV4, vlans: Vlans::UNTAGGED };
+
 /// What happens to the frame; an answer has been written in place.
 #[inline(always)]
 pub(crate) fn respond<F: Stages>(frame: &F) -> Outcome {
     // Plain IPv4 first: the path of nearly all traffic ends after two comparisons.
     let Some(ethertype) = frame.ethertype() else { return Outcome::Ignored };
     if ethertype == ethernet::IPV4 {
-        return match frame.octet::<PROTOCOL>().or_else(|| pulled(frame)) {
-            Some(bfd::UDP) => counted(udp_v4(frame)),
-            _ => Outcome::Ignored,
+        return match frame.octet::<PROTOCOL>() {
+            // None: the header is not accessible yet.
+            Some(bfd::UDP) | None if is_probe_v4(frame) => counted(outcome_of(Stages::bfd, frame, &PLAIN)),
+            Some(_) | None => Outcome::Ignored,
         };
     }
     let link = match frame.out_of_band() {
@@ -53,36 +57,12 @@ fn counted(outcome: Outcome) -> Outcome {
     outcome
 }
 
-/// The protocol of an IPv4 packet whose header had to be made accessible.
+/// An IPv4 packet with UDP to the reflector's port. No other is looked at further.
 #[inline(always)]
-fn pulled<F: Frame>(frame: &F) -> Option<u8> {
+fn is_probe_v4<F: Frame>(frame: &F) -> bool {
     frame.pull(HEADER + bfd::LEN_V4);
-    frame.octet::<PROTOCOL>()
-}
-
-/// An untagged IPv4 packet with UDP: only one to the reflector's port is looked at further.
-#[inline(always)]
-fn udp_v4<F: Stages>(frame: &F) -> Outcome {
-    frame.pull(HEADER + bfd::LEN_V4);
-    let Some(&[version, _, _, _, _, _, flags, offset]) = frame.at::<8>(HEADER) else {
-        return Outcome::Ignored;
-    };
-    // Fragments but the first have no port.
-    if version >> 4 != 4 || version < bfd::PLAIN_IPV4 || flags & 0x1f != 0 || offset != 0 {
-        return Outcome::Ignored;
-    }
-    let udp = HEADER + 4 * (version & 0x0f) as usize;
-    if !is_probe(frame, udp) {
-        Outcome::Ignored
-    } else if version != bfd::PLAIN_IPV4 {
-        Outcome::BfdOptions
-    } else {
-        outcome_of(
-            Stages::bfd_v4,
-            frame,
-            &Link { len: HEADER, ethertype: ethernet::IPV4, vlans: Vlans::UNTAGGED },
-        )
-    }
+    let Some(&[version, _, _, _, _, _, _, _, _, protocol]) = frame.at::<10>(HEADER) else { return false };
+    protocol == bfd::UDP && is_probe(frame, HEADER + bfd::header_length(version))
 }
 
 /// The UDP header `at` bytes into the frame is to the reflector's port, and no tag lies beside the frame.
@@ -137,13 +117,13 @@ fn protocol<F: Stages>(frame: &F, link: &Link) -> Outcome {
         ethernet::ARP if vlans.is_reserved() => Outcome::VlanReserved,
         ethernet::ARP => outcome_of(Stages::arp, frame, link),
         ethernet::IPV6 => {
-            frame.pull(len + ndp::LEN);
+            frame.pull(len + bfd::LEN_V6);
             let Some(&[next, _]) = frame.at::<2>(len + NEXT_HEADER) else { return Outcome::Ignored };
             match next {
                 ndp::ICMPV6 if vlans.is_reserved() => Outcome::VlanReserved,
                 ndp::ICMPV6 => outcome_of(Stages::nd, frame, link),
                 bfd::UDP if len == HEADER && is_probe(frame, len + 40) => {
-                    outcome_of(Stages::bfd_v6, frame, link)
+                    outcome_of(Stages::bfd, frame, &PLAIN)
                 }
                 ndp::HOP_BY_HOP | ndp::DESTINATION_OPTIONS => Outcome::NdExtensionHeader,
                 _ => Outcome::Ignored,

@@ -38,8 +38,8 @@ pub(crate) struct Job {
     pub(crate) trace: u8,
     /// Neighbour discovery: the options so far.
     pub(crate) options: Options,
-    /// Zero.
-    pad: u32,
+    /// Liveness: not 0 when the address that was probed is up.
+    pub(crate) up: u32,
 }
 
 /// No padding: the verifier wants all of the memory that it hands to a stage written.
@@ -154,8 +154,11 @@ stages! {
     nd_fit: ndp::fit;
     nd_note: ndp::note;
     nd_reply: ndp::reply;
-    bfd_v4: bfd::v4;
-    bfd_v6: bfd::v6;
+    bfd: bfd::respond;
+    bfd_datagram: bfd::datagram;
+    bfd_judge: bfd::judge;
+    bfd_fit: bfd::fit;
+    bfd_turn: bfd::turn;
 }
 hook!("xdp", Xdp<true>, xdp_md);
 hook!("xdp_plain", Xdp<false>, xdp_md);

@@ -81,6 +81,9 @@ const _: () = assert!(POLL >> 1 == FINAL, "one becomes the other by a shift");
 /// Diagnostic "administratively down".
 const ADMINISTRATIVELY_DOWN: u8 = 7;
 
+/// Flag of an IPv4 header.
+const MORE_FRAGMENTS: u8 = 0x20;
+
 /// Where fields lie in a [`Datagram`].
 const CHECKSUM: usize = 6;
 const CONTROL: usize = 8;
@@ -103,35 +106,52 @@ pub struct Probe {
 /// Checks an IPv4 packet whose protocol is UDP and whose destination port is [`PORT`].
 #[inline(always)]
 pub fn parse_v4(packet: &PacketV4) -> Result<Probe, Outcome> {
+    let sum = header_v4(packet)?;
+    datagram(part::<20, DATAGRAM>(packet), sum)?;
+    Ok(probe_v4(packet))
+}
+
+/// Checks an IPv6 packet whose next header is UDP and whose destination port is [`PORT`].
+#[inline(always)]
+pub fn parse_v6(packet: &PacketV6) -> Result<Probe, Outcome> {
+    let sum = header_v6(packet)?;
+    datagram(part::<40, DATAGRAM>(packet), sum)?;
+    Ok(probe_v6(packet))
+}
+
+/// Bytes of an IPv4 header that begins with this octet.
+#[inline(always)]
+pub const fn header_length(version: u8) -> usize {
+    4 * (version & 0x0f) as usize
+}
+
+/// The header's part of [`parse_v4`]; the sum of its addresses, with which [`datagram`] begins.
+#[inline(always)]
+pub fn header_v4(packet: &PacketV4) -> Result<Sum, Outcome> {
+    // Linux drops other versions and shorter headers (ip_rcv_core). In a fragment but the first there is no port.
+    if packet[0] >> 4 != 4 || packet[0] < PLAIN_IPV4 || packet[6] & 0x1f != 0 || packet[7] != 0 {
+        return Err(Outcome::Ignored);
+    }
     if packet[0] != PLAIN_IPV4 {
         return Err(Outcome::BfdOptions);
     }
-    // More fragments, or not the first one.
-    if packet[6] & 0x3f != 0 || packet[7] != 0 {
+    if packet[6] & MORE_FRAGMENTS != 0 {
         return Err(Outcome::BfdFragment);
     }
     if packet[8] != TTL {
         return Err(Outcome::BfdTtl);
     }
     length([packet[2], packet[3]], LEN_V4)?;
-    let datagram = part::<20, DATAGRAM>(packet);
-    probe(datagram)?;
-    let addresses = part::<12, 8>(packet);
-    if !Sum::default().add(part::<0, 20>(packet)).is_valid()
-        || [datagram[CHECKSUM], datagram[CHECKSUM + 1]] != [0; 2] && !sum(addresses, datagram).is_valid()
-    {
+    let addresses = Sum::default().add(part::<12, 8>(packet));
+    if !addresses.add(part::<0, 12>(packet)).is_valid() {
         return Err(Outcome::BfdChecksum);
     }
-    Ok(Probe {
-        source: Words::v4(part::<12, 4>(packet)),
-        destination: Words::v4(part::<16, 4>(packet)),
-        discriminator: *part::<YOUR_DISCRIMINATOR, 4>(datagram),
-    })
+    Ok(addresses)
 }
 
-/// Checks an IPv6 packet whose next header is UDP and whose destination port is [`PORT`].
+/// As [`header_v4`], for IPv6, over which there is always a checksum (RFC 8200 section 8.1).
 #[inline(always)]
-pub fn parse_v6(packet: &PacketV6) -> Result<Probe, Outcome> {
+pub fn header_v6(packet: &PacketV6) -> Result<Sum, Outcome> {
     // Linux drops other versions behind the EtherType of IPv6 (ip6_rcv_core).
     if packet[0] >> 4 != 6 {
         return Err(Outcome::Ignored);
@@ -140,19 +160,45 @@ pub fn parse_v6(packet: &PacketV6) -> Result<Probe, Outcome> {
         return Err(Outcome::BfdTtl);
     }
     length([packet[4], packet[5]], DATAGRAM)?;
-    let datagram = part::<40, DATAGRAM>(packet);
-    probe(datagram)?;
-    // Over IPv6 there is always a checksum (RFC 8200 section 8.1).
-    if [datagram[CHECKSUM], datagram[CHECKSUM + 1]] == [0; 2]
-        || !sum(part::<8, 32>(packet), datagram).is_valid()
-    {
+    if [packet[40 + CHECKSUM], packet[40 + CHECKSUM + 1]] == [0; 2] {
         return Err(Outcome::BfdChecksum);
     }
-    Ok(Probe {
+    Ok(Sum::default().add(part::<8, 32>(packet)))
+}
+
+/// The datagram's part of the checks, which both families share (RFC 5880 section 6.8.6, RFC 7881 section 3).
+#[inline(always)]
+pub fn datagram(datagram: &Datagram, addresses: Sum) -> Result<(), Outcome> {
+    let source_port = [datagram[0], datagram[1]];
+    control(datagram)?;
+    if datagram[CONTROL + 1] & DEMAND == 0 || source_port == PORT_BYTES || source_port == [0; 2] {
+        return Err(Outcome::BfdMalformed);
+    }
+    let is_summed = [datagram[CHECKSUM], datagram[CHECKSUM + 1]] != [0; 2];
+    if is_summed && !sum(addresses, datagram).is_valid() {
+        return Err(Outcome::BfdChecksum);
+    }
+    Ok(())
+}
+
+/// What the probe in this packet asks.
+#[inline(always)]
+pub fn probe_v4(packet: &PacketV4) -> Probe {
+    Probe {
+        source: Words::v4(part::<12, 4>(packet)),
+        destination: Words::v4(part::<16, 4>(packet)),
+        discriminator: *part::<{ 20 + YOUR_DISCRIMINATOR }, 4>(packet),
+    }
+}
+
+/// As [`probe_v4`], for IPv6.
+#[inline(always)]
+pub fn probe_v6(packet: &PacketV6) -> Probe {
+    Probe {
         source: Words::v6(part::<8, 16>(packet)),
         destination: Words::v6(part::<24, 16>(packet)),
-        discriminator: *part::<YOUR_DISCRIMINATOR, 4>(datagram),
-    })
+        discriminator: *part::<{ 40 + YOUR_DISCRIMINATOR }, 4>(packet),
+    }
 }
 
 /// Decides about the addressed one, given the entry of the destination.
@@ -187,33 +233,39 @@ pub fn judge_source(macs: &Macs, member: Option<&Member>) -> Result<(), Outcome>
 /// Turns the probe round. Checksum and TTL of the IPv4 header stay right, because an exchange of words changes no sum.
 #[inline(always)]
 pub fn reflect_v4(macs: &mut Macs, packet: &mut PacketV4, up: bool) {
-    turn_macs(macs);
-    exchange::<4>(packet, 12, 16);
+    exchange_v4(packet);
     if let Some(datagram) = packet.last_chunk_mut() {
-        turn(datagram, up);
+        turn(macs, datagram, up);
     }
 }
 
 /// As [`reflect_v4`], for IPv6.
 #[inline(always)]
 pub fn reflect_v6(macs: &mut Macs, packet: &mut PacketV6, up: bool) {
-    turn_macs(macs);
-    exchange::<8>(packet, 8, 24);
-    exchange::<8>(packet, 16, 32);
+    exchange_v6(packet);
     if let Some(datagram) = packet.last_chunk_mut() {
-        turn(datagram, up);
+        turn(macs, datagram, up);
     }
 }
 
+/// The header's part of [`reflect_v4`].
 #[inline(always)]
-fn turn_macs(macs: &mut Macs) {
-    let (destination, source) = (ethernet::destination(macs), ethernet::source(macs));
-    ethernet::address(macs, &source, &destination);
+pub fn exchange_v4(packet: &mut PacketV4) {
+    exchange::<4>(packet, 12, 16);
 }
 
-/// RFC 7880 section 7.2.2: what is not exchanged or set here is copied from the probe.
+/// The header's part of [`reflect_v6`].
 #[inline(always)]
-fn turn(datagram: &mut Datagram, up: bool) {
+pub fn exchange_v6(packet: &mut PacketV6) {
+    exchange::<8>(packet, 8, 24);
+    exchange::<8>(packet, 16, 32);
+}
+
+/// The part of it that both families share (RFC 7880 section 7.2.2: what is not exchanged or set here is copied).
+#[inline(always)]
+pub fn turn(macs: &mut Macs, datagram: &mut Datagram, up: bool) {
+    let (destination, source) = (ethernet::destination(macs), ethernet::source(macs));
+    ethernet::address(macs, &source, &destination);
     let before = *part::<CONTROL, 2>(datagram);
     let intervals = *part::<REQUIRED, 8>(datagram);
     let (state, diagnostic) =
@@ -248,17 +300,6 @@ fn length(field: [u8; 2], wanted: usize) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// The checks of RFC 5880 section 6.8.6 and RFC 7881 section 3 that need no session.
-#[inline(always)]
-fn probe(datagram: &Datagram) -> Result<(), Outcome> {
-    let source_port = [datagram[0], datagram[1]];
-    control(datagram)?;
-    if datagram[CONTROL + 1] & DEMAND == 0 || source_port == PORT_BYTES || source_port == [0; 2] {
-        return Err(Outcome::BfdMalformed);
-    }
-    Ok(())
-}
-
 /// What holds in both directions.
 #[inline(always)]
 fn control(datagram: &Datagram) -> Result<(), Outcome> {
@@ -278,10 +319,10 @@ fn control(datagram: &Datagram) -> Result<(), Outcome> {
     Ok(())
 }
 
-/// Sum of a datagram and its pseudo header; `addresses` are source and destination.
+/// The sum of a datagram and its pseudo header, of which `addresses` is known.
 #[inline(always)]
-fn sum<const N: usize>(addresses: &[u8; N], datagram: &Datagram) -> Sum {
-    Sum::default().add(addresses).word([0, UDP]).word([0, DATAGRAM as u8]).add(datagram)
+fn sum(addresses: Sum, datagram: &Datagram) -> Sum {
+    addresses.word([0, UDP]).word([0, DATAGRAM as u8]).add(datagram)
 }
 
 /// The `N` bytes at `AT`. All are constants, so no bounds check is left in the program.

@@ -135,18 +135,13 @@ fn two_tags(frame: &Input, at: usize, outer: [u8; 2]) -> Option<Link> {
 }
 
 fn udp_v4(maps: &Maps, frame: &mut Input) -> Outcome {
-    let Some([version, _, _, _, _, _, flags, offset, _, protocol]) = frame.at::<10>(HEADER) else {
+    let Some([version, _, _, _, _, _, _, _, _, protocol]) = frame.at::<10>(HEADER) else {
         return Outcome::Ignored;
     };
-    let is_first = flags & 0x1f == 0 && offset == 0;
-    if protocol != bfd::UDP || version >> 4 != 4 || version < bfd::PLAIN_IPV4 || !is_first {
+    if protocol != bfd::UDP || !is_probe(frame, HEADER + bfd::header_length(version)) {
         return Outcome::Ignored;
     }
-    match is_probe(frame, HEADER + 4 * usize::from(version & 0x0f)) {
-        false => Outcome::Ignored,
-        true if version != bfd::PLAIN_IPV4 => Outcome::BfdOptions,
-        true => liveness::<{ bfd::LEN_V4 }>(maps, frame, bfd::parse_v4, bfd::reflect_v4),
-    }
+    liveness::<{ bfd::LEN_V4 }>(maps, frame, bfd::parse_v4, bfd::reflect_v4)
 }
 
 fn is_probe(frame: &Input, udp: usize) -> bool {

@@ -9,9 +9,7 @@ use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, Pod};
-use lb_common::abi::{
-    self, Agent, Counters, Entry, Event, KeyStation, KeyV4, KeyV6, Member, Reflector, State,
-};
+use lb_common::abi::{self, Agent, Counters, Entry, Event, KeyStation, KeyV4, Member, Reflector, State};
 use lb_common::addr::{Address, Mac};
 use lb_common::outcome::Outcome;
 

@@ -133,7 +133,7 @@ fn ipv4(packet: &[u8]) -> Result<(Address, Address, &Datagram), Outcome> {
     let datagram = part::<20, DATAGRAM>(packet);
     let is_summed = [datagram[6], datagram[7]] != [0; 2];
     if !Sum::default().add(part::<0, 20>(packet)).is_valid()
-        || is_summed && !sum(part::<12, 8>(packet), datagram).is_valid()
+        || is_summed && !sum(Sum::default().add(part::<12, 8>(packet)), datagram).is_valid()
     {
         return Err(Outcome::BfdChecksum);
     }
@@ -152,7 +152,7 @@ fn ipv6(packet: &[u8]) -> Result<(Address, Address, &Datagram), Outcome> {
     let Some(packet) = packet.first_chunk::<LEN_V6>() else { return Err(Outcome::BfdTruncated) };
     let datagram = part::<40, DATAGRAM>(packet);
     let is_summed = [datagram[6], datagram[7]] != [0; 2];
-    if !is_summed || !sum(part::<8, 32>(packet), datagram).is_valid() {
+    if !is_summed || !sum(Sum::default().add(part::<8, 32>(packet)), datagram).is_valid() {
         return Err(Outcome::BfdChecksum);
     }
     Ok((Address::v6(part::<8, 16>(packet)), Address::v6(part::<24, 16>(packet)), datagram))
@@ -178,7 +178,7 @@ fn datagram<const N: usize>(question: &Question, addresses: &[u8; N]) -> Datagra
     put(&mut datagram, YOUR_DISCRIMINATOR, &question.discriminator.to_be_bytes());
     // Nothing but replies is wanted: the other two intervals stay 0.
     put(&mut datagram, CONTROL + 12, &question.interval_us.to_be_bytes());
-    let checksum = sum(addresses, &datagram).finish_udp();
+    let checksum = sum(Sum::default().add(addresses), &datagram).finish_udp();
     put(&mut datagram, 6, &checksum);
     datagram
 }
