@@ -2,11 +2,13 @@
 //!
 //! Each stage uses all of its arguments: what it does not use the compiler does not pass, and the verifier wants it passed.
 
+use core::mem::MaybeUninit;
+
 use lb_common::abi::KeyStation;
 use lb_common::addr::Address;
 use lb_common::outcome::Outcome;
 use lb_common::packet::bfd;
-use lb_common::packet::ethernet::Macs;
+use lb_common::packet::ethernet::{self, EtherType, HEADER, Macs};
 
 use crate::frame::Frame;
 use crate::maps;
@@ -15,36 +17,59 @@ use crate::stages::{Done, Job, Stages};
 /// Bytes of the headers before the datagram.
 const IPV4: usize = bfd::LEN_V4 - bfd::DATAGRAM;
 const IPV6: usize = bfd::LEN_V6 - bfd::DATAGRAM;
+/// Where the destination port lies in a UDP header.
+const DESTINATION_PORT: usize = 2;
 
-/// Everything about a UDP datagram to the reflector's port in an IP packet that starts behind `l2` bytes. It is accessible as
-/// far as it goes.
+/// Everything about an IP packet that may have UDP: only a datagram to the reflector's port, with no tag in the frame or
+/// beside it, is looked at further.
 #[inline(always)]
-pub(crate) fn respond<F: Stages>(frame: &F, l2: usize, job: &mut Job) -> Done {
-    let Some(&[version]) = frame.at::<1>(l2) else { return Err(Outcome::BfdTruncated) };
-    if version >> 4 == 4 {
-        let Some(packet) = frame.at(l2) else { return Err(Outcome::BfdTruncated) };
-        job.sum = bfd::header_v4(packet)?;
-        reflect(frame, (l2, l2 + IPV4), job)?;
-        let Some(packet) = frame.at_mut(l2).filter(|_| job.outcome().is_answer()) else { return Ok(()) };
-        bfd::exchange_v4(packet);
-    } else {
-        let Some(packet) = frame.at(l2) else { return Err(Outcome::BfdTruncated) };
-        job.sum = bfd::header_v6(packet)?;
-        reflect(frame, (l2, l2 + IPV6), job)?;
-        let Some(packet) = frame.at_mut(l2).filter(|_| job.outcome().is_answer()) else { return Ok(()) };
-        bfd::exchange_v6(packet);
+pub(crate) fn respond<F: Stages>(frame: &F) -> Outcome {
+    frame.pull(HEADER + bfd::LEN_V6);
+    let Some(ethertype) = frame.ethertype() else { return Outcome::Ignored };
+    let Some(&[version, _, _, _, _, _, next, _, _, protocol]) = frame.at::<10>(HEADER) else {
+        return Outcome::Ignored;
+    };
+    let (protocol, header) = match ethertype {
+        ethernet::IPV4 => (protocol, bfd::header_length(version)),
+        _ => (next, IPV6),
+    };
+    let port = frame.at(HEADER + header + DESTINATION_PORT);
+    if protocol != bfd::UDP || !matches!(port, Some(&bfd::PORT_BYTES)) || frame.out_of_band().is_some() {
+        return Outcome::Ignored;
     }
-    Ok(())
+    let mut place = MaybeUninit::uninit();
+    let job = Job::zeroed(&mut place);
+    match reflect(frame, ethertype, job) {
+        Ok(()) => job.outcome(),
+        Err(outcome) => outcome,
+    }
 }
 
-/// All but the header, which starts at `l2` and ends at `udp`.
+/// Everything about a probe. It is accessible as far as it goes.
 #[inline(always)]
-fn reflect<F: Stages>(frame: &F, (l2, udp): (usize, usize), job: &mut Job) -> Done {
+fn reflect<F: Stages>(frame: &F, ethertype: EtherType, job: &mut Job) -> Done {
+    let udp = if ethertype == ethernet::IPV4 {
+        let Some(packet) = frame.at(HEADER) else { return Err(Outcome::BfdTruncated) };
+        job.sum = bfd::header_v4(packet)?;
+        HEADER + IPV4
+    } else {
+        let Some(packet) = frame.at(HEADER) else { return Err(Outcome::BfdTruncated) };
+        job.sum = bfd::header_v6(packet)?;
+        HEADER + IPV6
+    };
     frame.bfd_datagram(udp, job)?;
-    frame.bfd_judge(l2, job)?;
+    frame.bfd_judge(HEADER, job)?;
     frame.bfd_fit(udp + bfd::DATAGRAM, job)?;
-    if job.outcome().is_answer() {
-        frame.bfd_turn(udp, job)?;
+    if !job.outcome().is_answer() {
+        return Ok(());
+    }
+    frame.bfd_turn(udp, job)?;
+    if udp == HEADER + IPV4 {
+        let Some(packet) = frame.at_mut(HEADER) else { return Err(Outcome::BfdTruncated) };
+        bfd::exchange_v4(packet);
+    } else {
+        let Some(packet) = frame.at_mut(HEADER) else { return Err(Outcome::BfdTruncated) };
+        bfd::exchange_v6(packet);
     }
     Ok(())
 }

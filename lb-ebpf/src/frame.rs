@@ -46,15 +46,15 @@ pub(crate) trait Frame {
         Some(ethernet::ethertype(bytes))
     }
 
-    /// The octet at `AT`, in the way of [`Frame::ethertype`] and for the same reason.
+    /// The octet at `AT` is this one, or it is not accessible yet. In the way of [`Frame::ethertype`], for the same reason.
     #[inline(always)]
-    fn octet<const AT: usize>(&self) -> Option<u8> {
+    fn may_have<const AT: usize>(&self, octet: u8) -> bool {
         let start = self.start();
         if start + AT + 1 > self.end() {
-            return None;
+            return true;
         }
         // SAFETY: the comparison above proves that the octet lies within the frame.
-        Some(unsafe { *((start + AT) as *const u8) })
+        unsafe { *((start + AT) as *const u8) == octet }
     }
 
     /// The `N` bytes at `offset`, or nothing if the frame ends before.

@@ -11,12 +11,10 @@ use crate::frame::Frame;
 use crate::maps;
 use crate::stages::{Done, Job, Stages};
 
+/// Where the protocol of an IPv4 packet lies, from its first byte.
+const PROTOCOL: usize = 9;
 /// Where the next header of an IPv6 packet lies, from its first byte.
 const NEXT_HEADER: usize = 6;
-/// Where the protocol of an untagged IPv4 packet lies, from the first byte of the frame.
-const PROTOCOL: usize = HEADER + 9;
-/// Where the destination port lies in a UDP header.
-const DESTINATION_PORT: usize = 2;
 
 /// What stands before the protocol.
 struct Link {
@@ -26,49 +24,36 @@ struct Link {
     vlans: Vlans,
 }
 
-/// In front of a probe.
-const PLAIN: Link = Link { len: HEADER, ethertype: ethernet::IPV4, vlans: Vlans::UNTAGGED };
-
 /// What happens to the frame; an answer has been written in place.
 #[inline(always)]
 pub(crate) fn respond<F: Stages>(frame: &F) -> Outcome {
     // Plain IPv4 first: the path of nearly all traffic ends after two comparisons.
     let Some(ethertype) = frame.ethertype() else { return Outcome::Ignored };
+    let may_be_udp = match ethertype {
+        ethernet::IPV4 => frame.may_have::<{ HEADER + PROTOCOL }>(bfd::UDP),
+        ethernet::IPV6 => frame.may_have::<{ HEADER + NEXT_HEADER }>(bfd::UDP),
+        _ => false,
+    };
+    if may_be_udp {
+        let outcome = frame.bfd();
+        if outcome != Outcome::Ignored {
+            maps::count(outcome);
+            return outcome;
+        }
+    }
     if ethertype == ethernet::IPV4 {
-        return match frame.octet::<PROTOCOL>() {
-            // None: the header is not accessible yet.
-            Some(bfd::UDP) | None if is_probe_v4(frame) => counted(outcome_of(Stages::bfd, frame, &PLAIN)),
-            Some(_) | None => Outcome::Ignored,
-        };
+        return Outcome::Ignored;
     }
     let link = match frame.out_of_band() {
         None => in_band(frame, ethertype),
         Some(tag) => out_of_band(frame, tag, ethertype),
     };
     let Some(link) = link else { return Outcome::Ignored };
-    counted(protocol(frame, &link))
-}
-
-#[inline(always)]
-fn counted(outcome: Outcome) -> Outcome {
+    let outcome = protocol(frame, &link);
     if outcome != Outcome::Ignored {
         maps::count(outcome);
     }
     outcome
-}
-
-/// An IPv4 packet with UDP to the reflector's port. No other is looked at further.
-#[inline(always)]
-fn is_probe_v4<F: Frame>(frame: &F) -> bool {
-    frame.pull(HEADER + bfd::LEN_V4);
-    let Some(&[version, _, _, _, _, _, _, _, _, protocol]) = frame.at::<10>(HEADER) else { return false };
-    protocol == bfd::UDP && is_probe(frame, HEADER + bfd::header_length(version))
-}
-
-/// The UDP header `at` bytes into the frame is to the reflector's port, and no tag lies beside the frame.
-#[inline(always)]
-fn is_probe<F: Frame>(frame: &F, at: usize) -> bool {
-    matches!(frame.at(at + DESTINATION_PORT), Some(&bfd::PORT_BYTES)) && frame.out_of_band().is_none()
 }
 
 #[inline(always)]
@@ -117,14 +102,11 @@ fn protocol<F: Stages>(frame: &F, link: &Link) -> Outcome {
         ethernet::ARP if vlans.is_reserved() => Outcome::VlanReserved,
         ethernet::ARP => outcome_of(Stages::arp, frame, link),
         ethernet::IPV6 => {
-            frame.pull(len + bfd::LEN_V6);
+            frame.pull(len + ndp::LEN);
             let Some(&[next, _]) = frame.at::<2>(len + NEXT_HEADER) else { return Outcome::Ignored };
             match next {
                 ndp::ICMPV6 if vlans.is_reserved() => Outcome::VlanReserved,
                 ndp::ICMPV6 => outcome_of(Stages::nd, frame, link),
-                bfd::UDP if len == HEADER && is_probe(frame, len + 40) => {
-                    outcome_of(Stages::bfd, frame, &PLAIN)
-                }
                 ndp::HOP_BY_HOP | ndp::DESTINATION_OPTIONS => Outcome::NdExtensionHeader,
                 _ => Outcome::Ignored,
             }

@@ -122,6 +122,9 @@ macro_rules! stages {
         pub(crate) trait Stages: Frame {
             $(#[doc = concat!("[`", stringify!($function), "`]")]
             fn $stage(&self, at: usize, job: &mut Job) -> Done;)*
+
+            /// [`bfd::respond`], which makes its job itself.
+            fn bfd(&self) -> Outcome;
         }
         macro_rules! hook {
             ($name:literal, $frame:ty, $context:ty) => {
@@ -135,6 +138,16 @@ macro_rules! stages {
                         }
                         done($stage(self.context(), at as u32, job))
                     })*
+
+                    #[inline(always)]
+                    fn bfd(&self) -> Outcome {
+                        #[unsafe(export_name = concat!($name, "_bfd"))]
+                        #[inline(never)]
+                        extern "C" fn bfd(context: *mut $context) -> u32 {
+                            bfd::respond(&<$frame>::new(context)).index()
+                        }
+                        outcome(bfd(self.context()))
+                    }
                 }
             };
         }
@@ -154,7 +167,6 @@ stages! {
     nd_fit: ndp::fit;
     nd_note: ndp::note;
     nd_reply: ndp::reply;
-    bfd: bfd::respond;
     bfd_datagram: bfd::datagram;
     bfd_judge: bfd::judge;
     bfd_fit: bfd::fit;

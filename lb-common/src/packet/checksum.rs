@@ -56,12 +56,6 @@ impl Sum {
         Self(sum)
     }
 
-    /// The sum that `field`, a checksum on the wire, completes.
-    #[inline(always)]
-    pub fn of_field(field: [u8; 2]) -> Self {
-        Self(!u16::from_ne_bytes(field) as u64)
-    }
-
     /// Folds to 16 bits.
     #[inline(always)]
     pub fn fold(self) -> u16 {
@@ -105,12 +99,15 @@ mod tests {
         assert!(sum.word(sum.finish()).is_valid());
     }
 
-    /// The example of RFC 1624 section 4: DD2F, in which 5555 becomes 3285, becomes 0000.
+    /// The example of RFC 1624 section 4: under DD2F, 5555 becomes 3285, and the checksum 0000. Or FFFF, which is the same
+    /// number, when the field itself is updated.
     #[test]
     fn rfc_1624_example() {
-        let sum = Sum::of_field([0xdd, 0x2f]).without(&[0x55, 0x55]).add(&[0x32, 0x85]);
-        assert_eq!(sum.finish(), [0, 0]);
-        assert_eq!(sum.finish_udp(), [0xff, 0xff]);
+        let header = Sum::default().without(&[0xdd, 0x2f]).without(&[0x55, 0x55]).add(&[0x32, 0x85]);
+        assert_eq!(header.finish(), [0, 0]);
+        assert_eq!(header.finish_udp(), [0xff, 0xff]);
+        let field = Sum::default().add(&[0xdd, 0x2f]).add(&[0x55, 0x55]).without(&[0x32, 0x85]);
+        assert_eq!(field.fold(), 0xffff);
     }
 
     /// With what was taken out put in again, in pairs of words and with one left over, a sum is what it was.
@@ -118,7 +115,7 @@ mod tests {
     fn what_is_taken_out_can_be_put_back() {
         let bytes: [u8; 6] = [0xff, 0xfe, 3, 0, 0x80, 1];
         for start in [[0, 0], [0x12, 0x34], [0xff, 0xff]] {
-            let sum = Sum::of_field(start);
+            let sum = Sum::default().word(start);
             assert_eq!(sum.without(&bytes).add(&bytes).fold() % 0xffff, sum.fold() % 0xffff);
         }
     }
