@@ -46,6 +46,17 @@ pub(crate) trait Frame {
         Some(ethernet::ethertype(bytes))
     }
 
+    /// The octet at `AT` is this one, or it is not accessible yet. In the way of [`Frame::ethertype`], for the same reason.
+    #[inline(always)]
+    fn may_have<const AT: usize>(&self, octet: u8) -> bool {
+        let start = self.start();
+        if start + AT + 1 > self.end() {
+            return true;
+        }
+        // SAFETY: the comparison above proves that the octet lies within the frame.
+        unsafe { *((start + AT) as *const u8) == octet }
+    }
+
     /// The `N` bytes at `offset`, or nothing if the frame ends before.
     #[inline(always)]
     fn at<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {

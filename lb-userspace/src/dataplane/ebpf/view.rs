@@ -9,9 +9,10 @@ use aya::maps::{Array, IterableMap, Map, MapData, PerCpuArray};
 use lb_common::abi;
 use lb_core::plan::Target;
 
-use super::super::DataplaneError;
+use super::super::{DataplaneError, Reflection};
 use super::counts::{CounterMaps, Counts};
 use super::object;
+use super::reflection::ReflectionMaps;
 use super::table::{Row, Table};
 
 /// Maps of this version's layout.
@@ -20,6 +21,7 @@ pub struct View {
     pub table: Table,
     /// Counters and outcomes.
     pub counters: CounterMaps,
+    reflection: ReflectionMaps,
     agent: Array<MapData, abi::Agent>,
     /// Size of the maps.
     pub max_vips: u32,
@@ -47,6 +49,7 @@ impl View {
         Ok(Self {
             table: Table::new(v4, v6),
             counters: CounterMaps::new(counters, outcomes),
+            reflection: ReflectionMaps::new(pinned(abi::REFLECTORS)?, pinned(abi::MEMBERS)?),
             agent,
             max_vips: info.max_entries(),
         })
@@ -56,12 +59,14 @@ impl View {
     pub(super) fn again(
         table: &Table,
         counters: &CounterMaps,
+        reflection: &ReflectionMaps,
         (agent, max_vips): (&Array<MapData, abi::Agent>, u32),
     ) -> Result<Self, DataplaneError> {
         let agent = Map::Array(again(agent.map(), abi::AGENT)?);
         Ok(Self {
             table: table.again()?,
             counters: counters.again()?,
+            reflection: reflection.again()?,
             agent: Array::try_from(agent).map_err(failed(abi::AGENT))?,
             max_vips,
         })
@@ -83,6 +88,11 @@ impl View {
         let rows = before.rows.into_iter().filter(|(target, row)| kept(target, row));
         let counts = |row: &Row| counts.get(&row.slot).cloned().unwrap_or_default();
         Ok(rows.map(|(target, row)| (target, (row, counts(&row)))).collect())
+    }
+
+    /// What is reflected, and to whom.
+    pub fn reflection(&self) -> Result<Reflection, DataplaneError> {
+        self.reflection.read()
     }
 
     /// What the agent last said.
