@@ -23,12 +23,14 @@ mod message;
 mod own;
 mod peer;
 mod session;
+mod standing;
 mod view;
 
 pub use engine::{Engine, Output, Settings, Start};
 pub use message::{Message, Tell};
 pub use own::Failback;
 pub use session::{Remote, Status, Traffic};
+pub use standing::{LinkStanding, Standing};
 pub use view::{Place, View, first};
 
 /// A node on the link, as whoever runs the engine numbers it.

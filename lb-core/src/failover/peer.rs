@@ -22,6 +22,8 @@ pub(super) struct Peer {
     /// It comes before this node where nothing else decides.
     pub(super) senior: bool,
     told: Option<Tell>,
+    /// It was known once whether it is there. Before, it owns nothing as far as this node knows.
+    is_introduced: bool,
     /// It was down and is heard again: until then it has to say whether it goes on.
     returning: Option<Duration>,
     /// It was down for this node in its present life.
@@ -53,6 +55,7 @@ impl Peer {
             session: Session::new(proven, now),
             senior,
             told: None,
+            is_introduced: false,
             returning: None,
             was_down: false,
             heard: 0,
@@ -68,7 +71,8 @@ impl Peer {
 
     /// Its place; `None`: it can't own anything now.
     pub(super) fn place(&self) -> Option<Place> {
-        let silent = !self.session.status().is_up()
+        let silent = !self.is_introduced
+            || !self.session.status().is_up()
             || self.session.remote() == Remote::AdminDown
             || self.returning.is_some();
         match self.told {
@@ -91,6 +95,13 @@ impl Peer {
             || matches!(self.session.status(), Status::Unproven)
             || self.session.remote() == Remote::AdminDown;
         known && self.session.is_settled(profile)
+    }
+
+    /// Takes note of it once it is known if the peer is there; true when that is news.
+    pub(super) fn introduce(&mut self, profile: &super::Profile) -> bool {
+        let news = !self.is_introduced && self.is_settled(profile);
+        self.is_introduced |= news;
+        news
     }
 
     /// It is not there any more, while so many others are.

@@ -86,6 +86,7 @@ fn describe(verdict: &Verdict) -> String {
         Verdict::Standby { owner, rank } => {
             format!("answered by {owner}; this node is number {rank} in line")
         }
+        Verdict::Waiting => "answered here once this node knows that no other one does".to_owned(),
         Verdict::Silent(silence) => format!("not answered here: {silence}"),
     }
 }

@@ -91,6 +91,7 @@ fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<
         allowed: question.allowed.clone(),
         ignore_exclude_label: question.ignore_exclude_label,
         rivals: Arc::clone(&decided.rivals),
+        standing: None,
         only: decided.only.clone(),
     };
     let plan = replan(&snapshot, &mut question.orders);
