@@ -104,6 +104,7 @@ fn attached(rooms: &Rooms, agent: &mut KernelDataplane, mode: Mode) {
 #[test]
 #[ignore = "needs root"]
 fn without_its_agent_a_node_reflects_on_up_to_its_deadline() {
+    lb_test::shows!("S47");
     for (choice, mode) in [
         (ModeChoice::Native, Mode::Native),
         (ModeChoice::Generic, Mode::Generic),
