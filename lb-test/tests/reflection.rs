@@ -1,6 +1,6 @@
 //! Level 4: a node reflects the liveness probes of others while it has an agent, and after that up to its deadline; and what
 //! becomes of the maps for it. Case S47.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
