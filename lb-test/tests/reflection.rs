@@ -221,6 +221,8 @@ fn an_exchange_of_maps_takes_what_is_reflected_along() {
     for map in ["REFLECTORS", "MEMBERS"] {
         std::fs::remove_file(pins.maps().join(map)).unwrap();
     }
+    let view = View::open(pins.root()).unwrap();
+    assert_eq!(view.reflection().unwrap(), Reflection::default(), "maps from before can be looked at");
     let mut agent = rooms.open(bpffs.path(), Settings { max_vips: 128, ..SETTINGS }).unwrap();
     assert_eq!(agent.actual().unwrap(), entries, "nothing is to be announced");
     assert_eq!((agent.epoch().unwrap(), agent.valid_until().unwrap()), (42, u64::MAX));
