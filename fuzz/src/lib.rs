@@ -1,11 +1,13 @@
 //! What the fuzz targets run. Each target is a function over bytes that panics where something is wrong.
 //!
 //! * [`frame`]: the packet code against a reference written independently of it, byte for byte.
+//! * [`bfd`]: replies to liveness probes: one that is accepted is what a reflector makes of a probe.
 //! * [`pool`]: address lists: what is accepted means the same when written out and read again.
 //! * [`configmap`]: documents of the v0.9 `ConfigMap`: what is accepted keeps the promises of a configuration.
 //!
 //! [`driver`] runs them without libFuzzer.
 
+pub mod bfd;
 pub mod configmap;
 pub mod driver;
 pub mod frame;

@@ -46,15 +46,12 @@ pub(crate) trait Frame {
         Some(ethernet::ethertype(bytes))
     }
 
-    /// The octet at `AT` is this one, or it is not accessible yet. In the way of [`Frame::ethertype`], for the same reason.
+    /// The octet at `AT` is accessible and another than this one. In the way of [`Frame::ethertype`], for the same reason.
     #[inline(always)]
-    fn may_have<const AT: usize>(&self, octet: u8) -> bool {
+    fn lacks<const AT: usize>(&self, octet: u8) -> bool {
         let start = self.start();
-        if start + AT + 1 > self.end() {
-            return true;
-        }
-        // SAFETY: the comparison above proves that the octet lies within the frame.
-        unsafe { *((start + AT) as *const u8) == octet }
+        // SAFETY: the comparison before it proves that the octet lies within the frame.
+        start + AT < self.end() && unsafe { *((start + AT) as *const u8) } != octet
     }
 
     /// The `N` bytes at `offset`, or nothing if the frame ends before.

@@ -1,6 +1,6 @@
 //! Level 4: a node reflects the liveness probes of others while it has an agent, and after that up to its deadline; and what
 //! becomes of the maps for it. Case S47.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -104,6 +104,7 @@ fn attached(rooms: &Rooms, agent: &mut KernelDataplane, mode: Mode) {
 #[test]
 #[ignore = "needs root"]
 fn without_its_agent_a_node_reflects_on_up_to_its_deadline() {
+    lb_test::shows!("S47");
     for (choice, mode) in [
         (ModeChoice::Native, Mode::Native),
         (ModeChoice::Generic, Mode::Generic),
@@ -220,6 +221,8 @@ fn an_exchange_of_maps_takes_what_is_reflected_along() {
     for map in ["REFLECTORS", "MEMBERS"] {
         std::fs::remove_file(pins.maps().join(map)).unwrap();
     }
+    let view = View::open(pins.root()).unwrap();
+    assert_eq!(view.reflection().unwrap(), Reflection::default(), "maps from before can be looked at");
     let mut agent = rooms.open(bpffs.path(), Settings { max_vips: 128, ..SETTINGS }).unwrap();
     assert_eq!(agent.actual().unwrap(), entries, "nothing is to be announced");
     assert_eq!((agent.epoch().unwrap(), agent.valid_until().unwrap()), (42, u64::MAX));

@@ -25,6 +25,7 @@ fn counted(responder: &Responder, outcome: Outcome) -> u64 {
 #[test]
 #[ignore = "needs root: loads BPF programs"]
 fn a_member_is_reflected_so_often_in_a_second() {
+    lb_test::shows!("S46");
     let (v4, v6) = (vector("S01.v4"), vector("S01.v6"));
     for program in Program::ALL {
         for (asking, other) in [(&v4, &v6), (&v6, &v4)] {

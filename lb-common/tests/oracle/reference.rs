@@ -198,7 +198,9 @@ fn probe(reflects: Reflects<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
     let (ethernet, packet) = bytes.split_at_checked(14)?;
     let (source, destination, header, pseudo): (IpAddr, IpAddr, _, _) = match ethernet[12..] {
         [8, 0] if packet.len() >= 52 => {
-            let whole = packet[0] == 0x45 && u16_at(packet, 2)? == 52 && u16_at(packet, 6)? & 0x3fff == 0;
+            let whole = packet[0] == 0x45
+                && u16_at(packet, 2)? == 52
+                && matches!(u16_at(packet, 6)?, 0 | 0x4000 | 0x8000 | 0xc000);
             if !whole || packet[8..10] != [255, 17] || remainder(&packet[..20]) != 0 {
                 return None;
             }

@@ -170,7 +170,7 @@ proptest! {
         let question = Question { port, nonce, discriminator, multiplier, interval_us, ..QUESTION };
         for (frame, v4) in [(probe_v4(&question), true), (probe_v6(&question), false)] {
             let state = if up { State::Up } else { State::AdminDown };
-            let expected = Reply { nonce, discriminator, port, state, ..reply(v4) };
+            let expected = Reply { nonce, discriminator, state, port, ..reply(v4) };
             prop_assert!(parse(&frame).is_ok());
             prop_assert_eq!(parse_reply(&reflected(&frame, up)), Ok(expected));
             let mut wrong = frame.clone();

@@ -46,8 +46,8 @@ pub(super) struct Earlier {
 
 /// Reads the set of maps pinned in `set`, as far as it can be understood.
 pub(super) fn read(set: &Path) -> io::Result<Earlier> {
-    let (counters, reflection) = (counters(set), reflection(set));
-    let mut earlier = Earlier { counters, reflection, ..Earlier::default() };
+    let (reflection, counters) = (reflection(set), counters(set));
+    let mut earlier = Earlier { reflection, counters, ..Earlier::default() };
     if let Some((agent, width)) = open(set, abi::AGENT, MapType::Array, 4, AGENT) {
         batch::read(agent.fd().as_fd(), 4, width, |_, value| {
             earlier.valid_until = value.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));

@@ -16,24 +16,22 @@ use super::counts::address;
 use super::table::read_pod;
 use super::{batch, view};
 
-/// Both maps.
+/// Both maps. On the heap: whoever holds a data plane is moved about, and parts of it are large.
 #[derive(Debug)]
 pub(super) struct ReflectionMaps {
-    own: MapData,
-    members: MapData,
+    own: Box<MapData>,
+    members: Box<MapData>,
 }
 
 impl ReflectionMaps {
     pub(super) fn new(own: MapData, members: MapData) -> Self {
-        Self { own, members }
+        Self { own: Box::new(own), members: Box::new(members) }
     }
 
     /// The maps, opened once more.
     pub(super) fn again(&self) -> Result<Self, DataplaneError> {
-        Ok(Self {
-            own: view::again(&self.own, abi::REFLECTORS)?,
-            members: view::again(&self.members, abi::MEMBERS)?,
-        })
+        let own = view::again(&self.own, abi::REFLECTORS)?;
+        Ok(Self::new(own, view::again(&self.members, abi::MEMBERS)?))
     }
 
     /// What they say.
@@ -41,7 +39,7 @@ impl ReflectionMaps {
         let own = read::<Reflector>(&self.own, abi::REFLECTORS)?;
         let members = read::<Member>(&self.members, abi::MEMBERS)?;
         Ok(Reflection {
-            own: own.iter().map(|(key, value)| (station(key), reflecting(value))).collect(),
+            own: own.iter().map(|(key, value)| (station(key), reflecting(*value))).collect(),
             members: members.iter().map(|(key, value)| (station(key), Mac(*value.mac()))).collect(),
         })
     }
@@ -108,6 +106,6 @@ fn key((link, ip): &(LinkId, IpAddr)) -> KeyStation {
     KeyStation::new(link.0, addr)
 }
 
-fn reflecting(value: &Reflector) -> Reflecting {
+fn reflecting(value: Reflector) -> Reflecting {
     Reflecting { discriminator: u32::from_be_bytes(*value.discriminator()), up: value.is_up() }
 }

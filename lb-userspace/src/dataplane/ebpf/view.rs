@@ -21,7 +21,8 @@ pub struct View {
     pub table: Table,
     /// Counters and outcomes.
     pub counters: CounterMaps,
-    reflection: ReflectionMaps,
+    /// Nothing: an agent from before there was any has made the maps, and still runs.
+    reflection: Option<ReflectionMaps>,
     agent: Array<MapData, abi::Agent>,
     /// Size of the maps.
     pub max_vips: u32,
@@ -33,7 +34,9 @@ impl View {
         let dir = root.join(format!("v{}", abi::VERSION));
         let pinned = |name| pinned(&dir, name);
         // The kernel writes as much as its maps hold: another layout would be misread, or written past the end.
-        for name in object::MAPS {
+        let reflects = [abi::REFLECTORS, abi::MEMBERS].iter().any(|name| dir.join(name).exists());
+        let is_there = |name: &&str| reflects || ![abi::REFLECTORS, abi::MEMBERS].contains(name);
+        for name in object::MAPS.into_iter().filter(is_there) {
             let info = pinned(name)?.info().map_err(failed(name))?;
             if !object::layout(name, 0).fits(&info) {
                 return Err(DataplaneError::Layout { path: dir.join(name).display().to_string() });
@@ -45,11 +48,13 @@ impl View {
             PerCpuArray::try_from(Map::PerCpuArray(pinned(abi::COUNTERS)?)).map_err(failed(abi::COUNTERS))?;
         let outcomes =
             PerCpuArray::try_from(Map::PerCpuArray(pinned(abi::OUTCOMES)?)).map_err(failed(abi::OUTCOMES))?;
+        let maps = || Ok(ReflectionMaps::new(pinned(abi::REFLECTORS)?, pinned(abi::MEMBERS)?));
+        let reflection = reflects.then(maps).transpose()?;
         let agent = Array::try_from(Map::Array(pinned(abi::AGENT)?)).map_err(failed(abi::AGENT))?;
         Ok(Self {
             table: Table::new(v4, v6),
             counters: CounterMaps::new(counters, outcomes),
-            reflection: ReflectionMaps::new(pinned(abi::REFLECTORS)?, pinned(abi::MEMBERS)?),
+            reflection,
             agent,
             max_vips: info.max_entries(),
         })
@@ -66,7 +71,7 @@ impl View {
         Ok(Self {
             table: table.again()?,
             counters: counters.again()?,
-            reflection: reflection.again()?,
+            reflection: Some(reflection.again()?),
             agent: Array::try_from(agent).map_err(failed(abi::AGENT))?,
             max_vips,
         })
@@ -92,7 +97,7 @@ impl View {
 
     /// What is reflected, and to whom.
     pub fn reflection(&self) -> Result<Reflection, DataplaneError> {
-        self.reflection.read()
+        self.reflection.as_ref().map_or_else(|| Ok(Reflection::default()), ReflectionMaps::read)
     }
 
     /// What the agent last said.
