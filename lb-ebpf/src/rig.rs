@@ -6,6 +6,7 @@
 //! * `generator`: makes requests out of nothing, or puts one before another program (`rig_replay`).
 //! * `sink`: checks and counts the answers.
 //! * `lookup`: what one look-up in a hash map costs.
+//! * `loss`: a port of a switch that loses frames, all of them when its node is to be dead.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 // Inline assembly for BPF is not stable yet; the build sets RUSTC_BOOTSTRAP for aya-ebpf anyway.
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
@@ -19,6 +20,9 @@ mod layout;
 #[cfg(target_arch = "bpf")]
 #[path = "rig/lookup.rs"]
 mod lookup;
+#[cfg(target_arch = "bpf")]
+#[path = "rig/loss.rs"]
+mod loss;
 #[cfg(target_arch = "bpf")]
 #[path = "rig/maps.rs"]
 mod maps;

@@ -5,10 +5,11 @@ pub mod agent;
 mod bed;
 mod contender;
 pub mod controller;
-mod cpu;
+pub(crate) mod cpu;
 mod document;
+pub mod failover;
 #[path = "../../lb-ebpf/src/rig/layout.rs"]
-mod layout;
+pub(crate) mod layout;
 pub mod node;
 mod ours;
 mod packet_socket;

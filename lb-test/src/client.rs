@@ -16,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, anyhow, ensure};
 
+use crate::bench::cpu::{self, Priority};
 use crate::link::Interface;
 use crate::wire::{Endpoint, Frame, arp_request, neighbour_solicitation};
 
@@ -34,6 +35,9 @@ const CLIENT_BITS: u32 = 6;
 /// Requests of one client until their sender addresses repeat, in bits.
 const NUMBER_BITS: u32 = 24 - CLIENT_BITS;
 
+/// Sender addresses of a client that has few. Linux remembers who asked it, 1024 at most and for at least five seconds.
+const FEW: u32 = 128;
+
 /// Clients so far.
 static CLIENTS: AtomicU32 = AtomicU32::new(0);
 
@@ -50,6 +54,7 @@ pub struct ProbeConfig {
 #[derive(Debug)]
 pub struct ProbeClient {
     started: Instant,
+    started_at: SystemTime,
     stop: Arc<Stop>,
     requests: Arc<Mutex<Vec<Request>>>,
     sender: Option<JoinHandle<Result<()>>>,
@@ -65,6 +70,17 @@ struct Stop {
 impl ProbeClient {
     /// Starts asking from `interface`.
     pub fn start(interface: &Interface, config: ProbeConfig) -> Result<Self> {
+        Self::start_from(interface, config, Senders::Many)
+    }
+
+    /// As [`ProbeClient::start`], before other programs of the machine, and with few sender addresses, which return after
+    /// 128 rounds of all targets: for responders that remember who asked, as Linux does. An answer that is later than
+    /// that is taken for one to a later request; when it came is right also then.
+    pub fn start_from_few(interface: &Interface, config: ProbeConfig) -> Result<Self> {
+        Self::start_from(interface, config, Senders::Few)
+    }
+
+    fn start_from(interface: &Interface, config: ProbeConfig, senders: Senders) -> Result<Self> {
         ensure!(!config.targets.is_empty() && config.per_second > 0, "a probe needs a target and a rate");
         let endpoint = Arc::new(Endpoint::open(interface)?);
         let client = CLIENTS.fetch_add(1, Ordering::Relaxed) % (1 << CLIENT_BITS);
@@ -75,7 +91,8 @@ impl ProbeClient {
             endpoint: Arc::clone(&endpoint),
             client,
             mac: interface.mac(),
-            config,
+            senders,
+            config: config.clone(),
             started,
             started_at,
             requests: Arc::clone(&requests),
@@ -85,12 +102,15 @@ impl ProbeClient {
             endpoint,
             client,
             mac: interface.mac(),
+            senders,
+            targets: config.targets,
             started_at,
             requests: Arc::clone(&requests),
             stop: Arc::clone(&stop),
         };
         Ok(Self {
             started,
+            started_at,
             stop,
             requests,
             receiver: Some(thread::Builder::new().name("probe-rx".into()).spawn(move || receiver.run())?),
@@ -101,6 +121,17 @@ impl ProbeClient {
     /// Time since the start; the times of the report count from there too.
     pub fn elapsed(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    /// When it was started, by the clock of its times.
+    pub fn started_at(&self) -> SystemTime {
+        self.started_at
+    }
+
+    /// The last requests so far, at most so many, in the order sent.
+    pub fn latest(&self, count: usize) -> Vec<Request> {
+        let requests = lock(&self.requests);
+        requests[requests.len().saturating_sub(count)..].to_vec()
     }
 
     /// Asks for `duration`, then reports.
@@ -138,10 +169,20 @@ fn lock(requests: &Mutex<Vec<Request>>) -> std::sync::MutexGuard<'_, Vec<Request
     requests.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// How often a client uses a sender address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Senders {
+    /// Once.
+    Many,
+    /// Each of [`FEW`] in its turn, for one round of all targets.
+    Few,
+}
+
 struct Sender {
     endpoint: Arc<Endpoint>,
     client: u32,
     mac: [u8; 6],
+    senders: Senders,
     config: ProbeConfig,
     started: Instant,
     started_at: SystemTime,
@@ -150,12 +191,31 @@ struct Sender {
 }
 
 impl Sender {
+    /// The sender of a request, by its number.
+    fn sender(&self, number: u32) -> Result<u32> {
+        match self.senders {
+            Senders::Many => {
+                ensure!(
+                    number < 1 << NUMBER_BITS,
+                    "the client has asked {number} times, which is all it can"
+                );
+                Ok(sender(self.client, number))
+            }
+            Senders::Few => {
+                let round = number / u32::try_from(self.config.targets.len())?;
+                Ok(sender(self.client, round % FEW))
+            }
+        }
+    }
+
     fn run(self) -> Result<()> {
         let interval = Duration::from_secs(1) / self.config.per_second;
         let targets = self.config.targets.iter().cycle();
+        if self.senders == Senders::Few {
+            cpu::prioritise(0, Priority::Ahead)?;
+        }
         for (number, &target) in (0_u32..).zip(targets) {
-            ensure!(number < 1 << NUMBER_BITS, "the client has asked {number} times, which is all it can");
-            let sender = sender(self.client, number);
+            let sender = self.sender(number)?;
             let due = self.started + interval * number;
             thread::sleep(due.saturating_duration_since(Instant::now()));
             if self.stop.sending.load(Ordering::Relaxed) {
@@ -181,6 +241,8 @@ struct Receiver {
     endpoint: Arc<Endpoint>,
     client: u32,
     mac: [u8; 6],
+    senders: Senders,
+    targets: Vec<IpAddr>,
     started_at: SystemTime,
     requests: Arc<Mutex<Vec<Request>>>,
     stop: Arc<Stop>,
@@ -202,9 +264,9 @@ impl Receiver {
         if sender >> NUMBER_BITS != self.client {
             return;
         }
-        let number = usize::try_from(sender & ((1 << NUMBER_BITS) - 1));
         let mut requests = lock(&self.requests);
-        let request = number.ok().and_then(|number| requests.get_mut(number));
+        let number = self.number(sender & ((1 << NUMBER_BITS) - 1), target, requests.len());
+        let request = number.and_then(|number| requests.get_mut(number));
         let Some(request) = request.filter(|request| request.target == target) else {
             return;
         };
@@ -215,6 +277,27 @@ impl Receiver {
         let at = frame.at.duration_since(self.started_at).unwrap_or_default();
         request.answer = Some(Answer { at, mac });
     }
+}
+
+impl Receiver {
+    /// The request of a sender that asked for this target; the last one, when there are few senders.
+    fn number(&self, sender: u32, target: IpAddr, asked: usize) -> Option<usize> {
+        let sender = usize::try_from(sender).ok()?;
+        if self.senders == Senders::Many {
+            return Some(sender);
+        }
+        let place = self.targets.iter().position(|one| *one == target)?;
+        of_few(sender, place, self.targets.len(), asked)
+    }
+}
+
+/// The last request of one of [`FEW`] senders for the target at a place among so many, after so many requests.
+fn of_few(sender: usize, place: usize, targets: usize, asked: usize) -> Option<usize> {
+    // The last round in which the target was asked for.
+    let last = asked.checked_sub(place + 1)? / targets;
+    let few = usize::try_from(FEW).ok()?;
+    let back = (last + few - sender) % few;
+    Some(last.checked_sub(back)? * targets + place)
 }
 
 /// The sender of a request.
@@ -288,5 +371,22 @@ mod tests {
         (frame[54], frame[78]) = (136, 2);
         assert_eq!(answer(&frame, mac(1)), Some((70_000, vip.into(), mac(9))));
         assert_eq!(answer(&frame[..85], mac(1)), None, "truncated");
+    }
+
+    #[test]
+    fn the_last_request_of_one_of_few_senders_is_meant() {
+        let [v4, v6] = ["192.0.2.100", "2001:db8::64"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        let number = |sender, target, asked| {
+            let targets = [v4, v6];
+            let place = targets.iter().position(|one| *one == target).unwrap();
+            of_few(sender, place, targets.len(), asked)
+        };
+        assert_eq!(number(0, v4, 1), Some(0));
+        assert_eq!(number(0, v6, 1), None, "not asked for yet");
+        assert_eq!(number(3, v6, 8), Some(7));
+        assert_eq!(number(3, v4, 6), None, "not asked by this one yet");
+        // 129 rounds: the first sender has asked twice.
+        assert_eq!(number(0, v4, 258), Some(256));
+        assert_eq!(number(1, v4, 258), Some(2));
     }
 }

@@ -68,6 +68,17 @@ impl Process {
         Ok(())
     }
 
+    /// Sends a signal to it and to all it has started, as far as they are still of its group.
+    pub fn signal_all(&self, signal: i32) -> Result<()> {
+        let group = -i32::try_from(self.pid())?;
+        // SAFETY: as above; the group has the number of its first process, which is not reaped yet.
+        if unsafe { libc::kill(group, signal) } != 0 {
+            return Err(io::Error::last_os_error())
+                .with_context(|| format!("cannot send signal {signal} to the group {}", self.pid()));
+        }
+        Ok(())
+    }
+
     /// SIGTERM: ends in order.
     pub fn term(&self) -> Result<()> {
         self.signal(libc::SIGTERM)

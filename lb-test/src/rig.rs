@@ -11,6 +11,10 @@ use aya::{Ebpf, EbpfLoader};
 
 use crate::link::{Interface, Offload};
 
+pub use self::loss::{LossyPort, Way};
+
+mod loss;
+
 /// A program that passes every frame, attached natively.
 ///
 /// Native XDP on a veth hands its answers (`XDP_TX`) to the other end, which only looks for them while it has an

@@ -13,13 +13,25 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::link::Interface;
 
 pub use self::frames::{arp_request, is_chatter, neighbour_solicitation};
-use self::message::Message;
+pub(crate) use self::message::Message;
 
 mod frames;
 mod message;
 
 /// Enough for a second of small frames at a million per second on loopback-fast links.
 const SOCKET_BUFFER: i32 = 64 << 20;
+
+/// Has a socket tell when the kernel received what it hands over.
+pub(crate) fn stamp(socket: &impl AsRawFd) -> Result<()> {
+    let (on, length) = (1_i32, libc::socklen_t::try_from(size_of::<i32>())?);
+    let (level, name) = (libc::SOL_SOCKET, libc::SO_TIMESTAMPNS);
+    // SAFETY: value and length describe one live int.
+    let done = unsafe { libc::setsockopt(socket.as_raw_fd(), level, name, (&raw const on).cast(), length) };
+    if done != 0 {
+        return Err(io::Error::last_os_error()).context("SO_TIMESTAMPNS");
+    }
+    Ok(())
+}
 
 /// A received frame.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,5 +1,5 @@
 //! `cargo xtask bench`: the data-path benchmark against the other responders of this machine, those of the controller and
-//! of the agent in a cluster, and what is seen of trouble there.
+//! of the agent in a cluster, what is seen of trouble there, and failover beside other systems.
 
 use std::process::Command;
 
@@ -9,9 +9,14 @@ use crate::process::{replace_as_root, run as run_program};
 use crate::workspace::Workspace;
 use crate::{build, objects, packages, testbed};
 
+mod failover;
+
 /// Measure the data path and its contenders, and write docs/benchmarks.md; or something else, and its own page.
 #[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Measure the controller instead, and write docs/benchmarks-controller.md.
     #[arg(long, group = "subject")]
     controller: bool,
@@ -26,6 +31,12 @@ pub(crate) struct Args {
     more: Vec<String>,
 }
 
+/// What has a command of its own.
+#[derive(clap::Subcommand)]
+enum Other {
+    Failover(failover::Args),
+}
+
 /// What is measured.
 #[derive(Clone, Copy)]
 enum Subject {
@@ -36,6 +47,12 @@ enum Subject {
 }
 
 impl Args {
+    /// Whether failover is what is to be measured.
+    #[cfg(test)]
+    pub(crate) fn is_failover(&self) -> bool {
+        matches!(self.other, Some(Other::Failover(_)))
+    }
+
     fn subject(&self) -> Subject {
         match (self.controller, self.agent, self.trouble) {
             (true, _, _) => Subject::Controller,
@@ -48,6 +65,9 @@ impl Args {
 
 /// Runs the command; returns only on failure, because the benchmark takes this process over.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
+    if let Some(Other::Failover(args)) = &args.other {
+        return failover::run(workspace, args);
+    }
     let subject = args.subject();
     let barelb = build::release(workspace, &[packages::LAB, packages::TEST].concat())?;
     let program = match subject {
@@ -56,10 +76,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
         Subject::Agent => "barelb-bench-agent",
         Subject::Trouble => "barelb-bench-trouble",
     };
-    let mut build_bench = workspace.cargo();
-    build_bench.args(["build", "--release", "--package", "lb-test", "--bin", program]);
-    run_program(&mut build_bench)?;
-    let mut command = Command::new(workspace.target().join("release").join(program));
+    let mut command = build_program(workspace, program)?;
     let (page, has_draft) = match subject {
         Subject::DataPath => ("benchmarks.md", true),
         Subject::Controller => ("benchmarks-controller.md", false),
@@ -78,4 +95,12 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
     }
     command.args(&args.more);
     replace_as_root(&command)
+}
+
+/// Builds a program that measures; how it is called.
+fn build_program(workspace: &Workspace, program: &str) -> Result<Command> {
+    let mut build = workspace.cargo();
+    build.args(["build", "--release", "--package", "lb-test", "--bin", program]);
+    run_program(&mut build)?;
+    Ok(Command::new(workspace.target().join("release").join(program)))
 }

@@ -65,6 +65,10 @@ mod tests {
             &["test"],
             &["test", "--level", "fmt", "--level", "L3"],
             &["bench", "--with", "other=run other"],
+            &["bench", "--trouble", "--case", "dead"],
+            &["bench", "failover"],
+            &["bench", "failover", "--case", "death", "--trials", "3", "--resume", "--with", "keepalived"],
+            &["bench", "failover", "--soak", "1h", "--loss", "5"],
             &["crds"],
             &["crds", "--check"],
             &["fuzz", "--seconds", "20"],
@@ -74,6 +78,18 @@ mod tests {
         ] {
             assert!(parse(arguments).is_ok(), "{arguments:?}");
         }
+    }
+
+    #[test]
+    fn failover_is_a_command_of_its_own() {
+        let Ok(Command::Bench(args)) = parse(&["bench", "failover", "--trials", "3"]) else {
+            panic!("refused")
+        };
+        assert!(args.is_failover());
+        let Ok(Command::Bench(args)) = parse(&["bench", "--trouble", "--case", "dead"]) else {
+            panic!("refused")
+        };
+        assert!(!args.is_failover());
     }
 
     #[test]

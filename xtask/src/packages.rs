@@ -38,6 +38,7 @@ pub(crate) const LAB: &[Package] = &[
 pub(crate) const TEST: &[Package] = &[
     package("iptables", Some("ebtables-nft"), "a contender of the benchmark (ebtables arpreply)"),
     package("farpd", Some("farpd"), "a contender of the benchmark"),
+    package("keepalived", Some("keepalived"), "what failover is compared with, in a test and the benchmark"),
     package("faketime", Some("faketime"), "steps of the clock in the cluster tests"),
     package("openssl", Some("openssl"), "a certificate for HTTPS in the cluster tests"),
 ];

@@ -105,6 +105,16 @@ pub(crate) struct Sink {
     pub(crate) distinct: u64,
 }
 
+/// How many of a thousand frames a port loses. One value, so that both ways are cut at once.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Loss {
+    /// Of what comes from the node.
+    pub(crate) from_node: u32,
+    /// Of what goes to it.
+    pub(crate) to_node: u32,
+}
+
 /// The histogram bucket of a duration: 32 per power of two, so each is 3 % wide.
 #[inline(always)]
 pub(crate) const fn bucket(ns: u64) -> u32 {

@@ -1,10 +1,10 @@
 //! Every map of the rig, with typed access.
 
-use aya_ebpf::btf_maps::{Array, HashMap, ProgramArray};
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, ProgramArray};
 use aya_ebpf::macros::btf_map;
 use lb_common::abi::{Entry, KeyV4, KeyV6};
 
-use crate::layout::{BITMAP_BITS, BUCKETS, Generator, Plan, STAMPS, Sink};
+use crate::layout::{BITMAP_BITS, BUCKETS, Generator, Loss, Plan, STAMPS, Sink};
 
 #[btf_map]
 static PLAN: Array<Plan, 1> = Array::new();
@@ -24,6 +24,12 @@ static TARGETS: ProgramArray<1> = ProgramArray::new();
 static LOOKUP_V4: HashMap<KeyV4, Entry, 1> = HashMap::new();
 #[btf_map]
 static LOOKUP_V6: HashMap<KeyV6, Entry, 1> = HashMap::new();
+#[btf_map]
+static LOSS: Array<Loss, 1> = Array::new();
+#[btf_map]
+static LOST: PerCpuArray<u64, 2> = PerCpuArray::new();
+#[btf_map]
+static PROBES: PerCpuArray<u64, 2> = PerCpuArray::new();
 
 /// What to make and to accept.
 #[inline(always)]
@@ -70,6 +76,32 @@ pub(crate) fn asked_ns(requester: u32) -> Option<&'static mut u64> {
 pub(crate) fn count_latency(bucket: u32) {
     if let Some(count) = LATENCIES.get_ptr_mut(bucket) {
         // SAFETY: as in `generator`.
+        unsafe { *count += 1 };
+    }
+}
+
+/// What a port loses.
+#[inline(always)]
+pub(crate) fn loss() -> Option<&'static Loss> {
+    LOSS.get(0)
+}
+
+/// Counts a frame that was lost from the node (0) or on the way to it (1).
+#[inline(always)]
+pub(crate) fn count_lost(way: u32) {
+    count(&LOST, way);
+}
+
+/// Counts a probe from the node (0) or to it (1).
+#[inline(always)]
+pub(crate) fn count_probe(way: u32) {
+    count(&PROBES, way);
+}
+
+#[inline(always)]
+fn count(counts: &PerCpuArray<u64, 2>, way: u32) {
+    if let Some(count) = counts.get_ptr_mut(way) {
+        // SAFETY: the value of this processor, and a program is not interrupted by itself.
         unsafe { *count += 1 };
     }
 }

@@ -13,7 +13,7 @@ pub(super) const GENERATOR: usize = 0;
 pub(super) const RESPONDER: usize = 1;
 
 /// Binds a thread (0 = the calling one) to a processor.
-pub(super) fn bind(thread: i32, cpu: usize) -> Result<()> {
+pub(crate) fn bind(thread: i32, cpu: usize) -> Result<()> {
     // SAFETY: all zeroes is a valid, empty set.
     let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     // SAFETY: the number is far below the size of the set.
@@ -25,7 +25,7 @@ pub(super) fn bind(thread: i32, cpu: usize) -> Result<()> {
 
 /// How the scheduler treats a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Priority {
+pub(crate) enum Priority {
     /// As any program.
     Normal,
     /// Niceness −20: other programs of the machine get next to nothing beside it. For threads of the kernel; what
@@ -38,7 +38,7 @@ pub(super) enum Priority {
 }
 
 /// Sets it for a thread (0 = the calling one).
-pub(super) fn prioritise(thread: i32, priority: Priority) -> Result<()> {
+pub(crate) fn prioritise(thread: i32, priority: Priority) -> Result<()> {
     let (policy, level, nice) = match priority {
         Priority::Normal => (libc::SCHED_OTHER, 0, 0),
         Priority::High => (libc::SCHED_OTHER, 0, -20),
@@ -60,7 +60,7 @@ pub(super) fn this_thread() -> i32 {
 }
 
 /// `CLOCK_MONOTONIC`, the clock of `bpf_ktime_get_ns`.
-pub(super) fn monotonic_ns() -> u64 {
+pub(crate) fn monotonic_ns() -> u64 {
     clock_ns(libc::CLOCK_MONOTONIC)
 }
 
@@ -77,7 +77,7 @@ fn clock_ns(clock: libc::clockid_t) -> u64 {
 }
 
 /// Nanoseconds the thread has run.
-pub(super) fn run_time(thread: i32) -> Result<u64> {
+pub(crate) fn run_time(thread: i32) -> Result<u64> {
     let path = format!("/proc/{thread}/schedstat");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let first = text.split_whitespace().next().with_context(|| format!("{path} is empty"))?;
@@ -90,7 +90,7 @@ pub(super) fn own_ns() -> u64 {
 }
 
 /// The threads of a process, and those of its descendants.
-pub(super) fn threads(process: u32) -> Vec<i32> {
+pub(crate) fn threads(process: u32) -> Vec<i32> {
     let mut found = Vec::new();
     let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return found };
     for task in tasks.flatten() {
@@ -115,7 +115,7 @@ pub(super) fn kernel_threads(prefix: &str) -> Result<Vec<i32>> {
 }
 
 /// Processors of the machine.
-pub(super) fn count() -> usize {
+pub(crate) fn count() -> usize {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     text.lines().filter(|line| line.starts_with("processor")).count()
 }

@@ -1,7 +1,7 @@
 //! The benchmark of the agent in a cluster: plans in process, then agents on a real API server.
 //! `cargo xtask bench --agent` runs it; it writes docs/benchmarks-agent.md.
 
-mod api;
+pub(crate) mod api;
 mod bed;
 mod changes;
 mod load;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::document::Page;
+use super::failover;
 use crate::trouble::{Allowed, Case, KINDS, Seen, by_default};
 
 const HEAD: &str = "\
@@ -64,7 +65,15 @@ pub fn run(options: &Options) -> Result<()> {
         page.table(&head, rows);
     }
     page.add(NOTES);
-    if options.cases.is_empty() { page.save(&options.out) } else { replace_rows(&options.out, &page.text) }
+    if options.cases.is_empty() {
+        // What is measured by itself, and stays.
+        let before = fs::read_to_string(&options.out).unwrap_or_default();
+        page.text += "\n";
+        page.text += failover::part(&before);
+        page.save(&options.out)
+    } else {
+        replace_rows(&options.out, &page.text)
+    }
 }
 
 /// Puts the rows of some cases in the place of what the page has said of them.

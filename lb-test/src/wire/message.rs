@@ -19,18 +19,18 @@ const TAG_OFFSET: usize = 12;
 struct Control([u8; 256]);
 
 /// Buffers of one receiver, reused from frame to frame.
-pub(super) struct Message {
+pub(crate) struct Message {
     bytes: Vec<u8>,
     control: Control,
 }
 
 impl Message {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { bytes: vec![0; FRAME_BYTES], control: Control([0; 256]) }
     }
 
     /// The next frame, or `None` when none is waiting.
-    pub(super) fn receive(&mut self, fd: &OwnedFd) -> Result<Option<Frame>> {
+    pub(crate) fn receive(&mut self, fd: &OwnedFd) -> Result<Option<Frame>> {
         let mut vector = libc::iovec { iov_base: self.bytes.as_mut_ptr().cast(), iov_len: self.bytes.len() };
         // SAFETY: msghdr is plain data for which all zeroes is valid.
         let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };

@@ -21,33 +21,33 @@ const WRITERS: usize = 4;
 
 /// A request: verb, path, body.
 #[derive(Clone, Debug)]
-pub(super) struct Call {
-    pub(super) verb: &'static str,
-    pub(super) path: String,
-    pub(super) body: Value,
+pub(crate) struct Call {
+    pub(crate) verb: &'static str,
+    pub(crate) path: String,
+    pub(crate) body: Value,
 }
 
 impl Call {
     /// Makes an object.
-    pub(super) fn create(path: &str, object: Value) -> Self {
+    pub(crate) fn create(path: &str, object: Value) -> Self {
         Self { verb: "POST", path: path.to_owned(), body: object }
     }
 
     /// Changes fields of an object.
-    pub(super) fn patch(path: &str, fields: Value) -> Self {
+    pub(crate) fn patch(path: &str, fields: Value) -> Self {
         Self { verb: "PATCH", path: path.to_owned(), body: fields }
     }
 }
 
 /// The way to the API server, as admin.
-pub(super) struct Api {
+pub(crate) struct Api {
     namespace: Namespace,
     _proxy: Process,
     _folder: Scratch,
 }
 
 impl Api {
-    pub(super) fn start(plane: &ControlPlane) -> Result<Self> {
+    pub(crate) fn start(plane: &ControlPlane) -> Result<Self> {
         let folder = Scratch::new("api-proxy")?;
         let mut command = plane.kubectl_command(plane.admin())?;
         command.args(["proxy", "--port", &ADDRESS.port().to_string()]);
@@ -63,17 +63,17 @@ impl Api {
     }
 
     /// A connection for one call, made beforehand: entering a namespace takes its time.
-    pub(super) fn connect(&self) -> Result<Line> {
+    pub(crate) fn connect(&self) -> Result<Line> {
         self.namespace.enter(connect)
     }
 
     /// Carries it out, and waits for the answer.
-    pub(super) fn call(&self, call: &Call) -> Result<()> {
+    pub(crate) fn call(&self, call: &Call) -> Result<()> {
         self.connect()?.call(call).map(drop)
     }
 
     /// Carries out all of them: each row in its order, and some rows at once.
-    pub(super) fn call_all(&self, rows: &[Vec<Call>]) -> Result<()> {
+    pub(crate) fn call_all(&self, rows: &[Vec<Call>]) -> Result<()> {
         let share = rows.len().div_ceil(WRITERS).max(1);
         let write =
             |some: &[Vec<Call>]| some.iter().flatten().try_for_each(|call| connect()?.call(call).map(drop));
@@ -98,11 +98,11 @@ fn connect() -> Result<Line> {
 }
 
 /// A connection for one call.
-pub(super) struct Line(TcpStream);
+pub(crate) struct Line(TcpStream);
 
 impl Line {
     /// Carries it out, and waits for the answer; when it began.
-    pub(super) fn call(mut self, call: &Call) -> Result<SystemTime> {
+    pub(crate) fn call(mut self, call: &Call) -> Result<SystemTime> {
         let Call { verb, path, body } = call;
         let body = body.to_string();
         let kind = if *verb == "PATCH" { "application/merge-patch+json" } else { "application/json" };

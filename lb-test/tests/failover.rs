@@ -1,0 +1,80 @@
+//! The failover rig itself, and the systems in it. `cargo xtask bench failover` measures; this holds what was seen to bounds
+//! that a loaded machine keeps. Needs root, keepalived, and for L5 the testbed.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and shows figures")]
+
+use lb_test::failover::{Kind, Seen, System, Way, Ways, case};
+
+/// One trial of a case.
+fn run(system: &mut dyn System, name: &str) -> Ways {
+    let seen = case(name).unwrap().run(system).unwrap().unwrap();
+    println!("{name}: {seen:?}");
+    seen
+}
+
+/// Every way saw another node within this time, and no way saw two at a time for longer than that.
+fn assert_moved(seen: &Ways, within_ms: u64, both_ms: u64) {
+    for (way, Seen { first_us, both_us, moves, .. }) in seen {
+        assert!(first_us.is_some_and(|first| first <= within_ms * 1000), "{way:?}: {seen:?}");
+        assert!(*both_us <= both_ms * 1000, "{way:?}: two owners for {both_us} us: {seen:?}");
+        assert!(*moves >= 1, "{way:?}: {seen:?}");
+    }
+}
+
+#[test]
+#[ignore = "needs root and keepalived: makes network namespaces"]
+fn a_client_sees_keepalived_move() {
+    let mut system = Kind::Keepalived.set_up(false).unwrap();
+    // Three intervals and a half by the standard.
+    let seen = run(system.as_mut(), "death");
+    assert_moved(&seen, 8000, 0);
+    let first = seen[&Way::Arp].first_us.unwrap();
+    assert!(first >= 2_000_000, "before three advertisements can be missed: {seen:?}");
+    // Back, it has the higher priority.
+    assert_eq!(system.owner().unwrap(), 0);
+    // Ended in order it says so, and the next node comes after a fraction of an interval.
+    assert_moved(&run(system.as_mut(), "hand-over"), 3000, 0);
+    assert!(case("death-no-api").unwrap().run(system.as_mut()).unwrap().is_none(), "it has no API server");
+}
+
+#[test]
+#[ignore = "needs root and keepalived: makes network namespaces"]
+fn a_client_sees_what_becomes_of_keepalived_with_short_intervals() {
+    let mut system = Kind::KeepalivedFast.set_up(false).unwrap();
+    // The priorities of the two that are left make less of a difference than a process may have to wait for a processor.
+    // When both have announced, a datagram goes to the wrong one until the client's kernel asks again.
+    assert_moved(&run(system.as_mut(), "death"), 15_000, 2000);
+    assert_moved(&run(system.as_mut(), "two-deaths"), 15_000, 2000);
+    assert_moved(&run(system.as_mut(), "link-down"), 15_000, 2000);
+    // A frozen master keeps the addresses, and its kernel answers beside the new one.
+    let seen = run(system.as_mut(), "freeze");
+    assert!(seen[&Way::Arp].both_us > 100_000 && seen[&Way::Ns].both_us > 100_000, "{seen:?}");
+    // Back after a partition it goes on beside the new one until it has heard of it, or the other way round.
+    let seen = run(system.as_mut(), "heal");
+    assert!(seen[&Way::Arp].first_us.is_some() && seen[&Way::Ns].first_us.is_some(), "{seen:?}");
+    // It still advertises, so nobody takes over from a master that hears nothing.
+    let seen = run(system.as_mut(), "death-to");
+    assert!(seen.values().all(|seen| seen.first_us.is_none()), "{seen:?}");
+}
+
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_addresses_move_by_the_leases_alone() {
+    let mut system = Kind::BarelbLeases.set_up(false).unwrap();
+    // A Lease lasts 17 s here.
+    assert_moved(&run(system.as_mut(), "death"), 24_000, 0);
+    let seen = run(system.as_mut(), "kill");
+    for (way, seen) in &seen {
+        assert_eq!((seen.first_us, seen.moves), (None, 0), "{way:?}: {seen:?}");
+    }
+    for way in [Way::Arp, Way::Ns] {
+        assert_eq!(seen[&way].unanswered, 0, "{way:?}: {seen:?}");
+    }
+    // Both answer for a moment, so that no answer is missed.
+    let seen = run(system.as_mut(), "hand-over");
+    for way in [Way::Arp, Way::Ns] {
+        assert_eq!(seen[&way].unanswered, 0, "{way:?}: {seen:?}");
+        assert!(seen[&way].first_us.is_some(), "{way:?}: {seen:?}");
+    }
+    let seen = run(system.as_mut(), "heal");
+    assert!(seen[&Way::Arp].first_us.is_some() && seen[&Way::Ns].first_us.is_some(), "{seen:?}");
+}
