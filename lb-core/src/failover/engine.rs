@@ -374,7 +374,9 @@ impl Engine {
     fn settle(&mut self, now: Duration) {
         if let Phase::Joining { since, .. } = self.own.phase {
             let profile = self.pace();
-            if now >= since + profile.detection() * PATIENCE || self.peers.values().all(|peer| peer.is_settled(&profile)) {
+            if now >= since + profile.detection() * PATIENCE
+                || self.peers.values().all(|peer| peer.is_settled(&profile))
+            {
                 self.own.join(self.greatest_epoch(), now);
                 self.told_anew(now);
             }
@@ -446,7 +448,10 @@ impl Engine {
             Phase::Joining { since, .. } => Some(since + profile.detection() * PATIENCE),
             Phase::Active => None,
         };
-        let own = joins.into_iter().chain(self.own.leaves_at(self.answer_time(), now)).chain(self.own.fails_back_at(self.least_epoch()));
+        let own = joins
+            .into_iter()
+            .chain(self.own.leaves_at(self.answer_time(), now))
+            .chain(self.own.fails_back_at(self.least_epoch()));
         peers.chain(own).min().unwrap_or(Duration::MAX)
     }
 

@@ -1,0 +1,96 @@
+//! Which process of a node is the present one, and what of it was seen.
+
+use std::time::Duration;
+
+use super::Refusal;
+use super::window::Window;
+
+/// An answer to a hello counts for so long.
+pub const FRESH: Duration = Duration::from_secs(1);
+
+/// A node is asked, or answered, at most so often in [`FRESH`], and asked again after this time.
+const ASKS: usize = 4;
+const ANSWERS: usize = 8;
+const ASK_AGAIN: Duration = Duration::from_millis(50);
+/// Former lives that are remembered.
+const FORMER: usize = 8;
+
+/// See the module.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Life {
+    present: Option<(u64, Window)>,
+    /// The latest last.
+    former: Vec<u64>,
+    asked: Vec<Asked>,
+    answered: Vec<Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at: Duration,
+    /// Of the hello. `None`: it is answered.
+    counter: Option<u64>,
+}
+
+impl Life {
+    /// The present incarnation.
+    pub(super) fn incarnation(&self) -> Option<u64> {
+        self.present.as_ref().map(|(incarnation, _)| *incarnation)
+    }
+
+    pub(super) fn is(&self, incarnation: u64) -> bool {
+        self.incarnation() == Some(incarnation)
+    }
+
+    /// Takes a datagram of the present life, once.
+    pub(super) fn admit(&mut self, counter: u64) -> Result<(), Refusal> {
+        self.present.as_mut().map_or(Err(Refusal::Late), |(_, window)| window.admit(counter))
+    }
+
+    /// Whether a hello with this counter may be sent that asks who it is.
+    pub(super) fn ask(&mut self, counter: u64, now: Duration) -> bool {
+        self.asked.retain(|asked| is_fresh(asked.at, now));
+        let soon = self.asked.last().is_some_and(|last| now.saturating_sub(last.at) < ASK_AGAIN);
+        let may = !soon && self.asked.len() < ASKS;
+        if may {
+            self.asked.push(Asked { at: now, counter: Some(counter) });
+        }
+        may
+    }
+
+    /// Whether a hello may be answered.
+    pub(super) fn answer(&mut self, now: Duration) -> bool {
+        self.answered.retain(|at| is_fresh(*at, now));
+        let may = self.answered.len() < ANSWERS;
+        if may {
+            self.answered.push(now);
+        }
+        may
+    }
+
+    /// Whether it was asked just now by a hello with this counter.
+    pub(super) fn has_asked(&self, counter: u64, now: Duration) -> bool {
+        self.asked.iter().any(|asked| asked.counter == Some(counter) && is_fresh(asked.at, now))
+    }
+
+    /// This incarnation lives; its last counter was this one.
+    pub(super) fn learn(&mut self, incarnation: u64, counter: u64) -> Result<(), Refusal> {
+        // A life that has ended does not come back.
+        if self.former.contains(&incarnation) {
+            return Err(Refusal::SameName);
+        }
+        if let Some((former, _)) = self.present.replace((incarnation, Window::after(counter))) {
+            if self.former.len() == FORMER {
+                self.former.remove(0);
+            }
+            self.former.push(former);
+        }
+        // What a life before has answered, too, comes too late.
+        self.asked.iter_mut().for_each(|asked| asked.counter = None);
+        Ok(())
+    }
+}
+
+fn is_fresh(at: Duration, now: Duration) -> bool {
+    now.saturating_sub(at) < FRESH
+}
