@@ -313,9 +313,13 @@ impl Own {
         now: Duration,
     ) -> Result<Opened, Refusal> {
         let to_me = header.receiver_incarnation == self.incarnation;
+        let answers = to_me && peer.life.has_asked(echo, now);
         if peer.life.is(header.incarnation) {
             peer.life.admit(header.counter)?;
-        } else if to_me && peer.life.has_asked(echo, now) {
+            if answers {
+                peer.life.answered();
+            }
+        } else if answers {
             peer.life.learn(header.incarnation, header.counter)?;
         }
         let mut answer = None;

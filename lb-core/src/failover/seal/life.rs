@@ -8,7 +8,7 @@ use super::window::Window;
 /// An answer to a hello counts for so long.
 pub const FRESH: Duration = Duration::from_secs(1);
 
-/// A node is asked, or answered, at most so often in [`FRESH`], and asked again after this time.
+/// A node is asked, or answered, at most so often in [`FRESH`]; one that does not answer is asked again after this time.
 const ASKS: usize = 4;
 const ANSWERS: usize = 8;
 const ASK_AGAIN: Duration = Duration::from_millis(50);
@@ -22,7 +22,7 @@ pub(super) struct Life {
     /// The latest last.
     former: Vec<u64>,
     asked: Vec<Asked>,
-    answered: Vec<Duration>,
+    answers: Vec<Duration>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -50,7 +50,8 @@ impl Life {
     /// Whether a hello with this counter may be sent that asks who it is.
     pub(super) fn ask(&mut self, counter: u64, now: Duration) -> bool {
         self.asked.retain(|asked| is_fresh(asked.at, now));
-        let soon = self.asked.last().is_some_and(|last| now.saturating_sub(last.at) < ASK_AGAIN);
+        let waits = |last: &Asked| last.counter.is_some() && now.saturating_sub(last.at) < ASK_AGAIN;
+        let soon = self.asked.last().is_some_and(waits);
         let may = !soon && self.asked.len() < ASKS;
         if may {
             self.asked.push(Asked { at: now, counter: Some(counter) });
@@ -60,10 +61,10 @@ impl Life {
 
     /// Whether a hello may be answered.
     pub(super) fn answer(&mut self, now: Duration) -> bool {
-        self.answered.retain(|at| is_fresh(*at, now));
-        let may = self.answered.len() < ANSWERS;
+        self.answers.retain(|at| is_fresh(*at, now));
+        let may = self.answers.len() < ANSWERS;
         if may {
-            self.answered.push(now);
+            self.answers.push(now);
         }
         may
     }
@@ -71,6 +72,11 @@ impl Life {
     /// Whether it was asked just now by a hello with this counter.
     pub(super) fn has_asked(&self, counter: u64, now: Duration) -> bool {
         self.asked.iter().any(|asked| asked.counter == Some(counter) && is_fresh(asked.at, now))
+    }
+
+    /// The present life has answered.
+    pub(super) fn answered(&mut self) {
+        self.asked.iter_mut().for_each(|asked| asked.counter = None);
     }
 
     /// This incarnation lives; its last counter was this one.
@@ -86,7 +92,7 @@ impl Life {
             self.former.push(former);
         }
         // What a life before has answered, too, comes too late.
-        self.asked.iter_mut().for_each(|asked| asked.counter = None);
+        self.answered();
         Ok(())
     }
 }
