@@ -29,6 +29,8 @@ pub fn run(data: &[u8]) {
     let Some((&[map, tag], frame)) = data.split_first_chunk() else { return };
     let mut trial = Trial {
         vips: vips(map),
+        reflectors: Vec::new(),
+        members: Vec::new(),
         alive: map & EXPIRED == 0,
         stripped: STRIPPED[usize::from(tag % 8)],
         frame: frame.to_vec(),

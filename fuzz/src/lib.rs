@@ -3,6 +3,7 @@
 //! * [`frame`]: the packet code against a reference written independently of it, byte for byte.
 //! * [`pool`]: address lists: what is accepted means the same when written out and read again.
 //! * [`configmap`]: documents of the v0.9 `ConfigMap`: what is accepted keeps the promises of a configuration.
+//! * [`seal`]: datagrams between agents: nothing is accepted that was made without the key, and nothing twice.
 //!
 //! [`driver`] runs them without libFuzzer.
 
@@ -10,6 +11,7 @@ pub mod configmap;
 pub mod driver;
 pub mod frame;
 pub mod pool;
+pub mod seal;
 
 #[path = "../../lb-common/tests/oracle/differential.rs"]
 pub mod differential;
