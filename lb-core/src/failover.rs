@@ -22,6 +22,7 @@ mod engine;
 mod message;
 mod own;
 mod peer;
+pub mod seal;
 mod session;
 mod standing;
 mod view;

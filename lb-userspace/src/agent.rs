@@ -25,6 +25,7 @@ pub mod metrics;
 mod reconcile;
 mod report;
 mod run;
+pub mod secret;
 mod source;
 mod standalone;
 pub mod state;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lb_core::failover::{Failback, Profile};
+use lb_core::failover::Failback;
 
 use crate::node::Node;
 use crate::trouble::Kind;

@@ -41,7 +41,7 @@ pub(crate) enum Event {
     Wake(usize),
     Apply(usize),
     /// The table's deadline may have passed.
-    Deadline(usize),
+    Deadline,
 }
 
 pub(crate) struct World {
@@ -87,7 +87,7 @@ impl World {
                 break;
             }
             let Some(event) = world.events.remove(&number) else { continue };
-            let matters = matches!(event, Event::Act(_) | Event::Apply(_) | Event::Deadline(_));
+            let matters = matches!(event, Event::Act(_) | Event::Apply(_) | Event::Deadline);
             if matters || at > looked + LOOK {
                 world.judge.look(&world.nodes, &world.cut, at);
                 looked = at;
@@ -148,7 +148,7 @@ impl World {
             }
             Event::Wake(node) => self.runs(node),
             Event::Apply(node) => self.applies(node),
-            Event::Deadline(_) => {}
+            Event::Deadline => {}
         }
     }
 
@@ -214,7 +214,7 @@ impl World {
             node.applying = Some(version);
         }
         self.wakes_at(me, due.max(now + Duration::from_micros(1)));
-        self.at(now + GRACE, Event::Deadline(me));
+        self.at(now + GRACE, Event::Deadline);
         if news {
             let at = now + self.random.micros(200, 2500);
             self.at(at, Event::Apply(me));

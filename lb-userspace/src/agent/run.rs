@@ -41,6 +41,8 @@ pub struct Settings {
     pub bpffs: PathBuf,
     /// Folder of the admin socket.
     pub state_dir: PathBuf,
+    /// Folder with the secret that all agents have, for [`super::secret`]; `None`: there is none.
+    pub secret_dir: Option<PathBuf>,
     /// How long the data plane answers without the agent.
     pub grace: Duration,
     /// `--on-exit`.

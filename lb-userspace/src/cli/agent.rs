@@ -55,6 +55,9 @@ pub struct Agent {
     xdp_mode: ModeChoice,
     #[command(flatten)]
     places: Places,
+    /// Folder with the secret that all agents have in common, as the file secretkey [default: none].
+    #[arg(long, env = "LB_SECRET_DIR", value_name = "DIR")]
+    secret_dir: Option<PathBuf>,
     /// How long the data plane answers without its agent, for example 60s or 2m.
     #[arg(long, env = "LB_GRACE", value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     grace: Duration,
@@ -162,6 +165,7 @@ impl Agent {
             mode: self.xdp_mode,
             bpffs: self.places.bpffs.clone(),
             state_dir: self.places.state_dir.clone(),
+            secret_dir: self.secret_dir.clone(),
             grace: self.grace,
             on_exit: self.on_exit,
             max_vips: self.max_vips,
