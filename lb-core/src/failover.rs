@@ -18,6 +18,10 @@
 
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
+
+use crate::ids::NodeName;
+
 mod engine;
 mod message;
 mod own;
@@ -56,5 +60,24 @@ impl Profile {
     /// The time after which a node that is silent is down, as RFC 5880 calls it.
     pub fn detection(&self) -> Duration {
         self.interval * self.multiplier
+    }
+}
+
+/// The discriminator of a node (RFC 7880 §4): the same for all its agents from one boot to the next, not 0.
+pub fn discriminator(node: &NodeName, boot_id: &str) -> u32 {
+    let digest = Sha256::new().chain_update(node.as_str()).chain_update(boot_id.trim()).finalize();
+    digest.first_chunk().map_or(1, |bytes| u32::from_be_bytes(*bytes)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_discriminator_is_that_of_a_node_and_its_boot() {
+        let [a, b] = ["a", "b"].map(|name| NodeName::new(name).unwrap());
+        assert_eq!(discriminator(&a, "1\n"), discriminator(&a, "1"));
+        assert_ne!(discriminator(&a, "1"), discriminator(&a, "2"));
+        assert_ne!(discriminator(&a, "1"), discriminator(&b, "1"));
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use lb_core::ids::{LinkName, NodeName};
 
 use super::metrics::{Metrics, Telemetry};
+use super::prober::FailoverSettings;
 use super::source::Source;
 use super::task::Agent;
 use crate::dataplane::ModeChoice;
@@ -45,6 +46,10 @@ pub struct Settings {
     pub secret_dir: Option<PathBuf>,
     /// How long the data plane answers without the agent.
     pub grace: Duration,
+    /// How nodes watch each other.
+    pub failover: FailoverSettings,
+    /// A node that is cordoned hands over what it owns.
+    pub leaves_on_cordon: bool,
     /// `--on-exit`.
     pub on_exit: OnExit,
     /// Size of the maps.

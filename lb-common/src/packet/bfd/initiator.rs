@@ -96,6 +96,30 @@ pub fn parse_reply(frame: &[u8]) -> Result<Reply, Outcome> {
         ethernet::IPV6 => ipv6(packet)?,
         _ => return Err(Outcome::Ignored),
     };
+    let (nonce, discriminator, state) = said(datagram)?;
+    Ok(Reply {
+        nonce,
+        discriminator,
+        state,
+        source,
+        destination,
+        port: u16::from_be_bytes([datagram[2], datagram[3]]),
+        mac: ethernet::source(part::<0, { size_of::<Macs>() }>(header)),
+    })
+}
+
+/// Reads what a socket took from a reflector's port: nonce, the reflector's discriminator and its state. The kernel has
+/// checked the headers, and the socket's options the TTL.
+pub fn parse_control(payload: &[u8]) -> Result<(u32, u32, State), Outcome> {
+    let Some(control_packet) = payload.first_chunk::<LEN>() else { return Err(Outcome::BfdTruncated) };
+    let mut datagram = [0; DATAGRAM];
+    put(&mut datagram, 4, &(DATAGRAM as u16).to_be_bytes());
+    put(&mut datagram, CONTROL, control_packet);
+    said(&datagram)
+}
+
+/// What a reflected control packet says.
+fn said(datagram: &Datagram) -> Result<(u32, u32, State), Outcome> {
     control(datagram)?;
     let state = match datagram[CONTROL + 1] >> 6 {
         0 => State::AdminDown,
@@ -106,15 +130,8 @@ pub fn parse_reply(frame: &[u8]) -> Result<Reply, Outcome> {
     if datagram[CONTROL + 1] & DEMAND != 0 {
         return Err(Outcome::BfdMalformed);
     }
-    Ok(Reply {
-        nonce: u32::from_be_bytes(*part::<YOUR_DISCRIMINATOR, 4>(datagram)),
-        discriminator: u32::from_be_bytes(*part::<MY_DISCRIMINATOR, 4>(datagram)),
-        state,
-        source,
-        destination,
-        port: u16::from_be_bytes([datagram[2], datagram[3]]),
-        mac: ethernet::source(part::<0, { size_of::<Macs>() }>(header)),
-    })
+    let nonce = u32::from_be_bytes(*part::<YOUR_DISCRIMINATOR, 4>(datagram));
+    Ok((nonce, u32::from_be_bytes(*part::<MY_DISCRIMINATOR, 4>(datagram)), state))
 }
 
 fn ipv4(packet: &[u8]) -> Result<(Address, Address, &Datagram), Outcome> {

@@ -73,6 +73,7 @@ fn agent() -> State {
         node: "node-a".into(),
         synced: true,
         grace_ms: 60_000,
+        peers: Vec::new(),
         links: vec![
             LinkState { index: 4, name: "eth0".into(), mode: Some("native".into()), refused: Vec::new() },
             LinkState {
