@@ -50,7 +50,7 @@ pub enum Keys {
     /// There is no secret, any more or yet.
     Missing,
     /// These keys.
-    Of(Keyring),
+    Of(Box<Keyring>),
 }
 
 /// Trimmed contents of both files, where they are.
@@ -89,10 +89,10 @@ impl SecretDir {
         let keys = match &contents {
             [None, None] => Keys::Missing,
             [None, Some(_)] => return Err(SecretError::NoCurrent { path: previous.clone() }),
-            [Some(secret), other] => Keys::Of(Keyring {
+            [Some(secret), other] => Keys::Of(Box::new(Keyring {
                 current: key(secret, current)?,
                 previous: other.as_ref().map(|secret| key(secret, previous)).transpose()?,
-            }),
+            })),
         };
         self.known = Some(contents);
         Ok(keys)
@@ -125,8 +125,7 @@ mod tests {
         match dir.poll() {
             Ok(Keys::Unchanged) => "unchanged".to_owned(),
             Ok(Keys::Missing) => "missing".to_owned(),
-            Ok(Keys::Of(Keyring { previous: None, .. })) => "one".to_owned(),
-            Ok(Keys::Of(Keyring { previous: Some(_), .. })) => "two".to_owned(),
+            Ok(Keys::Of(keys)) => if keys.previous.is_none() { "one" } else { "two" }.to_owned(),
             Err(error) => error.to_string().replace(dir.path.to_str().unwrap(), "DIR"),
         }
     }
