@@ -75,7 +75,8 @@ impl ProbeClient {
 
     /// As [`ProbeClient::start`], before other programs of the machine, and with few sender addresses, which return after
     /// 128 rounds of all targets: for responders that remember who asked, as Linux does. An answer that is later than
-    /// that is taken for one to a later request; when it came is right also then.
+    /// that is taken for one to a later request; when it came is right also then. Its hardware address is not that of the
+    /// interface, so the client's kernel learns nothing from the answers.
     pub fn start_from_few(interface: &Interface, config: ProbeConfig) -> Result<Self> {
         Self::start_from(interface, config, Senders::Few)
     }
@@ -86,11 +87,15 @@ impl ProbeClient {
         let client = CLIENTS.fetch_add(1, Ordering::Relaxed) % (1 << CLIENT_BITS);
         let requests = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(Stop::default());
+        let mut mac = interface.mac();
+        if senders == Senders::Few {
+            mac[4] ^= 1;
+        }
         let (started, started_at) = (Instant::now(), SystemTime::now());
         let sender = Sender {
             endpoint: Arc::clone(&endpoint),
             client,
-            mac: interface.mac(),
+            mac,
             senders,
             config: config.clone(),
             started,
@@ -101,7 +106,7 @@ impl ProbeClient {
         let receiver = Receiver {
             endpoint,
             client,
-            mac: interface.mac(),
+            mac,
             senders,
             targets: config.targets,
             started_at,

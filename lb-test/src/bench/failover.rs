@@ -141,7 +141,10 @@ fn measure(options: &Options, interrupt: &Interrupt) -> Result<Vec<String>> {
     for turn in 1..=TURNS {
         for kind in &systems {
             let due = |case: &Case| (options.trials_of(case) * turn).div_ceil(TURNS);
-            let is_due = |case: &&&Case| kind.has(case) && records.count(*kind, case) < due(case);
+            let is_due = |case: &&&Case| {
+                let is_hopeless = missing.contains(&label(*kind, case));
+                kind.has(case) && !is_hopeless && records.count(*kind, case) < due(case)
+            };
             let cases: Vec<&Case> = cases.iter().filter(is_due).copied().collect();
             if !cases.is_empty() {
                 missing.extend(turn_of(*kind, &cases, &mut records, due, interrupt)?);
@@ -187,7 +190,7 @@ fn turn_of(
                     failures += 1;
                     tell(&format!("{}, {}: a trial has failed: {error:#}", kind.name(), case.name));
                     if failures == FAILURES {
-                        missing.push(format!("{} of {}", case.name, kind.name()));
+                        missing.push(label(kind, case));
                         break;
                     }
                 }
@@ -195,6 +198,11 @@ fn turn_of(
         }
     }
     Ok(missing)
+}
+
+/// A case of a system, for people.
+fn label(kind: Kind, case: &Case) -> String {
+    format!("{} of {}", case.name, kind.name())
 }
 
 /// Tells a person what goes on.

@@ -53,10 +53,8 @@ pub(super) fn add_services(site: &Site, pairs: &[[IpAddr; 2]]) -> Result<()> {
     let row = |(number, pair): (usize, &[IpAddr; 2])| {
         let name = format!("crowd-{number}");
         let wish = pair.map(|ip| ip.to_string()).join(",");
-        let spec = json!({
-            "externalTrafficPolicy": "Local", "ipFamilyPolicy": "RequireDualStack",
-            "allocateLoadBalancerNodePorts": false,
-        });
+        // Not Local, and without node ports: a cluster has 2,768 ports for each.
+        let spec = json!({"ipFamilyPolicy": "RequireDualStack", "allocateLoadBalancerNodePorts": false});
         let service = service(&name, &json!({"metallb.io/loadBalancerIPs": wish}), &spec);
         let slices = ["IPv4", "IPv6"].into_iter().enumerate().map(|(place, family)| {
             let nodes = site.machines.iter().map(|one| (one.name.as_str(), one.addresses()[place]));
