@@ -4,6 +4,15 @@
 //! Each seed is one run of one kind of trouble. `BARELB_SEEDS=N` runs so many of each (500 where nothing is
 //! said), `BARELB_SEED=N` one with its story, `BARELB_FRAMES=1` also with each frame.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::format_push_string,
+    clippy::needless_pass_by_value,
+    reason = "all of it is a test"
+)]
+
 #[path = "failover/judge.rs"]
 mod judge;
 #[path = "failover/node.rs"]

@@ -14,7 +14,7 @@ const LONGEST_RETRY: Duration = Duration::from_millis(128);
 const RETURN: Duration = Duration::from_millis(100);
 /// A node that is down this often within this time flaps.
 const FLAPS: usize = 2;
-const FLAPPING: Duration = Duration::from_secs(60);
+const FLAPPING: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone)]
 pub(super) struct Peer {

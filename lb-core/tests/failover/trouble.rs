@@ -116,17 +116,14 @@ fn nuisance(world: &mut World, mut at: Duration, times: usize) -> Duration {
     for _ in 0..times {
         let node = world.random.below(world.nodes.len());
         let wait = world.random.millis(10, 80);
-        match world.random.below(3) {
-            0 => {
-                world.at(at, Event::Act(Act::Kill(node)));
-                let away = world.random.millis(1, 100);
-                world.at(at + away, Event::Act(Act::Start(node)));
-                at += away;
-            }
-            _ => {
-                let long = world.random.millis(1, 120);
-                world.at(at, Event::Act(Act::Starve(node, long)));
-            }
+        if world.random.below(3) == 0 {
+            world.at(at, Event::Act(Act::Kill(node)));
+            let away = world.random.millis(1, 100);
+            world.at(at + away, Event::Act(Act::Start(node)));
+            at += away;
+        } else {
+            let long = world.random.millis(1, 120);
+            world.at(at, Event::Act(Act::Starve(node, long)));
         }
         at += wait;
     }

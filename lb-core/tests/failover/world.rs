@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use lb_core::failover::{Failback, Message, Output, Remote};
@@ -111,7 +110,7 @@ impl World {
     }
 
     pub(crate) fn tell(&mut self, what: &str) {
-        let _ = writeln!(self.story, "{:>10.3} ms {what}", self.now.as_secs_f64() * 1000.0);
+        self.story.push_str(&format!("{:>10.3} ms {what}\n", self.now.as_secs_f64() * 1000.0));
     }
 
     pub(crate) fn at(&mut self, at: Duration, event: Event) {

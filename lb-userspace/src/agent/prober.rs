@@ -363,7 +363,7 @@ impl Thread {
         self.next_tick = now + TICK;
         match self.secret.as_mut().map(SecretDir::poll) {
             Some(Ok(Keys::Of(keys))) => {
-                self.keys = keys;
+                self.keys = *keys;
                 self.wires.values_mut().for_each(|wire| wire.set_keys(self.keys.clone()));
                 tracing::info!("messages between agents are authenticated");
             }

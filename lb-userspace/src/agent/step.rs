@@ -111,7 +111,9 @@ impl Agent {
         if self.prober.is_some() {
             let liveness =
                 LivenessReport { discriminator: self.discriminator, port: self.settings.failover.port };
-            report.iter_mut().for_each(|link| link.liveness = Some(liveness));
+            for link in &mut report {
+                link.liveness = Some(liveness);
+            }
         }
         report
     }

@@ -161,7 +161,7 @@ impl Agent {
         let result = runtime.block_on(async {
             let telemetry = Telemetry::new(&settings.node, self.metrics_addr);
             let source = self.source(&settings, &telemetry.metrics).await?;
-            run(settings, source, telemetry).await
+            Box::pin(run(settings, source, telemetry)).await
         });
         // A thread that still waits for a disk does not hold up the end.
         runtime.shutdown_background();

@@ -60,9 +60,9 @@ fn answer(opened: Result<Opened, Refusal>) -> Option<Vec<u8>> {
 }
 
 /// Carries a datagram for `second`, and the answers to and fro until there is none.
-fn carry(first: &mut Channel, second: &mut Channel, datagram: Vec<u8>, now: Duration) -> usize {
+fn carry(first: &mut Channel, second: &mut Channel, datagram: &[u8], now: Duration) -> usize {
     let mut answers = 0;
-    let mut next = answer(second.open(&datagram, now));
+    let mut next = answer(second.open(datagram, now));
     while let Some(datagram) = next {
         answers += 1;
         assert!(answers < 10, "they never stop");
@@ -76,7 +76,7 @@ fn carry(first: &mut Channel, second: &mut Channel, datagram: Vec<u8>, now: Dura
 fn pair() -> (Channel, Channel) {
     let (mut a, mut b) = (channel("node-a", 1), channel("node-b", 2));
     let datagram = a.seal(B, &Message::Tell(TELL)).unwrap();
-    carry(&mut a, &mut b, datagram, START);
+    carry(&mut a, &mut b, &datagram, START);
     assert!(a.knows(B) && b.knows(A));
     (a, b)
 }

@@ -113,7 +113,7 @@ impl Wire {
             match channel.open(datagram, now) {
                 Ok(Opened::Message { from, message }) => engine.message(from, message, now),
                 Ok(Opened::Introduction { answer, .. }) => {
-                    answers.extend(answer.map(|answer| (from, port, answer)))
+                    answers.extend(answer.map(|answer| (from, port, answer)));
                 }
                 Err(refusal) => *refused.entry(refusal.name()).or_default() += 1,
             }
