@@ -24,11 +24,25 @@ const STRIPPED: [Option<(u16, u16)>; 8] = [
     Some((0x9100, 0x0064)),
 ];
 
+/// The node's own addresses, whose probes are reflected, and the addresses of the one who may probe: those of the vectors.
+const LIVENESS: [[IpAddr; 2]; 2] = [
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1))],
+    [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x10))],
+];
+
 /// Both responders do the same with the frame, and with the frame once its checksum is right.
 pub fn run(data: &[u8]) {
     let Some((&[map, tag], frame)) = data.split_first_chunk() else { return };
+    let [node, peer] = LIVENESS;
     let mut trial = Trial {
         vips: vips(map),
+<<<<<<< HEAD
+        reflectors: node.map(|ip| (ip, 0x0a0b_0c0d, map & STANDBY == 0)).into(),
+        members: peer.map(|ip| (ip, [2, 0, 0, 0, 0, 1])).into(),
+=======
+        reflectors: Vec::new(),
+        members: Vec::new(),
+>>>>>>> seal
         alive: map & EXPIRED == 0,
         stripped: STRIPPED[usize::from(tag % 8)],
         frame: frame.to_vec(),

@@ -2,10 +2,17 @@
 //!
 //! Pins outlive the agent, so another version of the agent may find these maps: whoever changes a layout here
 //! raises [`VERSION`], which names the folder of the pinned maps. Byte arrays are in network order, counters
-//! and clocks in host order. Every version keeps how [`Agent`] (the deadline) and [`Entry`] (up to its slot) begin, and
+//! and clocks in host order. Every version keeps how [`Agent`] (all of today's) and [`Entry`] (up to its slot) begin, and
 //! the names of maps, so that any other can take over from it. Padding is explicit and zero, because hash maps compare keys as raw bytes.
 
 use crate::addr::{Address, Mac, V4, V6};
+
+mod reflection;
+
+pub use reflection::{
+    KeyStation, MAX_MEMBERS, MAX_REFLECTORS, MEMBER_RATE, MEMBER_WINDOW_NS, MEMBERS, Member, REFLECTORS,
+    Reflector,
+};
 
 /// Version of every layout in this module; the maps are pinned in `<bpffs>/barelb/v<VERSION>`.
 pub const VERSION: u32 = 1;
@@ -201,8 +208,9 @@ pub struct Agent {
     pub valid_until_ns: u64,
     /// [`AGENT_TRACE`].
     pub flags: u32,
-    /// Zero.
-    pub pad: u32,
+    /// The node's standing among those that may own its addresses, host order. Kept here for the agent that comes next;
+    /// the program does not read it. 0 in pins of before it had a meaning.
+    pub epoch: u32,
 }
 
 /// What an [`Event`] reports.

@@ -42,7 +42,7 @@ pub enum Verdict {
 }
 
 outcomes! {
-    /// Neither ARP nor a neighbour solicitation or advertisement. Never counted: this path reads no map.
+    /// Neither ARP nor a neighbour solicitation or advertisement nor a liveness probe. Never counted: this path reads no map.
     Ignored = 0, "ignored", Pass;
 
     /// ARP request answered (RFC 826).
@@ -129,6 +129,34 @@ outcomes! {
     NdExtensionHeader = 39, "nd_extension_header", Pass;
     /// An advertisement that claims nothing of ours.
     NdAdvertSeen = 40, "nd_advert_seen", Pass;
+
+    /// Liveness probe reflected (RFC 7880 section 7.2; S01, S02).
+    BfdReply = 41, "bfd_reply", Answer;
+    /// Probe to an address that is not ours on this link (S20).
+    BfdUnknownTarget = 42, "bfd_unknown_target", Pass;
+    /// Probe with another discriminator than this node's (S21).
+    BfdDiscriminator = 43, "bfd_discriminator", Pass;
+    /// Probe from an address that is no member's on this link (S22).
+    BfdStranger = 44, "bfd_stranger", Pass;
+    /// Probe from a member's address, but another hardware address (S23).
+    BfdSenderHardware = 45, "bfd_sender_hardware", Pass;
+    /// A member that asks more often than it may.
+    BfdRate = 46, "bfd_rate", Pass;
+    /// Probe shorter than its own length fields say, or than a control packet (S30).
+    BfdTruncated = 47, "bfd_truncated", Pass;
+    /// Version of BFD is not 1 (S31).
+    BfdVersion = 48, "bfd_version", Pass;
+    /// What no probe may be: another length, a multiplier or discriminator of zero, authentication, multipoint, no demand
+    /// bit (so a reflected probe is never reflected again), source port 0 or the reflector's (S32 to S40).
+    BfdMalformed = 49, "bfd_malformed", Pass;
+    /// TTL or hop limit is not 255: it has been forwarded (RFC 5082; S41).
+    BfdTtl = 50, "bfd_ttl", Pass;
+    /// A fragment (S42).
+    BfdFragment = 51, "bfd_fragment", Pass;
+    /// Behind an IPv4 header with options (S43).
+    BfdOptions = 52, "bfd_options", Pass;
+    /// Checksum of UDP or of the IPv4 header is wrong (S44).
+    BfdChecksum = 53, "bfd_checksum", Pass;
 }
 
 impl Outcome {

@@ -1,11 +1,13 @@
-//! ARP and neighbour discovery on fixed-size arrays.
+//! ARP, neighbour discovery and liveness probes on fixed-size arrays.
 //!
 //! Three steps, each a pure function: *parse* (what does the frame ask?), *judge* (given the map entries of
 //! the addresses it names, what happens?), *write* (the answer, in place). Looking the entries up lies
 //! between them and is the caller's. No function here takes a slice: the BPF verifier proves access to a
-//! packet only by one comparison with its end, so the caller hands over arrays of constant size.
+//! packet only by one comparison with its end, so the caller hands over arrays of constant size. (What only an agent
+//! calls, to read what a socket gave it, takes what it gave.)
 
 pub mod arp;
+pub mod bfd;
 pub mod checksum;
 pub mod ethernet;
 pub mod ndp;

@@ -1,7 +1,7 @@
 //! The types of [`crate::abi`] may be read from and written to maps as raw bytes.
 #![expect(unsafe_code, reason = "aya::Pod is an unsafe marker trait")]
 
-use crate::abi::{Agent, Counters, Entry, Event, KeyV4, KeyV6};
+use crate::abi::{Agent, Counters, Entry, Event, KeyStation, KeyV4, KeyV6, Member, Reflector};
 
 macro_rules! pod {
     ($($type:ty),*) => { $(
@@ -10,4 +10,4 @@ macro_rules! pod {
         unsafe impl aya::Pod for $type {}
     )* };
 }
-pod!(KeyV4, KeyV6, Entry, Counters, Agent, Event);
+pod!(KeyV4, KeyV6, KeyStation, Entry, Counters, Agent, Event, Reflector, Member);

@@ -69,8 +69,10 @@ fn no_row_of_the_table_is_left_out() {
     let mut rows: BTreeSet<&str> = all.cases.iter().map(Case::row).collect();
     rows.extend(all.elsewhere.iter().map(|row| row.id.as_str()));
     let numbered = |letter, last| (1..=last).map(move |n| format!("{letter}{n:02}"));
+    // Answers, what was asked of whom, what was wrong: each begins at a number of its own.
+    let probes = [1..=9, 20..=26, 30..=47].into_iter().flatten().map(|n| format!("S{n:02}"));
     let wanted: BTreeSet<String> =
-        numbered('A', 46).chain(numbered('V', 10)).chain(numbered('N', 47)).collect();
+        numbered('A', 46).chain(numbered('V', 10)).chain(numbered('N', 47)).chain(probes).collect();
     assert_eq!(rows, wanted.iter().map(String::as_str).collect());
     let ids: BTreeSet<&str> = all.cases.iter().map(|case| case.id.as_str()).collect();
     assert_eq!(ids.len(), all.cases.len(), "an id is used twice");
@@ -125,5 +127,7 @@ fn maps(case: &Case) -> Maps {
             .map(|(key, state)| (key, entry(state)))
             .collect::<BTreeMap<_, _>>(),
         agent: case.agent,
+        ..Maps::default()
     }
+    .reflecting(&case.reflectors, &case.members)
 }

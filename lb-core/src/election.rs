@@ -16,7 +16,7 @@ mod orders;
 mod tests;
 
 pub use orders::Orders;
-pub(crate) use orders::{Field, Number};
+pub(crate) use orders::{Field, Number, Standpoint};
 
 /// A node's place in the order of one address: the lowest wins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

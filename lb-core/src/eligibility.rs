@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Interfaces,
     ids::{LinkId, LinkName, Mac, NodeName},
+    membership::LinkReport,
     selector::Labels,
 };
 
@@ -210,6 +211,9 @@ pub struct Node {
     /// What it reports of its links; `None`: it reports nothing and is taken as fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub links: Option<BTreeMap<LinkName, LinkFitness>>,
+    /// The same in full: where it can be probed; no part of the election.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reports: Vec<LinkReport>,
     /// Why it is to hand over what it owns; no part of the election.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub leaving: Option<Leaving>,
@@ -223,6 +227,7 @@ impl Default for Node {
             alive: true,
             addresses: Vec::new(),
             links: None,
+            reports: Vec::new(),
             leaving: None,
         }
     }

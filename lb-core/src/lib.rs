@@ -3,8 +3,8 @@
 //! This crate answers three questions: which address does a Service get ([`allocator`]), which node
 //! announces an address on which links ([`plan`](mod@plan)), and when is a change told to the network
 //! ([`burst`]). It performs no I/O, reads no clock, draws no random numbers and starts no task; time is a
-//! parameter and every collection whose order can be seen is ordered. It may import ipnet, serde, sha2 and
-//! thiserror, nothing else.
+//! parameter and every collection whose order can be seen is ordered. It may import hkdf, hmac,
+//! ipnet, regex, serde, sha2 and thiserror, nothing else.
 //!
 //! Invariants, asserted by the tests of the modules named:
 //! - an address has one holder unless a sharing key allows more ([`allocator`]);
@@ -20,6 +20,7 @@ pub mod burst;
 pub mod config;
 pub mod election;
 pub mod eligibility;
+pub mod failover;
 pub mod ids;
 pub mod membership;
 pub mod plan;

@@ -52,6 +52,8 @@ pub struct Heartbeat {
     pub version: String,
     /// What the node reports of its links; `None`: nothing that can be read, and it is taken as fit.
     pub links: Option<BTreeMap<LinkName, LinkFitness>>,
+    /// The same in full.
+    pub reports: Vec<LinkReport>,
 }
 
 #[derive(Debug, Clone)]
@@ -222,6 +224,11 @@ impl Membership {
         if stays { departure.links.as_ref() } else { self.reported(node) }
     }
 
+    /// What a node reports of its links, in full.
+    pub fn reports(&self, node: &NodeName) -> &[LinkReport] {
+        self.members.get(node).map_or(&[], |member| &member.heartbeat.reports)
+    }
+
     fn reported(&self, node: &NodeName) -> Option<&BTreeMap<LinkName, LinkFitness>> {
         self.members.get(node)?.heartbeat.links.as_ref()
     }
@@ -244,6 +251,19 @@ pub struct LinkReport {
     /// Why not, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// How others find out at once whether the node is there; `None`: only by its Lease.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub liveness: Option<LivenessReport>,
+}
+
+/// Where the probes of other nodes are reflected on a link, and what else its agent is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LivenessReport {
+    /// The discriminator that probes must name (RFC 7880).
+    pub discriminator: u32,
+    /// The UDP port of the agent.
+    pub port: u16,
 }
 
 /// The report of a node about its links. Links that can't announce for what they are, such as a bridge's port, are
@@ -263,6 +283,7 @@ pub fn report(links: &[Link], allowed: &BTreeSet<LinkName>) -> Vec<LinkReport> {
             addresses: link.addresses.clone(),
             fit: fault.is_none(),
             why: fault.map(|fault| fault.to_string()),
+            liveness: None,
         })
     });
     reported.collect()

@@ -26,6 +26,7 @@ use crate::{
     config::Config,
     election::Orders,
     eligibility::{Endpoints, InterfaceError, Link, Node, fault},
+    failover::Standing,
     ids::{LinkId, LinkName, Mac, NodeName, ServiceKey, Vlans},
     problem::{Place, Problem},
     request::ServiceSpec,
@@ -91,6 +92,8 @@ pub struct Snapshot {
     pub ignore_exclude_label: bool,
     /// Addresses that MetalLB announces, and from which node: nothing is answered beside it.
     pub rivals: Arc<BTreeMap<IpAddr, NodeName>>,
+    /// Who can own addresses at present; `None`: all that are alive.
+    pub standing: Option<Arc<Standing>>,
     /// What is known may be old: of these addresses only this node may be the owner. Elections are held about all.
     pub only: Option<Arc<BTreeSet<IpAddr>>>,
 }
@@ -107,6 +110,7 @@ impl Snapshot {
             allowed: BTreeSet::new(),
             ignore_exclude_label: false,
             rivals: Arc::default(),
+            standing: None,
             only: None,
         }
     }
@@ -161,6 +165,8 @@ pub enum Verdict {
         /// How many candidates are before this one; at least 1.
         rank: usize,
     },
+    /// It would announce it, and does not know yet whether another node does; ready as a standby is.
+    Waiting,
     /// It does nothing.
     Silent(Silence),
 }
@@ -225,7 +231,7 @@ fn with_problems(snapshot: &Snapshot, mut plan: Plan) -> Plan {
 fn silences(service: &ServiceKey, verdicts: &[AddressVerdict]) -> impl Iterator<Item = Problem> {
     verdicts.iter().filter_map(move |verdict| match &verdict.verdict {
         Verdict::Silent(silence) if silence.is_problem() => Some(silence.of(service)),
-        Verdict::Silent(_) | Verdict::Owner | Verdict::Standby { .. } => None,
+        Verdict::Silent(_) | Verdict::Owner | Verdict::Standby { .. } | Verdict::Waiting => None,
     })
 }
 

@@ -171,11 +171,15 @@ fn announced_condition(verdicts: &[AddressVerdict]) -> Option<Condition> {
         Verdict::Standby { owner, rank } => {
             format!("{} is announced by node {owner}; this node is number {rank} behind it", verdict.ip)
         }
+        Verdict::Waiting => {
+            format!("{} waits until this node knows whether another one announces it", verdict.ip)
+        }
         Verdict::Silent(silence) => format!("{} is not announced from this node: {silence}", verdict.ip),
     };
     let reason = |verdict: &AddressVerdict| match &verdict.verdict {
         Verdict::Owner => None,
         Verdict::Standby { .. } => Some("Standby"),
+        Verdict::Waiting => Some("Waiting"),
         Verdict::Silent(silence) => Some(silence.reason()),
     };
     let messages: Vec<String> = verdicts.iter().map(describe).collect();

@@ -46,6 +46,14 @@ pub(crate) trait Frame {
         Some(ethernet::ethertype(bytes))
     }
 
+    /// The octet at `AT` is accessible and another than this one. In the way of [`Frame::ethertype`], for the same reason.
+    #[inline(always)]
+    fn lacks<const AT: usize>(&self, octet: u8) -> bool {
+        let start = self.start();
+        // SAFETY: the comparison before it proves that the octet lies within the frame.
+        start + AT < self.end() && unsafe { *((start + AT) as *const u8) } != octet
+    }
+
     /// The `N` bytes at `offset`, or nothing if the frame ends before.
     #[inline(always)]
     fn at<const N: usize>(&self, offset: usize) -> Option<&[u8; N]> {

@@ -1,15 +1,18 @@
-//! The BareLB data plane: ARP requests and neighbour solicitations for our addresses are answered here.
+//! The BareLB data plane: ARP requests and neighbour solicitations for our addresses are answered here, and liveness
+//! probes of other nodes reflected.
 //!
 //! Two thin programs over one packet core ([`lb_common::packet`]): XDP, and tcx for links whose driver has no
 //! native XDP or may strip VLAN tags. EtherType test → parse → look up → judge → rewrite in place → count →
 //! send back. Any doubt hands the frame to the stack, unchanged; nothing is ever dropped; frames that are
-//! neither ARP nor neighbour discovery reach no map.
+//! none of these reach no map.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 // Inline assembly for BPF is not stable yet; the build sets RUSTC_BOOTSTRAP for aya-ebpf anyway.
 #![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch))]
 
 #[cfg(target_arch = "bpf")]
 mod arp;
+#[cfg(target_arch = "bpf")]
+mod bfd;
 #[cfg(target_arch = "bpf")]
 mod counters;
 #[cfg(target_arch = "bpf")]

@@ -3,12 +3,14 @@
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
 use aya_ebpf::helpers::{bpf_ktime_get_boot_ns, generated::bpf_ktime_get_coarse_ns};
 use aya_ebpf::macros::btf_map;
-use lb_common::abi::{self, Agent, Counters, Entry, Event, KeyV4, KeyV6};
+use lb_common::abi::{self, Agent, Counters, Entry, Event, KeyStation, KeyV4, KeyV6, Member, Reflector};
 use lb_common::outcome::{self, Outcome};
 
 use crate::stages::Job;
 
 const MAX_VIPS: usize = abi::DEFAULT_MAX_VIPS as usize;
+const MAX_REFLECTORS: usize = abi::MAX_REFLECTORS as usize;
+const MAX_MEMBERS: usize = abi::MAX_MEMBERS as usize;
 
 #[btf_map]
 static VIPS_V4: HashMap<KeyV4, Entry, MAX_VIPS> = HashMap::new();
@@ -24,6 +26,10 @@ static AGENT: Array<Agent, 1> = Array::new();
 static CLOCK: PerCpuArray<Clock, 1> = PerCpuArray::new();
 #[btf_map]
 static EVENTS: RingBuf<Event, { abi::EVENTS_BYTES as usize }> = RingBuf::new();
+#[btf_map]
+static REFLECTORS: HashMap<KeyStation, Reflector, MAX_REFLECTORS> = HashMap::new();
+#[btf_map]
+static MEMBERS: HashMap<KeyStation, Member, MAX_MEMBERS> = HashMap::new();
 
 /// The entry of an IPv4 address.
 #[inline(always)]
@@ -38,6 +44,21 @@ pub(crate) fn v4(key: &KeyV4) -> Option<&'static Entry> {
 pub(crate) fn v6(key: &KeyV6) -> Option<&'static Entry> {
     // SAFETY: as in `v4`.
     unsafe { VIPS_V6.get(key) }
+}
+
+/// What is reflected for an own address.
+#[inline(always)]
+pub(crate) fn reflector(key: &KeyStation) -> Option<&'static Reflector> {
+    // SAFETY: as in `v4`.
+    unsafe { REFLECTORS.get(key) }
+}
+
+/// A station that may probe, with its count.
+#[inline(always)]
+#[expect(clippy::mut_from_ref, reason = "memory of the map, in which programs count")]
+pub(crate) fn member(key: &KeyStation) -> Option<&'static mut Member> {
+    // SAFETY: as in `v4`. Another CPU may count in it at the same time: a probe of the count is lost at worst.
+    MEMBERS.get_ptr_mut(key).map(|member| unsafe { &mut *member })
 }
 
 /// Beyond the agent's deadline nothing is answered and nothing defended.

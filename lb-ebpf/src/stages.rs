@@ -15,7 +15,7 @@ use lb_common::packet::checksum::Sum;
 use lb_common::packet::ndp::Options;
 
 use crate::frame::{Frame, Skb, Xdp};
-use crate::{arp, counters, ndp};
+use crate::{arp, bfd, counters, ndp};
 
 /// What is known of a frame between its stages.
 #[repr(C)]
@@ -38,8 +38,8 @@ pub(crate) struct Job {
     pub(crate) trace: u8,
     /// Neighbour discovery: the options so far.
     pub(crate) options: Options,
-    /// Zero.
-    pad: u32,
+    /// Liveness: not 0 when the address that was probed is up.
+    pub(crate) up: u32,
 }
 
 /// No padding: the verifier wants all of the memory that it hands to a stage written.
@@ -122,6 +122,9 @@ macro_rules! stages {
         pub(crate) trait Stages: Frame {
             $(#[doc = concat!("[`", stringify!($function), "`]")]
             fn $stage(&self, at: usize, job: &mut Job) -> Done;)*
+
+            /// [`bfd::respond`], which makes its job itself.
+            fn bfd(&self) -> Outcome;
         }
         macro_rules! hook {
             ($name:literal, $frame:ty, $context:ty) => {
@@ -135,6 +138,16 @@ macro_rules! stages {
                         }
                         done($stage(self.context(), at as u32, job))
                     })*
+
+                    #[inline(always)]
+                    fn bfd(&self) -> Outcome {
+                        #[unsafe(export_name = concat!($name, "_bfd"))]
+                        #[inline(never)]
+                        extern "C" fn bfd(context: *mut $context) -> u32 {
+                            bfd::respond(&<$frame>::new(context)).index()
+                        }
+                        outcome(bfd(self.context()))
+                    }
                 }
             };
         }
@@ -154,6 +167,10 @@ stages! {
     nd_fit: ndp::fit;
     nd_note: ndp::note;
     nd_reply: ndp::reply;
+    bfd_datagram: bfd::datagram;
+    bfd_judge: bfd::judge;
+    bfd_fit: bfd::fit;
+    bfd_turn: bfd::turn;
 }
 hook!("xdp", Xdp<true>, xdp_md);
 hook!("xdp_plain", Xdp<false>, xdp_md);

@@ -43,7 +43,8 @@ pub fn take_over(bpffs: &Path) -> Result<()> {
     create(&own, abi::COUNTERS, "percpu_array", (4, COUNTERS), MAX_VIPS)?;
     create(&own, abi::AGENT, "array", (4, AGENT), 1)?;
     let mut loader = EbpfLoader::new();
-    for map in [abi::VIPS_V4, abi::VIPS_V6, abi::COUNTERS, abi::OUTCOMES, abi::AGENT, abi::EVENTS] {
+    let maps = [abi::VIPS_V4, abi::VIPS_V6, abi::COUNTERS, abi::OUTCOMES, abi::AGENT, abi::EVENTS];
+    for map in maps.into_iter().chain([abi::REFLECTORS, abi::MEMBERS]) {
         loader.map_pin_path(map, own.join(map));
     }
     let mut object = loader.load_file(bpf_object()).context("loading the object over longer maps")?;

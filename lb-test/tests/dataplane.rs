@@ -7,12 +7,15 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::Command;
 
+use lb_common::abi;
+use lb_core::ids::{LinkId, Mac};
 use lb_core::plan::{Changes, Entry, EntryState, Target, apply, diff};
 use lb_test::kernel::{entry, sample, target};
+use lb_test::link::mac;
 use lb_test::scratch::Bpffs;
 use lb_userspace::dataplane::ebpf::{KernelDataplane, Pins, Settings, View};
 use lb_userspace::dataplane::memory::Memory;
-use lb_userspace::dataplane::{Dataplane, ModeChoice};
+use lb_userspace::dataplane::{Dataplane, ModeChoice, Reflecting, Reflection};
 
 /// What every data plane does.
 fn contract(dataplane: &mut impl Dataplane, capacity: usize) {
@@ -51,8 +54,35 @@ fn contract(dataplane: &mut impl Dataplane, capacity: usize) {
     apply(&nothing, &mut unchanged);
     assert_eq!(dataplane.actual().unwrap(), unchanged, "removing what is not there is no error");
 
+    assert_eq!(dataplane.epoch().unwrap(), 0);
+    dataplane.set_epoch(7).unwrap();
     dataplane.set_valid_until(42).unwrap();
-    assert_eq!(dataplane.valid_until().unwrap(), 42);
+    assert_eq!(
+        (dataplane.valid_until().unwrap(), dataplane.epoch().unwrap()),
+        (42, 7),
+        "neither moves the other"
+    );
+    dataplane.set_epoch(u32::MAX).unwrap();
+    assert_eq!((dataplane.valid_until().unwrap(), dataplane.epoch().unwrap()), (42, u32::MAX));
+
+    dataplane.reflect(&members(16)).unwrap();
+    let error = dataplane.reflect(&members(abi::MAX_MEMBERS + 1)).unwrap_err().to_string();
+    assert!(error.contains("MEMBERS has room for 4096 of 4097"), "{error}");
+    dataplane.reflect(&members(abi::MAX_MEMBERS)).unwrap();
+    dataplane.reflect(&Reflection::default()).unwrap();
+}
+
+/// So many stations of both families that may probe two addresses.
+fn members(count: u32) -> Reflection {
+    let ip = |n: u32| match n % 2 {
+        0 => IpAddr::from(n.to_be_bytes()),
+        _ => IpAddr::from(u128::from(n).to_be_bytes()),
+    };
+    let said = Reflecting { discriminator: 1, up: true };
+    Reflection {
+        own: [1, 2].map(|n| ((LinkId(1), ip(n)), said)).into(),
+        members: (0..count).map(|n| ((LinkId(1), ip(n)), Mac(mac(1)))).collect(),
+    }
 }
 
 #[test]
@@ -183,6 +213,8 @@ fn maps_of_another_layout_are_not_read() {
         ("AGENT", "array", "4", "32"),
         ("COUNTERS", "percpu_array", "4", "8"),
         ("OUTCOMES", "array", "4", "8"),
+        ("REFLECTORS", "hash", "24", "16"),
+        ("MEMBERS", "hash", "20", "24"),
     ] {
         let pin = pins.maps().join(name);
         let aside = pins.root().join("aside");

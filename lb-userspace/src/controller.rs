@@ -10,6 +10,7 @@ pub mod leadership;
 pub mod metrics;
 pub mod outcome;
 pub mod run;
+mod secret;
 #[cfg(test)]
 mod simulation;
 pub mod tell;

@@ -5,6 +5,7 @@
 //! * [`Dataplane::actual`] is read back, never remembered: what somebody else changed shows up.
 //! * [`Dataplane::apply`] removes before it adds, and when it returns no removed entry is answered.
 //! * Nothing is answered after [`Dataplane::valid_until`], whatever happens to the agent.
+//! * [`Dataplane::reflect`] writes only what differs: what is reflected already is reflected on meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,8 +17,10 @@ use serde::Serialize;
 pub mod ebpf;
 pub mod memory;
 pub mod mode;
+mod reflection;
 
 pub use mode::{Mode, ModeChoice};
+pub use reflection::{Reflecting, Reflection};
 
 /// The table, its deadline and the links it is attached to.
 pub trait Dataplane {
@@ -39,8 +42,18 @@ pub trait Dataplane {
     /// When the table falls silent, nanoseconds of `CLOCK_BOOTTIME`.
     fn valid_until(&mut self) -> Result<u64, DataplaneError>;
 
-    /// Moves that time.
+    /// Moves that time, and nothing else.
     fn set_valid_until(&mut self, boot_ns: u64) -> Result<(), DataplaneError>;
+
+    /// The node's standing among those that may own its addresses, as the last agent left it; 0 when none has.
+    fn epoch(&mut self) -> Result<u32, DataplaneError>;
+
+    /// Leaves it for the agent that comes next, and changes nothing else.
+    fn set_epoch(&mut self, epoch: u32) -> Result<(), DataplaneError>;
+
+    /// Makes the data plane reflect exactly these liveness probes, up to [`Dataplane::valid_until`]. Where there is no room
+    /// for all, the first ones are reflected, and the error says so.
+    fn reflect(&mut self, reflection: &Reflection) -> Result<(), DataplaneError>;
 
     /// Attaches to exactly these links; says what became of each.
     fn attach(&mut self, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeMap<LinkId, Attachment>;
@@ -173,6 +186,18 @@ pub enum DataplaneError {
         /// The refusal.
         #[source]
         source: Box<aya::maps::MapError>,
+    },
+    /// More is to be reflected than there is room for.
+    #[error(
+        "BPF map {map} has room for {room} of {wanted}: nodes that are left out do not hear whether this one lives; use fewer links or fewer nodes in one layer-2 network"
+    )]
+    Room {
+        /// The map.
+        map: &'static str,
+        /// What was to be written.
+        wanted: usize,
+        /// Its size.
+        room: usize,
     },
     /// A system call on a map failed.
     #[error("can't {action} BPF map {map}")]

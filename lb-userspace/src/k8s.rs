@@ -2,7 +2,8 @@
 //!
 //! [`crd`] are MetalLB's own kinds, [`convert`] turns objects of every kind into values of lb-core, [`migrate`] makes
 //! objects of a v0.9 document, [`watch`] and [`mod@write`] are the ways to and from an API server, [`lease`] and
-//! [`member`] read and write leases, [`event`] records events, [`l2_status`] says who announces what, [`mod@drain`] asks
+//! [`member`] read and write leases, [`event`] records events, [`l2_status`] says who announces what, [`secret`] is what
+//! the agents' key is made of, [`mod@drain`] asks
 //! a node to hand over, and [`time`] writes times as the API does. The rest of the program sees
 //! lb-core's values only, wherever an object came from.
 
@@ -15,6 +16,7 @@ pub mod l2_status;
 pub mod lease;
 pub mod member;
 pub mod migrate;
+pub mod secret;
 pub mod time;
 pub mod watch;
 pub mod write;

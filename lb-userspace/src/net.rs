@@ -19,6 +19,7 @@ pub mod lock;
 pub mod memory;
 pub mod netdev;
 pub mod netlink;
+pub mod probes;
 pub mod raw;
 
 mod ifreq;

@@ -38,6 +38,24 @@ impl Sum {
         Self(self.0 + u16::from_ne_bytes(word) as u64)
     }
 
+    /// Takes bytes of words out of the sum: adds their complement (RFC 1624 section 3).
+    #[inline(always)]
+    #[must_use]
+    pub fn without<const N: usize>(self, bytes: &[u8; N]) -> Self {
+        const { assert!(N.is_multiple_of(2), "checksummed parts are 16-bit words") };
+        let mut sum = self.0;
+        let mut i = 0;
+        while i + 4 <= N {
+            sum += !addr::word32(bytes, i) as u64;
+            i += 4;
+        }
+        while i < N {
+            sum += !addr::word16(bytes, i) as u64;
+            i += 2;
+        }
+        Self(sum)
+    }
+
     /// Folds to 16 bits.
     #[inline(always)]
     pub fn fold(self) -> u16 {
@@ -52,6 +70,13 @@ impl Sum {
     #[inline(always)]
     pub fn finish(self) -> [u8; 2] {
         (!self.fold()).to_ne_bytes()
+    }
+
+    /// As [`Sum::finish`], for UDP, where 0 means that there is none (RFC 768).
+    #[inline(always)]
+    pub fn finish_udp(self) -> [u8; 2] {
+        let field = !self.fold();
+        if field == 0 { [0xff; 2] } else { field.to_ne_bytes() }
     }
 
     /// True when a sum that includes the checksum field is valid.
@@ -72,6 +97,27 @@ mod tests {
         assert_eq!(sum.fold().to_ne_bytes(), [0xdd, 0xf2]);
         assert_eq!(sum.finish(), [0x22, 0x0d]);
         assert!(sum.word(sum.finish()).is_valid());
+    }
+
+    /// The example of RFC 1624 section 4: under DD2F, 5555 becomes 3285, and the checksum 0000. Or FFFF, which is the same
+    /// number, when the field itself is updated.
+    #[test]
+    fn rfc_1624_example() {
+        let header = Sum::default().without(&[0xdd, 0x2f]).without(&[0x55, 0x55]).add(&[0x32, 0x85]);
+        assert_eq!(header.finish(), [0, 0]);
+        assert_eq!(header.finish_udp(), [0xff, 0xff]);
+        let field = Sum::default().add(&[0xdd, 0x2f]).add(&[0x55, 0x55]).without(&[0x32, 0x85]);
+        assert_eq!(field.fold(), 0xffff);
+    }
+
+    /// With what was taken out put in again, in pairs of words and with one left over, a sum is what it was.
+    #[test]
+    fn what_is_taken_out_can_be_put_back() {
+        let bytes: [u8; 6] = [0xff, 0xfe, 3, 0, 0x80, 1];
+        for start in [[0, 0], [0x12, 0x34], [0xff, 0xff]] {
+            let sum = Sum::default().word(start);
+            assert_eq!(sum.without(&bytes).add(&bytes).fold() % 0xffff, sum.fold() % 0xffff);
+        }
     }
 
     #[test]

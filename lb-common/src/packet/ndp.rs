@@ -351,11 +351,12 @@ fn part<const AT: usize, const N: usize>(bytes: &[u8]) -> &[u8; N] {
     }
 }
 
-/// Copies the address at `FROM` to `TO`. Not `copy_within`, which becomes a call of memmove, byte by byte.
+/// Copies the address at `FROM` to `TO`, in two words. Not `copy_within`, which becomes a call of memmove, byte by byte.
 #[inline(always)]
 fn copy<const FROM: usize, const TO: usize>(advert: &mut Advert) {
-    let address = addr::copied(part::<FROM, 16>(advert));
-    put(advert, TO, &address);
+    let (first, second) = (*part::<0, 8>(&advert[FROM..]), *part::<0, 8>(&advert[FROM + 8..]));
+    put(advert, TO, &first);
+    put(advert, TO + 8, &second);
 }
 
 #[inline(always)]

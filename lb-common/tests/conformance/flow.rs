@@ -4,12 +4,15 @@
 //! filled with [`DIRT`], so that a reply is right only if every byte of it was written.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use lb_common::abi::{Entry, KeyV4, KeyV6, Vlans};
+use lb_common::abi::{Entry, KeyStation, KeyV4, KeyV6, Member, Reflector, Vlans};
+use lb_common::addr::{Address, Mac};
 use lb_common::outcome::Outcome;
-use lb_common::packet::arp;
+use lb_common::packet::bfd::{self, Probe};
 use lb_common::packet::ethernet::{self, HEADER, TAG};
 use lb_common::packet::ndp::{self, LinkLayer, Options, Query};
+use lb_common::packet::{arp, ethernet::Macs};
 
 /// Index of the link every frame comes in by.
 pub const LINK: u32 = 7;
@@ -25,8 +28,35 @@ pub struct Maps {
     pub v4: BTreeMap<KeyV4, Entry>,
     /// IPv6 addresses.
     pub v6: BTreeMap<KeyV6, Entry>,
+    /// Own addresses whose probes are reflected.
+    pub reflectors: BTreeMap<KeyStation, Reflector>,
+    /// Who may probe.
+    pub members: BTreeMap<KeyStation, Member>,
     /// The deadline of the agent lies ahead.
     pub agent: bool,
+}
+
+impl Maps {
+    /// With what is reflected, and for whom, on the link of the frames.
+    #[must_use]
+    pub fn reflecting(self, own: &[(IpAddr, u32, bool)], members: &[(IpAddr, Mac)]) -> Self {
+        let own = own.iter();
+        let members = members.iter();
+        Self {
+            reflectors: own.map(|(ip, number, up)| (station(*ip), Reflector::new(*number, *up))).collect(),
+            members: members.map(|(ip, mac)| (station(*ip), Member::new(*mac))).collect(),
+            ..self
+        }
+    }
+}
+
+/// The key of an address on the link of the frames.
+fn station(ip: IpAddr) -> KeyStation {
+    let addr = match ip {
+        IpAddr::V4(ip) => Address::v4(&ip.octets()),
+        IpAddr::V6(ip) => Address::v6(&ip.octets()),
+    };
+    KeyStation::new(LINK, addr)
 }
 
 /// A frame as the program is handed it.
@@ -49,6 +79,9 @@ struct Link {
 /// What becomes of the frame; an answer has been written in place.
 pub fn respond(maps: &Maps, frame: &mut Input) -> Outcome {
     let Some(ethertype) = ethertype(frame, HEADER - 2) else { return Outcome::Ignored };
+    if ethertype == ethernet::IPV4 {
+        return udp_v4(maps, frame);
+    }
     let link = match frame.stripped {
         None => in_band(frame, ethertype),
         Some((tpid, outer)) => out_of_band(frame, ethernet::ethertype(tpid), outer, ethertype),
@@ -60,6 +93,9 @@ pub fn respond(maps: &Maps, frame: &mut Input) -> Outcome {
         ethernet::IPV6 => match frame.at::<2>(link.len + 6) {
             Some([ndp::ICMPV6, _]) if link.vlans.is_reserved() => Outcome::VlanReserved,
             Some([ndp::ICMPV6, _]) => neighbour_discovery(maps, frame, &link),
+            Some([bfd::UDP, _]) if link.len == HEADER && is_probe(frame, HEADER + 40) => {
+                liveness::<{ bfd::LEN_V6 }>(maps, frame, bfd::parse_v6, bfd::reflect_v6)
+            }
             Some([ndp::HOP_BY_HOP | ndp::DESTINATION_OPTIONS, _]) => Outcome::NdExtensionHeader,
             Some(_) | None => Outcome::Ignored,
         },
@@ -96,6 +132,49 @@ fn two_tags(frame: &Input, at: usize, outer: [u8; 2]) -> Option<Link> {
     let [t0, t1, e0, e1] = frame.at::<TAG>(at)?;
     let vlans = ethernet::double(outer, [t0, t1]);
     Some(Link { len: at + TAG, ethertype: ethernet::ethertype([e0, e1]), vlans })
+}
+
+fn udp_v4(maps: &Maps, frame: &mut Input) -> Outcome {
+    let Some([version, _, _, _, _, _, _, _, _, protocol]) = frame.at::<10>(HEADER) else {
+        return Outcome::Ignored;
+    };
+    if protocol != bfd::UDP || !is_probe(frame, HEADER + bfd::header_length(version)) {
+        return Outcome::Ignored;
+    }
+    liveness::<{ bfd::LEN_V4 }>(maps, frame, bfd::parse_v4, bfd::reflect_v4)
+}
+
+fn is_probe(frame: &Input, udp: usize) -> bool {
+    frame.at::<2>(udp + 2) == Some(bfd::PORT_BYTES) && frame.stripped.is_none()
+}
+
+fn liveness<const N: usize>(
+    maps: &Maps,
+    frame: &mut Input,
+    parse: fn(&[u8; N]) -> Result<Probe, Outcome>,
+    reflect: fn(&mut Macs, &mut [u8; N], bool),
+) -> Outcome {
+    let (Some(mut macs), Some(mut packet)) = (frame.at::<12>(0), frame.at::<N>(HEADER)) else {
+        return Outcome::BfdTruncated;
+    };
+    let judged = parse(&packet).and_then(|probe| {
+        let entry = maps.reflectors.get(&KeyStation::new(LINK, Address::of_words(probe.destination)));
+        let up = bfd::judge(&macs, &probe, entry)?.is_up();
+        let member = maps.members.get(&KeyStation::new(LINK, Address::of_words(probe.source)));
+        bfd::judge_source(&macs, member).map(|()| up)
+    });
+    let up = match judged {
+        Ok(up) if maps.agent => up,
+        Ok(_) => return Outcome::BfdReply.expired(),
+        Err(outcome) => return outcome,
+    };
+    if !frame.resize(HEADER + N) {
+        return Outcome::Oversized;
+    }
+    reflect(&mut macs, &mut packet, up);
+    frame.bytes[..12].copy_from_slice(&macs);
+    frame.bytes[HEADER..].copy_from_slice(&packet);
+    Outcome::BfdReply
 }
 
 fn address_resolution(maps: &Maps, frame: &mut Input, link: &Link) -> Outcome {

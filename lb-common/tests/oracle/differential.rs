@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::flow::{self, Input, LINK, Maps};
-use super::reference::{self, Reaction, Vip};
+use super::reference::{self, Reaction, Reflects, Vip};
 use super::vectors::parse::{Case, NODE};
 use lb_common::abi::{Entry, KeyV4, KeyV6, State, Vlans};
 use lb_common::outcome::Outcome;
@@ -13,6 +13,10 @@ use lb_common::outcome::Outcome;
 pub struct Trial {
     /// Addresses, VLANs (outer, inner; 0 = none), whether to answer.
     pub vips: Vec<(IpAddr, (u16, u16), bool)>,
+    /// Own addresses whose probes are reflected, with discriminator and whether they are up.
+    pub reflectors: Vec<(IpAddr, u32, bool)>,
+    /// Who may probe.
+    pub members: Vec<(IpAddr, [u8; 6])>,
     /// The deadline of the agent lies ahead.
     pub alive: bool,
     /// TPID and TCI of a tag beside the frame.
@@ -30,6 +34,8 @@ impl Trial {
         });
         Self {
             vips: vips.collect(),
+            reflectors: case.reflectors.clone(),
+            members: case.members.clone(),
             alive: case.agent,
             stripped: case.stripped.map(|(tpid, tci)| (u16::from_be_bytes(tpid), u16::from_be_bytes(tci))),
             frame: case.frame.clone(),
@@ -38,7 +44,8 @@ impl Trial {
 
     /// What the code under test does, in the words of the reference, and the outcome it names.
     pub fn ours(&self) -> (Reaction, Outcome) {
-        let mut maps = Maps { agent: self.alive, ..Maps::default() };
+        let maps = Maps { agent: self.alive, ..Maps::default() };
+        let mut maps = maps.reflecting(&self.reflectors, &self.members);
         for (addr, (outer, inner), active) in &self.vips {
             let vlans = Vlans::new(*outer, *inner);
             let entry = Entry::new(NODE, if *active { State::Answer } else { State::Standby }, 0);
@@ -65,7 +72,8 @@ impl Trial {
             let vlans: Vec<u16> = [*outer, *inner].into_iter().filter(|id| *id != 0).collect();
             vips.push(Vip { addr: *addr, vlans, mac: NODE, active: *active });
         }
-        reference::react(&vips, self.alive, &self.frame, self.stripped)
+        let reflects = Reflects { own: &self.reflectors, members: &self.members };
+        reference::react(&vips, reflects, self.alive, (&self.frame, self.stripped))
     }
 
     /// Panics where the two differ.

@@ -43,7 +43,14 @@ impl Numbers {
 pub fn trial(number: u64, seeds: &[Trial]) -> Trial {
     let mut numbers = Numbers(number);
     let Some(seed) = seeds.get(numbers.below(seeds.len())) else {
-        return Trial { vips: Vec::new(), alive: true, stripped: None, frame: Vec::new() };
+        return Trial {
+            vips: Vec::new(),
+            reflectors: Vec::new(),
+            members: Vec::new(),
+            alive: true,
+            stripped: None,
+            frame: Vec::new(),
+        };
     };
     let mut trial = seed.clone();
     for _ in 0..numbers.below(5) {
@@ -95,8 +102,9 @@ fn splice(numbers: &mut Numbers, trial: &mut Trial, seeds: &[Trial]) {
     }
 }
 
-/// Makes the checksum of an `ICMPv6` message right, so that mutations get past it.
+/// Makes the checksum of an `ICMPv6` message or a datagram right, so that mutations get past it.
 pub fn repair(frame: &mut [u8]) {
+    repair_probe(frame);
     let Some(at) = (12..=24).step_by(4).find(|at| frame.get(*at..at + 2) == Some(&[0x86, 0xdd])) else {
         return;
     };
@@ -120,4 +128,34 @@ pub fn repair(frame: &mut [u8]) {
     }
     let [.., high, low] = (!sum).to_be_bytes();
     packet[42..44].copy_from_slice(&[high, low]);
+}
+
+/// The checksums of a datagram of 32 bytes and of the IPv4 header before it.
+fn repair_probe(frame: &mut [u8]) {
+    let Some((ethernet, packet)) = frame.split_at_mut_checked(14) else { return };
+    let (header, addresses) = match ethernet[12..] {
+        [8, 0] if packet.get(9) == Some(&17) => (20, 12),
+        [0x86, 0xdd] if packet.get(6) == Some(&17) => (40, 8),
+        _ => return,
+    };
+    if packet.len() < header + 32 {
+        return;
+    }
+    if header == 20 {
+        packet[10..12].fill(0);
+        let sum = checksum(&packet[..20]);
+        packet[10..12].copy_from_slice(&sum);
+    }
+    packet[header + 6..header + 8].fill(0);
+    let covered = [&packet[addresses..header + 32], &[0, 17, 0, 32]].concat();
+    packet[header + 6..header + 8].copy_from_slice(&checksum(&covered));
+}
+
+fn checksum(bytes: &[u8]) -> [u8; 2] {
+    let mut sum: u64 = bytes.chunks(2).map(|pair| u64::from(pair[0]) << 8 | u64::from(pair[1])).sum();
+    while sum > 0xffff {
+        sum = (sum >> 16) + (sum & 0xffff);
+    }
+    let [.., high, low] = (!sum).to_be_bytes();
+    [high, low]
 }

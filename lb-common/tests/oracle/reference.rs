@@ -16,6 +16,15 @@ pub struct Vip {
     pub active: bool,
 }
 
+/// Liveness as the responder is told of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Reflects<'a> {
+    /// Own addresses, their discriminators, and whether they are up.
+    pub own: &'a [(IpAddr, u32, bool)],
+    /// Who may probe, and from which hardware address.
+    pub members: &'a [(IpAddr, [u8; 6])],
+}
+
 /// What becomes of a frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reaction {
@@ -38,8 +47,16 @@ struct Frame<'a> {
     payload: &'a [u8],
 }
 
-/// The reaction to `bytes`; `alive` = somebody maintains `vips`; `beside` = TPID and TCI of a stripped tag.
-pub fn react(vips: &[Vip], alive: bool, bytes: &[u8], beside: Option<(u16, u16)>) -> Reaction {
+/// The reaction to `bytes`; `alive` = somebody maintains what it is told; `beside` = TPID and TCI of a stripped tag.
+pub fn react(
+    vips: &[Vip],
+    reflects: Reflects<'_>,
+    alive: bool,
+    (bytes, beside): (&[u8], Option<(u16, u16)>),
+) -> Reaction {
+    if let Some(reply) = probe(reflects, bytes).filter(|_| alive && beside.is_none()) {
+        return Reaction::Reply(reply);
+    }
     let Some(frame) = dissect(bytes, beside) else { return Reaction::Nothing };
     let reaction = match frame.ethertype {
         0x0806 => arp(vips, &frame),
@@ -174,6 +191,70 @@ fn neighbour(vips: &[Vip], frame: &Frame<'_>) -> Option<Reaction> {
         (speaker, source, 0x60)
     };
     Some(Reaction::Reply(advertisement(frame.envelope(mac, &vip.mac), vip, target, to, flags)))
+}
+
+/// RFC 7880 section 7.2, RFC 7881, RFC 5880 section 6.8.6; the one datagram that is a whole probe.
+fn probe(reflects: Reflects<'_>, bytes: &[u8]) -> Option<Vec<u8>> {
+    let (ethernet, packet) = bytes.split_at_checked(14)?;
+    let (source, destination, header, pseudo): (IpAddr, IpAddr, _, _) = match ethernet[12..] {
+        [8, 0] if packet.len() >= 52 => {
+            let whole = packet[0] == 0x45
+                && u16_at(packet, 2)? == 52
+                && matches!(u16_at(packet, 6)?, 0 | 0x4000 | 0x8000 | 0xc000);
+            if !whole || packet[8..10] != [255, 17] || remainder(&packet[..20]) != 0 {
+                return None;
+            }
+            (ipv4(&packet[12..16])?.into(), ipv4(&packet[16..20])?.into(), 20, &packet[12..20])
+        }
+        [0x86, 0xdd] if packet.len() >= 72 => {
+            if packet[0] >> 4 != 6 || packet[4..8] != [0, 32, 17, 255] {
+                return None;
+            }
+            (ipv6(&packet[8..24])?.into(), ipv6(&packet[24..40])?.into(), 40, &packet[8..40])
+        }
+        _ => return None,
+    };
+    let udp = &packet[header..header + 32];
+    let (from, field) = (u16_at(udp, 0)?, u16_at(udp, 6)?);
+    let unsummed = field == 0 && header == 20;
+    if field == 0 && !unsummed || field != 0 && remainder(&[pseudo, &[0, 17, 0, 32], udp].concat()) != 0 {
+        return None;
+    }
+    // Version 1, demand without authentication or multipoint, a multiplier, 24 bytes.
+    let bfd = &udp[8..];
+    let sound = bfd[0] >> 5 == 1 && bfd[1] & 0b111 == 0b010 && bfd[2] > 0 && bfd[3] == 24;
+    if !sound || udp[2..6] != [0x1e, 0x68, 0, 32] || matches!(from, 0 | 7784) || bfd[4..8] == [0; 4] {
+        return None;
+    }
+    let own = reflects
+        .own
+        .iter()
+        .find(|(ip, number, _)| *ip == destination && number.to_be_bytes() == bfd[8..12])?;
+    let is_member = reflects.members.iter().any(|(ip, mac)| *ip == source && ethernet[6..12] == *mac);
+    if !is_member || own.1 == 0 || ethernet[0] % 2 == 1 {
+        return None;
+    }
+    let (vers_diag, state) = if own.2 { (0x20, 3) } else { (0x27, 0) };
+    let answers_poll = if bfd[1] & 0x20 == 0 { 0 } else { 0x10 };
+    let swapped = match header {
+        20 => [&packet[..12], &packet[16..20], &packet[12..16]].concat(),
+        _ => [&packet[..8], &packet[24..40], &packet[8..24]].concat(),
+    };
+    let mut reply =
+        [&[0x1e, 0x68], &udp[..2], &[0, 32, 0, 0, vers_diag, state << 6 | answers_poll | 8]].concat();
+    reply.extend([&bfd[2..4], &bfd[8..12], &bfd[4..8], &bfd[12..16], &[0, 0, 0, 245, 0, 0, 0, 0]].concat());
+    if !unsummed {
+        let pseudo = &swapped[if header == 20 { 12 } else { 8 }..];
+        let rest = remainder(&[pseudo, &[0, 17, 0, 32], &reply].concat());
+        reply[6..8].copy_from_slice(&(0xffff - rest).to_be_bytes());
+    }
+    Some([&ethernet[6..12], &ethernet[..6], &ethernet[12..], &swapped, &reply].concat())
+}
+
+/// Bytes as one number, modulo 65535: 0 where a checksum in them is right.
+fn remainder(bytes: &[u8]) -> u16 {
+    let words = bytes.chunks(2).map(|word| u64::from(word[0]) * 256 + u64::from(word[1]));
+    u16::try_from(words.sum::<u64>() % 0xffff).unwrap_or(u16::MAX)
 }
 
 /// What RFC 4861 section 7.1.1 demands of the destination, 7.2.2 of the source option.

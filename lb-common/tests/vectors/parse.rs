@@ -10,10 +10,11 @@ use lb_common::outcome::Outcome;
 /// Hardware address in every entry.
 pub const NODE: Mac = [2, 0, 0, 0, 0, 0xaa];
 
-const FILES: [(&str, &str); 3] = [
+const FILES: [(&str, &str); 4] = [
     ("arp.txt", include_str!("arp.txt")),
     ("vlan.txt", include_str!("vlan.txt")),
     ("ndp.txt", include_str!("ndp.txt")),
+    ("bfd.txt", include_str!("bfd.txt")),
 ];
 
 /// One frame and what is to become of it.
@@ -25,6 +26,10 @@ pub struct Case {
     pub title: String,
     /// The map.
     pub entries: Vec<Address>,
+    /// Own addresses whose probes are reflected, with discriminator and whether they are up.
+    pub reflectors: Vec<(IpAddr, u32, bool)>,
+    /// Who may probe.
+    pub members: Vec<(IpAddr, Mac)>,
     /// The deadline of the agent lies ahead.
     pub agent: bool,
     /// TPID and TCI of a tag beside the frame.
@@ -180,6 +185,8 @@ struct Draft {
     id: String,
     title: String,
     entries: Option<Vec<Address>>,
+    reflectors: Option<Vec<(IpAddr, u32, bool)>>,
+    members: Option<Vec<(IpAddr, Mac)>>,
     agent: bool,
     stripped: Option<([u8; 2], [u8; 2])>,
     buffers: Buffers,
@@ -198,6 +205,8 @@ impl Draft {
             id: id.to_owned(),
             title: title.to_owned(),
             entries: None,
+            reflectors: None,
+            members: None,
             agent: true,
             stripped: None,
             buffers: Buffers::One,
@@ -214,6 +223,10 @@ impl Draft {
         match (word, rest) {
             ("entry", "none") => self.entries = Some(Vec::new()),
             ("entry", _) => self.entries.get_or_insert_default().push(address(rest)?),
+            ("reflector", "none") => self.reflectors = Some(Vec::new()),
+            ("reflector", _) => self.reflectors.get_or_insert_default().push(reflector(rest)?),
+            ("member", "none") => self.members = Some(Vec::new()),
+            ("member", _) => self.members.get_or_insert_default().push(member(rest)?),
             ("agent", "expired") => self.agent = false,
             ("stripped", _) => match bytes(rest)?.as_slice() {
                 &[p0, p1, t0, t1] => self.stripped = Some(([p0, p1], [t0, t1])),
@@ -243,6 +256,8 @@ impl Draft {
             id: self.id,
             title: self.title,
             entries: self.entries.map_or_else(defaults, Ok)?,
+            reflectors: self.reflectors.map_or_else(default_reflectors, Ok)?,
+            members: self.members.map_or_else(default_members, Ok)?,
             agent: self.agent,
             stripped: self.stripped,
             buffers: self.buffers,
@@ -273,6 +288,33 @@ impl Draft {
 
 fn defaults() -> Result<Vec<Address>, String> {
     Ok(vec![address("192.0.2.100")?, address("2001:db8::64")?])
+}
+
+fn default_reflectors() -> Result<Vec<(IpAddr, u32, bool)>, String> {
+    Ok(vec![reflector("192.0.2.1 0a0b0c0d")?, reflector("2001:db8::1 0a0b0c0d")?])
+}
+
+fn default_members() -> Result<Vec<(IpAddr, Mac)>, String> {
+    Ok(vec![member("192.0.2.10 020000000001")?, member("2001:db8::10 020000000001")?])
+}
+
+fn reflector(text: &str) -> Result<(IpAddr, u32, bool), String> {
+    let (addr, rest) = split(text);
+    let (discriminator, state) = split(rest);
+    let up = match state {
+        "" => true,
+        "down" => false,
+        _ => return Err(format!("`{state}` says nothing about a reflector")),
+    };
+    let discriminator = <[u8; 4]>::try_from(bytes(discriminator)?);
+    let discriminator = discriminator.map_err(|bytes| format!("a discriminator of {} bytes", bytes.len()))?;
+    Ok((number(addr)?, u32::from_be_bytes(discriminator), up))
+}
+
+fn member(text: &str) -> Result<(IpAddr, Mac), String> {
+    let (addr, mac) = split(text);
+    let mac = Mac::try_from(bytes(mac)?).map_err(|bytes| format!("an address of {} bytes", bytes.len()))?;
+    Ok((number(addr)?, mac))
 }
 
 fn address(text: &str) -> Result<Address, String> {

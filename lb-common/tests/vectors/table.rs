@@ -188,10 +188,10 @@ pub fn combined(folder: &Path) -> Result<String, String> {
     if wrong.is_empty() { Ok(table) } else { Err(format!("{table}\nwrong: {}", wrong.join(", "))) }
 }
 
-/// Rows as the conformance table has them: ARP, VLAN, neighbour discovery, announcements.
+/// Rows as the conformance table has them: ARP, VLAN, neighbour discovery, announcements, liveness probes.
 fn in_order<T>(rows: &BTreeMap<String, T>) -> impl Iterator<Item = (&str, &T)> {
     let of = move |letter| rows.iter().filter(move |(id, _)| id.starts_with(letter));
-    ['A', 'V', 'N', 'G'].into_iter().flat_map(of).map(|(id, row)| (id.as_str(), row))
+    ['A', 'V', 'N', 'G', 'S'].into_iter().flat_map(of).map(|(id, row)| (id.as_str(), row))
 }
 
 fn write_cell(table: &mut String, text: &str) {

@@ -7,7 +7,7 @@
 use std::{cmp::Reverse, collections::HashMap, net::IpAddr};
 
 use super::{RankKey, rank};
-use crate::ids::NodeName;
+use crate::{failover::Place, ids::NodeName};
 
 #[cfg(test)]
 mod tests;
@@ -40,15 +40,32 @@ struct Order {
     plan: u32,
 }
 
-/// Candidates and their scores.
+/// Candidates and what puts one before another: whether it can own anything now, from which epoch, and its preferred
+/// score.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Field {
-    scores: Vec<Option<u32>>,
+    scores: Vec<Option<Standpoint>>,
     candidates: usize,
     /// The score of one of them.
-    some_score: u32,
+    some_score: Standpoint,
     /// Others have other scores.
     uneven: bool,
+}
+
+/// What comes before the order of an address: the greatest is first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) struct Standpoint(Option<Reverse<Place>>, u32);
+
+impl Standpoint {
+    /// Of a node with a preferred score; without a place it can own nothing now.
+    pub(crate) fn new(place: Option<Place>, score: u32) -> Self {
+        Self(place.map(Reverse), score)
+    }
+
+    /// It can own something.
+    fn is_able(self) -> bool {
+        self.0.is_some()
+    }
 }
 
 /// How an election went.
@@ -56,13 +73,15 @@ pub(crate) struct Field {
 pub(crate) struct Standing {
     /// Who is first.
     pub(crate) owner: Number,
+    /// It can own the address at present.
+    pub(crate) is_able: bool,
     /// How many are before the node that asks, if it is a candidate.
     pub(crate) rank: Option<usize>,
 }
 
 impl Field {
     /// Makes a node a candidate.
-    pub(crate) fn enter(&mut self, node: Number, score: u32) {
+    pub(crate) fn enter(&mut self, node: Number, score: Standpoint) {
         let at = usize::from(node);
         if self.scores.len() <= at {
             self.scores.resize(at + 1, None);
@@ -82,8 +101,13 @@ impl Field {
     }
 
     /// The score of a candidate.
-    pub(crate) fn score(&self, node: Number) -> Option<u32> {
+    pub(crate) fn score(&self, node: Number) -> Option<Standpoint> {
         self.scores.get(usize::from(node)).copied().flatten()
+    }
+
+    /// Whether a candidate can own something now.
+    fn is_able(&self, node: Number) -> bool {
+        self.score(node).is_some_and(Standpoint::is_able)
     }
 
     /// Whether a node is a candidate.
@@ -97,7 +121,7 @@ impl Field {
     }
 
     /// All of them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Number, u32)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Number, Standpoint)> {
         (0..=Number::MAX).zip(&self.scores).filter_map(|(node, score)| Some((node, (*score)?)))
     }
 }
@@ -146,7 +170,8 @@ impl Orders {
         if field.len() <= 1 {
             // One candidate needs no order.
             let (owner, _) = field.iter().next()?;
-            return Some(Standing { owner, rank: (Some(owner) == me).then_some(0) });
+            let is_able = field.is_able(owner);
+            return Some(Standing { owner, is_able, rank: (Some(owner) == me).then_some(0) });
         }
         let order = self.by_address.entry(key).or_default();
         if order.plan != self.plan {
@@ -180,7 +205,7 @@ impl Order {
         }
         let mut known = Field::default();
         for node in &self.nodes {
-            known.enter(*node, 0);
+            known.enter(*node, Standpoint::default());
         }
         missing.retain(|node| !known.has(*node));
         self.nodes.reserve_exact(missing.len());
@@ -200,15 +225,21 @@ impl Order {
                 let before = self.nodes.iter().take_while(|node| **node != me);
                 before.filter(|node| field.has(**node)).count()
             };
-            return Some(Standing { owner: candidates().next()?, rank: mine.map(|(me, _)| before(me)) });
+            let owner = candidates().next()?;
+            return Some(Standing {
+                owner,
+                is_able: field.is_able(owner),
+                rank: mine.map(|(me, _)| before(me)),
+            });
         }
         // A higher score comes first, and the order decides among equal ones.
         let by_score = |node: &Number| Reverse(field.score(*node));
-        let before = |(me, score): (Number, u32)| {
+        let before = |(me, score): (Number, Standpoint)| {
             let higher = candidates().filter(|node| field.score(*node) > Some(score)).count();
             let equal = candidates().take_while(|node| *node != me);
             higher + equal.filter(|node| field.score(*node) == Some(score)).count()
         };
-        Some(Standing { owner: candidates().min_by_key(by_score)?, rank: mine.map(before) })
+        let owner = candidates().min_by_key(by_score)?;
+        Some(Standing { owner, is_able: field.is_able(owner), rank: mine.map(before) })
     }
 }

@@ -15,7 +15,11 @@ fn leases(list: &[(&str, i64)]) -> BTreeMap<NodeName, Heartbeat> {
     let lease = |(name, renewed): &(&str, i64)| {
         let holder = if *renewed == 0 { String::new() } else { format!("{name}-1") };
         let version = renewed.to_string();
-        (node(name), Heartbeat { holder, renewed: *renewed, duration: DURATION, version, links: None })
+        let reports = Vec::new();
+        (
+            node(name),
+            Heartbeat { holder, renewed: *renewed, duration: DURATION, version, links: None, reports },
+        )
     };
     list.iter().map(lease).collect()
 }
@@ -248,6 +252,7 @@ fn a_report_of_a_node_that_leaves_says_why() {
         addresses: Vec::new(),
         fit: why.is_none(),
         why: why.map(str::to_owned),
+        liveness: None,
     };
     let left = leaving_report(&[link("eth0", None), link("eth1", Some("it is down"))], Leaving::Drained);
     let whys: Vec<_> = left.iter().map(|link| (link.fit, link.why.clone().unwrap())).collect();

@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Snapshot, Unusable};
 use crate::{
     config::Advertisement,
-    election::{Field, Number, Orders},
+    election::{Field, Number, Orders, Standpoint},
     eligibility::fault,
-    ids::{LinkId, LinkName, Mac, PoolName, Vlans},
+    failover::Place,
+    ids::{LinkId, LinkName, Mac, NodeName, PoolName, Vlans},
     selector::Labels,
 };
 
@@ -110,22 +111,29 @@ fn is_selective(snapshot: &Snapshot, ads: &[usize]) -> bool {
 fn evaluate(snapshot: &Snapshot, numbers: &[Option<Number>], indices: AdIndices) -> AdSet {
     let ads: Vec<&Advertisement> =
         indices.iter().filter_map(|index| snapshot.config.advertisements.get(*index)).collect();
+    let me = snapshot.nodes.get(&snapshot.me);
+    let mine: Vec<&Advertisement> =
+        ads.iter().copied().filter(|ad| me.is_some_and(|me| ad.selects_node(&me.labels))).collect();
+    let (places, unusable) = places(snapshot, &mine);
     let mut nodes = Field::default();
-    for (node, number) in snapshot.nodes.values().zip(numbers) {
+    for ((name, node), number) in snapshot.nodes.iter().zip(numbers) {
         let mut selecting = ads.iter().filter(|ad| ad.selects_node(&node.labels));
         if let Some(number) = *number
             && node.is_usable(snapshot.ignore_exclude_label)
             && selecting.any(|ad| node.has_fit_link(&ad.interfaces))
         {
             let score = ads.iter().map(|ad| ad.score(&node.labels)).fold(0, u32::saturating_add);
-            nodes.enter(number, score);
+            nodes.enter(number, Standpoint::new(place(snapshot, name, &places), score));
         }
     }
-    let me = snapshot.nodes.get(&snapshot.me);
-    let mine: Vec<&Advertisement> =
-        ads.into_iter().filter(|ad| me.is_some_and(|me| ad.selects_node(&me.labels))).collect();
-    let (places, unusable) = places(snapshot, &mine);
     AdSet { ads: indices, nodes, selects_me: !mine.is_empty(), places, unusable }
+}
+
+/// From where a node can own what is announced here on these links, by what the engines know.
+fn place(snapshot: &Snapshot, node: &NodeName, places: &BTreeMap<(LinkId, Vlans), Mac>) -> Option<Place> {
+    let Some(standing) = &snapshot.standing else { return Some(Place::default()) };
+    let links = places.keys().map(|(link, _)| *link);
+    if *node == snapshot.me { standing.own(links) } else { standing.peer(node, links) }
 }
 
 /// Links and VLANs on which these advertisements announce here.

@@ -43,6 +43,8 @@ type Group<'g, 'a> = &'g [(IpAddr, &'g Claim<'a>)];
 /// The election for one address.
 struct Race {
     owner: Option<NodeName>,
+    /// The owner can own it at present.
+    is_able: bool,
     rank: Option<usize>,
     candidates: usize,
 }
@@ -72,7 +74,9 @@ pub(super) fn announce(snapshot: &Snapshot, orders: &mut Orders, with_owners: bo
             });
             desired.extend(targets);
         }
-        if let Some(Race { owner: Some(owner), rank, candidates }) = race.filter(|_| with_owners) {
+        if let Some(Race { owner: Some(owner), rank, candidates, .. }) =
+            race.filter(|race| with_owners && race.is_able)
+        {
             let announced = group.iter().filter(|(_, claim)| claim.ads.is_some());
             let services = announced.map(|(_, claim)| claim.key.clone()).collect();
             owners.push((ip, Ownership { owner, rank, candidates, services }));
@@ -188,6 +192,7 @@ impl Polls<'_> {
         let standing = key.and_then(|key| self.orders.elect(key, field, self.me));
         Race {
             owner: standing.and_then(|standing| self.orders.name(standing.owner)).cloned(),
+            is_able: standing.is_some_and(|standing| standing.is_able),
             rank: standing.and_then(|standing| standing.rank),
             candidates: field.len(),
         }
@@ -214,6 +219,7 @@ impl Polls<'_> {
 fn judge(race: &Race, set: &AdSet) -> Verdict {
     match (&race.owner, race.rank) {
         (Some(_), Some(0)) if set.places.is_empty() => Verdict::Silent(Silence::NoLink(set.unusable.clone())),
+        (Some(_), Some(0)) if !race.is_able => Verdict::Waiting,
         (Some(_), Some(0)) => Verdict::Owner,
         (Some(owner), Some(rank)) => Verdict::Standby { owner: owner.clone(), rank },
         _ if !set.selects_me => Verdict::Silent(Silence::NodeNotSelected),
@@ -231,7 +237,7 @@ fn sure(verdict: Verdict, snapshot: &Snapshot, ip: IpAddr) -> Verdict {
 fn state(verdict: &Verdict) -> Option<EntryState> {
     match verdict {
         Verdict::Owner => Some(EntryState::Answer),
-        Verdict::Standby { .. } => Some(EntryState::Standby),
+        Verdict::Standby { .. } | Verdict::Waiting => Some(EntryState::Standby),
         Verdict::Silent(_) => None,
     }
 }

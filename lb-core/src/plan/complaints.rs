@@ -23,7 +23,7 @@ pub(super) fn complaints(snapshot: &Snapshot, plan: &Plan) -> Vec<Problem> {
     for (service, verdicts) in &plan.services {
         let silences = verdicts.iter().filter_map(|verdict| match &verdict.verdict {
             Verdict::Silent(silence) => Some(silence),
-            Verdict::Owner | Verdict::Standby { .. } => None,
+            Verdict::Owner | Verdict::Standby { .. } | Verdict::Waiting => None,
         });
         let told =
             silences.filter(|silence| if is_own(silence) { true } else { for_all && silence.is_problem() });

@@ -103,7 +103,7 @@ fn word(snapshot: &Snapshot, name: &str, address: &str) -> &'static str {
     assert_eq!(answers, verdict.verdict == Verdict::Owner, "verdict and entries agree");
     match &verdict.verdict {
         Verdict::Owner => "A",
-        Verdict::Standby { .. } => "notOwner",
+        Verdict::Standby { .. } | Verdict::Waiting => "notOwner",
         Verdict::Silent(silence) => silence.reason(),
     }
 }

@@ -151,7 +151,12 @@ pub(super) fn pass(options: &Options, rounds: Rounds<'_>) -> Result<Vec<Passed>>
     bed::xdp(&mut rig, "rig_pass")?;
     let (ours, empty) = (program(&object, ours::NATIVE)?, program(&rig, "rig_pass")?);
     let mut found = Vec::new();
-    for (what, frame) in [("IPv4 TCP, passed on", tcp_v4()), ("IPv6 TCP, passed on", tcp_v6())] {
+    for (what, frame) in [
+        ("IPv4 TCP, passed on", tcp_v4()),
+        ("IPv6 TCP, passed on", tcp_v6()),
+        ("IPv4 UDP, passed on", udp(tcp_v4())),
+        ("IPv6 UDP, passed on", udp(tcp_v6())),
+    ] {
         let [mut samples, mut nothing] = [const { Vec::new() }; 2];
         for _ in 0..SAMPLES * rounds.count {
             rounds.interrupt.check()?;
@@ -227,6 +232,13 @@ fn tcp_v4() -> Vec<u8> {
     frame[12..14].copy_from_slice(&[8, 0]);
     frame[14] = 0x45;
     frame[23] = 6;
+    frame
+}
+
+/// The same as a datagram, to no port of ours.
+fn udp(mut frame: Vec<u8>) -> Vec<u8> {
+    let protocol = if frame[12] == 8 { 23 } else { 20 };
+    frame[protocol] = 17;
     frame
 }
 

@@ -1,14 +1,16 @@
 //! The BPF object with maps of its own, and every look inside that a test wants.
 
 use std::env;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use aya::Ebpf;
 use aya::maps::{Array, HashMap, MapData, PerCpuArray, PerCpuValues, RingBuf};
 use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
-use lb_common::abi::{self, Agent, Counters, Entry, Event, KeyV4, KeyV6, State};
+use aya::{Ebpf, Pod};
+use lb_common::abi::{self, Agent, Counters, Entry, Event, KeyStation, KeyV4, Member, Reflector, State};
+use lb_common::addr::{Address, Mac};
 use lb_common::outcome::Outcome;
 
 use super::vectors::parse::{Case, NODE};
@@ -103,16 +105,30 @@ impl Responder {
         let other = link + 1;
         let v4: Vec<_> = slots(case.v4(link, other), 0);
         let v6: Vec<_> = slots(case.v6(link, other), v4.len());
-        self.replace_v4(&v4)?;
-        self.replace_v6(&v6)?;
+        self.replace(abi::VIPS_V4, &v4)?;
+        self.replace(abi::VIPS_V6, &v6)?;
         let zero = Counters::default();
         for slot in 0..v4.len() + v6.len() {
             let values = PerCpuValues::try_from(vec![zero; cpus()?])?;
             self.counters_map()?.set(u32::try_from(slot)?, values, 0)?;
         }
+        self.reflect(link, &case.reflectors, &case.members)?;
         self.agent(case.agent)?;
         self.events()?;
         Ok(())
+    }
+
+    /// Probes to these addresses (with discriminator, and whether they are up) are reflected to these stations.
+    pub fn reflect(
+        &mut self,
+        link: u32,
+        own: &[(IpAddr, u32, bool)],
+        members: &[(IpAddr, Mac)],
+    ) -> Result<()> {
+        let own = own.iter().map(|(ip, number, up)| (station(link, *ip), Reflector::new(*number, *up)));
+        let members = members.iter().map(|(ip, mac)| (station(link, *ip), Member::new(*mac)));
+        self.replace(abi::REFLECTORS, &own.collect::<Vec<_>>())?;
+        self.replace(abi::MEMBERS, &members.collect::<Vec<_>>())
     }
 
     /// One entry more.
@@ -185,18 +201,9 @@ impl Responder {
         Ok(self.object.map_mut(abi::COUNTERS).context("no map COUNTERS")?.try_into()?)
     }
 
-    fn replace_v4(&mut self, entries: &[(KeyV4, Entry)]) -> Result<()> {
-        let map = self.object.map_mut(abi::VIPS_V4).context("no map VIPS_V4")?;
-        let mut map: HashMap<_, KeyV4, Entry> = map.try_into()?;
-        for key in map.keys().collect::<Result<Vec<_>, _>>()? {
-            map.remove(&key)?;
-        }
-        entries.iter().try_for_each(|(key, entry)| Ok(map.insert(key, entry, 0)?))
-    }
-
-    fn replace_v6(&mut self, entries: &[(KeyV6, Entry)]) -> Result<()> {
-        let map = self.object.map_mut(abi::VIPS_V6).context("no map VIPS_V6")?;
-        let mut map: HashMap<_, KeyV6, Entry> = map.try_into()?;
+    fn replace<K: Pod, V: Pod>(&mut self, name: &str, entries: &[(K, V)]) -> Result<()> {
+        let map = self.object.map_mut(name).with_context(|| format!("no map {name}"))?;
+        let mut map: HashMap<_, K, V> = map.try_into()?;
         for key in map.keys().collect::<Result<Vec<_>, _>>()? {
             map.remove(&key)?;
         }
@@ -208,6 +215,14 @@ impl Responder {
 pub fn bpf_object() -> PathBuf {
     let given = env::var_os("BARELB_BPF_OBJECT").map(PathBuf::from);
     given.unwrap_or_else(|| workspace().join("target/bpf/barelb.o"))
+}
+
+fn station(link: u32, ip: IpAddr) -> KeyStation {
+    let addr = match ip {
+        IpAddr::V4(ip) => Address::v4(&ip.octets()),
+        IpAddr::V6(ip) => Address::v6(&ip.octets()),
+    };
+    KeyStation::new(link, addr)
 }
 
 fn slots<K>(keys: Vec<(K, State)>, first: usize) -> Vec<(K, Entry)> {

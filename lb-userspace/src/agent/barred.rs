@@ -96,6 +96,7 @@ mod tests {
             addresses: Vec::new(),
             fit: true,
             why: None,
+            liveness: None,
         };
         barred.report(&[link("eth0"), link("eth1")], now).iter().map(|link| link.fit).collect()
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Plan, Verdict};
 
+use super::prober::SessionState;
 use super::state::{ConflictState, GroupState, LinkState, ServiceState, State};
 use super::worker::Told;
 use crate::dataplane::Attachment;
@@ -27,6 +28,7 @@ pub(super) struct Facts {
     pub(super) gaps: Vec<String>,
     pub(super) announced: u64,
     pub(super) announce_errors: u64,
+    pub(super) peers: Vec<SessionState>,
 }
 
 /// Everything in one value.
@@ -45,6 +47,7 @@ pub(super) fn state(facts: Facts) -> State {
         groups: groups(&facts.groups, facts.gaps),
         announced: facts.announced,
         announce_errors: facts.announce_errors,
+        peers: facts.peers.clone(),
         node: facts.node,
         conflicts: facts.conflicts,
     }
@@ -86,6 +89,7 @@ fn describe(verdict: &Verdict) -> String {
         Verdict::Standby { owner, rank } => {
             format!("answered by {owner}; this node is number {rank} in line")
         }
+        Verdict::Waiting => "answered here once this node knows that no other one does".to_owned(),
         Verdict::Silent(silence) => format!("not answered here: {silence}"),
     }
 }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail};
 use lb_core::ids::{LinkName, NodeName};
 
 use super::metrics::{Metrics, Telemetry};
+use super::prober::FailoverSettings;
 use super::source::Source;
 use super::task::Agent;
 use crate::dataplane::ModeChoice;
@@ -41,8 +42,14 @@ pub struct Settings {
     pub bpffs: PathBuf,
     /// Folder of the admin socket.
     pub state_dir: PathBuf,
+    /// Folder with the secret that all agents have, for [`super::secret`]; `None`: there is none.
+    pub secret_dir: Option<PathBuf>,
     /// How long the data plane answers without the agent.
     pub grace: Duration,
+    /// How nodes watch each other.
+    pub failover: FailoverSettings,
+    /// A node that is cordoned hands over what it owns.
+    pub leaves_on_cordon: bool,
     /// `--on-exit`.
     pub on_exit: OnExit,
     /// Size of the maps.

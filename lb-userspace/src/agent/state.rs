@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::prober::SessionState;
+
 use serde::{Deserialize, Serialize};
 
 /// The admin socket below the state directory.
@@ -45,6 +47,9 @@ pub struct State {
     pub announced: u64,
     /// Announcement frames the kernel refused.
     pub announce_errors: u64,
+    /// Other nodes that are watched.
+    #[serde(default)]
+    pub peers: Vec<SessionState>,
 }
 
 /// A link.

@@ -3,15 +3,21 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use lb_core::eligibility::Leaving;
 use lb_core::ids::{LinkId, LinkName};
+use lb_core::membership::{LinkReport, LivenessReport};
 use lb_core::plan::EntryState;
 
+use super::prober::Seen;
+use super::prober::setup::{reflection, setup};
+use super::reconcile::Planned;
 use super::survey::{Prospect, Survey};
-use super::task::Agent;
+use super::task::{Agent, NO_EPOCH};
 use super::worker::Done;
-use crate::dataplane::{Dataplane, LinkFacts};
+use crate::dataplane::{Dataplane, LinkFacts, links_of};
 use crate::net::clock::boot_time_ns;
 use crate::net::netlink::NetlinkError;
+use crate::source::decide::Decided;
 
 impl Agent {
     /// The links may have changed, or can't be watched any more.
@@ -82,7 +88,7 @@ impl Agent {
             }
         }
         if let Some((own, report)) = survey.here {
-            self.report = Some(report);
+            self.report = Some(self.with_liveness(report));
             self.report_links();
             // Which addresses may be given out depends on those the node has itself.
             if self.own.as_ref() != Some(&own) {
@@ -100,9 +106,56 @@ impl Agent {
         self.reconciler.dataplane().valid_until().is_ok_and(|until| until <= boot_time_ns())
     }
 
+    /// Says where this node can be probed.
+    fn with_liveness(&self, mut report: Vec<LinkReport>) -> Vec<LinkReport> {
+        if self.prober.is_some() {
+            let liveness =
+                LivenessReport { discriminator: self.discriminator, port: self.settings.failover.port };
+            for link in &mut report {
+                link.liveness = Some(liveness);
+            }
+        }
+        report
+    }
+
+    /// Has the nodes of the plan's links probed; false when it is not known yet which of them are there.
+    fn watch_peers(&mut self, decided: &Decided, planned: &Planned, seen: Option<&Seen>) -> bool {
+        let Some(prober) = &mut self.prober else { return true };
+        let me = &self.settings.node;
+        let used = links_of(&planned.plan.desired);
+        prober.probe(&setup(&self.present, &used, &decided.nodes, me));
+        let leaving = decided.nodes.get(me).and_then(|node| node.leaving);
+        let leaves = |leaving| leaving != Leaving::Cordoned || self.settings.leaves_on_cordon;
+        prober.leave(leaving.is_some_and(leaves));
+        seen.is_some_and(|seen| prober.is_current(seen))
+    }
+
+    /// Lets the data plane say how this node stands, and the other nodes know that the table follows what they said.
+    fn reflect(&mut self, seen: &Seen) {
+        let Some(prober) = &self.prober else { return };
+        let reflection = reflection(prober.setup(), self.discriminator, |link| seen.up.contains(&link));
+        let dataplane = self.reconciler.dataplane();
+        let reflected =
+            dataplane.reflect(&reflection).and_then(|()| dataplane.set_epoch(seen.epoch.unwrap_or(NO_EPOCH)));
+        match reflected {
+            Ok(()) => prober.applied(seen),
+            Err(error) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(
+                    error,
+                    "can't let other nodes know that this one is there: they may replace it"
+                );
+            }
+        }
+    }
+
     fn follow(&mut self, prospect: Prospect) {
-        let Prospect { decided, planned, memberships, verdicts } = prospect;
+        let Prospect { decided, seen, planned, memberships, verdicts } = prospect;
         self.notice_lapse();
+        if !self.watch_peers(&decided, &planned, seen.as_deref()) {
+            self.worker.not_stepped();
+            return;
+        }
         if self.lapsed {
             self.worker.not_stepped();
             return;
@@ -123,6 +176,9 @@ impl Agent {
         if !self.step() {
             self.worker.not_stepped();
             return;
+        }
+        if let Some(seen) = seen {
+            self.reflect(&seen);
         }
         self.metrics.members(decided.nodes.values().filter(|node| node.alive).count());
         self.keeper.want(&memberships.wanted);

@@ -17,6 +17,7 @@ use lb_core::plan::{Plan, Snapshot, Target, replan};
 
 use super::links;
 use super::membership::{self, Memberships};
+use super::prober::Seen;
 use super::reconcile::Planned;
 use crate::net::links::{Link, Links};
 use crate::net::netlink::NetlinkError;
@@ -27,7 +28,11 @@ pub(super) struct Question {
     pub(super) links: Arc<Links>,
     /// The links as they were, for when they can't be listed.
     pub(super) known: Arc<BTreeMap<u32, Link>>,
+    /// The links may be others than before.
+    pub(super) relist: bool,
     pub(super) decided: Option<Arc<Decided>>,
+    /// Who is there; `None`: all that are alive.
+    pub(super) seen: Option<Arc<Seen>>,
     pub(super) me: NodeName,
     pub(super) allowed: BTreeSet<LinkName>,
     pub(super) ignore_exclude_label: bool,
@@ -53,6 +58,7 @@ pub(super) struct Survey {
 /// What is to be done, and what it was decided from.
 pub(super) struct Prospect {
     pub(super) decided: Arc<Decided>,
+    pub(super) seen: Option<Arc<Seen>>,
     pub(super) planned: Planned,
     pub(super) memberships: Memberships,
     /// Hash of what the plan says about each Service: equal when its statuses need not be written again.
@@ -61,7 +67,11 @@ pub(super) struct Prospect {
 
 /// Looks at everything.
 pub(super) async fn survey(mut question: Question) -> Survey {
-    let listed = question.links.snapshot().await.map(Arc::new);
+    let listed = if question.relist || question.known.is_empty() {
+        question.links.snapshot().await.map(Arc::new)
+    } else {
+        Ok(Arc::clone(&question.known))
+    };
     let present = listed.as_ref().map_or_else(|_| Arc::clone(&question.known), Arc::clone);
     let answer = tokio::task::spawn_blocking(move || {
         let links = links::planned(&present);
@@ -91,6 +101,7 @@ fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<
         allowed: question.allowed.clone(),
         ignore_exclude_label: question.ignore_exclude_label,
         rivals: Arc::clone(&decided.rivals),
+        standing: question.seen.as_ref().map(|seen| Arc::clone(&seen.standing)),
         only: decided.only.clone(),
     };
     let plan = replan(&snapshot, &mut question.orders);
@@ -101,6 +112,7 @@ fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<
     let carriers = links::carriers(present);
     Some(Prospect {
         decided,
+        seen: question.seen.clone(),
         planned: Planned { plan: Arc::new(plan), carriers, facts, tried: question.tried.clone() },
         memberships,
         verdicts,

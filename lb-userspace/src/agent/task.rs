@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lb_core::election::Orders;
 use lb_core::eligibility::Leaving;
+use lb_core::failover::{Start, discriminator};
 use lb_core::ids::LinkId;
 use lb_core::membership::LinkReport;
 use lb_core::plan::Plan;
@@ -37,6 +38,7 @@ use super::driver::Drivers;
 use super::events::Conflicts;
 use super::membership::Keeper;
 use super::metrics::{Metrics, Reading};
+use super::prober::{self, Prober};
 use super::reconcile::{Clock, Planned, Reconciled, Reconciler};
 use super::report;
 use super::run::{OnExit, Settings};
@@ -58,6 +60,9 @@ const UNWELL: Duration = Duration::from_secs(20);
 /// How long an agent that has started waits for the objects before it goes by what was decided before; less where its
 /// table falls silent earlier.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Left in the place of an epoch by an agent that must not own anything: the next one begins as new.
+pub(super) const NO_EPOCH: u32 = u32::MAX;
 
 /// Everything the agent's task holds.
 pub(super) struct Agent {
@@ -82,6 +87,11 @@ pub(super) struct Agent {
     pub(super) orders: Orders,
     /// Something happened that the survey under way may not have seen.
     wanted: bool,
+    /// The links may have changed.
+    relist: bool,
+    /// Who finds out which nodes are there; `None`: their Leases tell.
+    pub(super) prober: Option<Prober>,
+    pub(super) discriminator: u32,
     pub(super) sender: Sender,
     pub(super) keeper: Keeper,
     pub(super) gaps: Vec<String>,
@@ -126,6 +136,7 @@ impl Agent {
         let view = dataplane.view()?;
         metrics.read_by(move || Reading::of(&view));
         let socket = RawSender::open().context("opening the socket for announcements")?;
+        let prober = start_prober(&settings, &source, &mut dataplane)?;
         // Programs are loaded and the raw socket is open: nothing later needs these two.
         capabilities::drop_from_all_threads(&[Capability::Perfmon, Capability::NetRaw])
             .context("dropping capabilities")?;
@@ -145,6 +156,9 @@ impl Agent {
             untidy: false,
             orders: Orders::default(),
             wanted: true,
+            relist: true,
+            prober,
+            discriminator: discriminator(&settings.node, &boot_id()),
             sender: Sender::new(socket, metrics.clone()),
             keeper: Keeper::start(groups, metrics.clone()),
             gaps: Vec::new(),
@@ -193,6 +207,10 @@ impl Agent {
                     change.context("the objects are not watched any more")?;
                     self.read();
                 }
+                seen = news(&mut self.prober) => {
+                    seen.context("the thread that watches other nodes has ended")?;
+                    self.wanted = true;
+                }
                 () = sleep_until(self.auditor.due().into()) => self.audit(),
                 () = until(self.resume_at.map(Into::into)) => self.resume(),
                 counted = ended(&mut self.counting) => self.counted(&counted.context("reading driver counters")?),
@@ -240,7 +258,7 @@ impl Agent {
 
     /// Something may have changed: looks at everything again.
     pub(super) fn look_again(&mut self) {
-        self.wanted = true;
+        (self.wanted, self.relist) = (true, true);
     }
 
     /// Reads the objects again; a survey follows.
@@ -258,7 +276,9 @@ impl Agent {
         self.survey = Some(tokio::spawn(survey(Question {
             links: Arc::clone(&self.links),
             known: Arc::clone(&self.present),
+            relist: std::mem::take(&mut self.relist),
             decided: self.worker.decided().cloned(),
+            seen: self.prober.as_mut().map(|prober| Arc::clone(&prober.seen.borrow_and_update())),
             me: self.settings.node.clone(),
             allowed: self.settings.interfaces.clone(),
             ignore_exclude_label: self.settings.ignore_exclude_label,
@@ -279,6 +299,9 @@ impl Agent {
         );
         self.healthy = false;
         self.lapsed = true;
+        if let Some(prober) = &mut self.prober {
+            prober.rejoin();
+        }
         self.stale_read = self.worker.is_reading();
         self.worker.not_stepped();
         if let Some(own) = &self.own {
@@ -365,8 +388,46 @@ impl Agent {
             gaps: self.gaps.clone(),
             announced: self.sender.sent,
             announce_errors: self.sender.errors,
+            peers: self.prober.as_ref().map(Prober::sessions).unwrap_or_default(),
         };
         Admin::answer(request, move || report::state(facts));
+    }
+}
+
+/// The thread that watches other nodes, where there are any to watch.
+fn start_prober(
+    settings: &Settings,
+    source: &Source,
+    dataplane: &mut KernelDataplane,
+) -> Result<Option<Prober>> {
+    let (Source::Cluster(_), Some(profile)) = (source, settings.failover.profile) else { return Ok(None) };
+    let is_valid = dataplane.valid_until()? > boot_time_ns();
+    let start = match dataplane.epoch()? {
+        epoch if is_valid && epoch != NO_EPOCH => Start::Resumed { epoch },
+        _ => Start::Fresh,
+    };
+    let origin = prober::Origin {
+        me: settings.node.clone(),
+        settings: settings.failover.clone(),
+        profile,
+        secret_dir: settings.secret_dir.clone(),
+        state_dir: settings.state_dir.clone(),
+        start,
+        frames: RawSender::open().context("opening the socket for probes")?,
+    };
+    Prober::start(origin).map(Some)
+}
+
+/// Another one after each boot.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// Waits for what the prober sees; an error when it has ended.
+async fn news(prober: &mut Option<Prober>) -> Result<(), watch::error::RecvError> {
+    match prober {
+        Some(prober) => prober.seen.changed().await,
+        None => pending().await,
     }
 }
 

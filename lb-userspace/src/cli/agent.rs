@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use lb_core::failover::{Failback, Profile};
 use lb_core::ids::{LinkName, NodeName};
 
 use super::{Places, duration};
 use crate::agent::{
-    Cluster, ClusterRules, ClusterSettings, Metrics, OnExit, Settings, Source, Standalone,
+    Cluster, ClusterRules, ClusterSettings, FailoverSettings, Metrics, OnExit, Settings, Source, Standalone,
     StandaloneSettings, Telemetry, run,
 };
 use crate::dataplane::ModeChoice;
@@ -27,6 +28,38 @@ pub enum OnCordon {
     Keep,
     /// They are handed over to other nodes until it is uncordoned.
     Withdraw,
+}
+
+/// `--failover-profile`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum FailoverProfile {
+    /// Every 10 ms.
+    Default,
+    /// Every 3 ms, for nodes of one rack.
+    Fast,
+    /// Not at all: Leases tell.
+    #[default]
+    Off,
+}
+
+impl FailoverProfile {
+    fn profile(self) -> Option<Profile> {
+        match self {
+            Self::Default => Some(Profile::DEFAULT),
+            Self::Fast => Some(Profile::FAST),
+            Self::Off => None,
+        }
+    }
+}
+
+/// `--failback`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum FailbackChoice {
+    /// They do, after a while.
+    #[default]
+    Auto,
+    /// They stay where they are until that node fails.
+    Never,
 }
 
 /// Arguments of `barelb agent`.
@@ -55,6 +88,9 @@ pub struct Agent {
     xdp_mode: ModeChoice,
     #[command(flatten)]
     places: Places,
+    /// Folder with the secret that all agents have in common, as the file secretkey [default: none].
+    #[arg(long, env = "LB_SECRET_DIR", value_name = "DIR")]
+    secret_dir: Option<PathBuf>,
     /// How long the data plane answers without its agent, for example 60s or 2m.
     #[arg(long, env = "LB_GRACE", value_name = "DURATION", default_value = "60s", value_parser = duration::parse)]
     grace: Duration,
@@ -64,6 +100,22 @@ pub struct Agent {
     /// What happens to the addresses of this node while it is cordoned.
     #[arg(long, env = "LB_ON_CORDON", value_enum, default_value_t, conflicts_with = "standalone")]
     on_cordon: OnCordon,
+    /// How nodes find out that one of them is gone: by probes every 10 ms or 3 ms, three of which may be missed, or by
+    /// Leases only.
+    #[arg(long, env = "LB_FAILOVER_PROFILE", value_enum, default_value_t)]
+    failover_profile: FailoverProfile,
+    /// Whether addresses go back to a node that has come back.
+    #[arg(long, env = "LB_FAILBACK", value_enum, default_value_t)]
+    failback: FailbackChoice,
+    /// How long a node that has come back waits with that.
+    #[arg(long, env = "LB_FAILBACK_AFTER", value_name = "DURATION", default_value = "10s", value_parser = duration::parse)]
+    failback_after: Duration,
+    /// UDP port on which agents hear each other, beside 7784 (S-BFD).
+    #[arg(long, env = "LB_FAILOVER_PORT", value_name = "PORT", default_value_t = 7785, value_parser = clap::value_parser!(u16).range(1..))]
+    failover_port: u16,
+    /// Probes a second and link at most; with more nodes they are probed less often.
+    #[arg(long, env = "LB_FAILOVER_RATE", value_name = "PROBES", default_value_t = 5000, value_parser = clap::value_parser!(u32).range(1..))]
+    failover_rate: u32,
     /// Room for this many addresses; sizes every map.
     #[arg(long, env = "LB_MAX_VIPS", value_name = "N", default_value_t = lb_common::abi::DEFAULT_MAX_VIPS,
           value_parser = clap::value_parser!(u32).range(1..=4_000_000))]
@@ -109,7 +161,7 @@ impl Agent {
         let result = runtime.block_on(async {
             let telemetry = Telemetry::new(&settings.node, self.metrics_addr);
             let source = self.source(&settings, &telemetry.metrics).await?;
-            run(settings, source, telemetry).await
+            Box::pin(run(settings, source, telemetry)).await
         });
         // A thread that still waits for a disk does not hold up the end.
         runtime.shutdown_background();
@@ -162,7 +214,19 @@ impl Agent {
             mode: self.xdp_mode,
             bpffs: self.places.bpffs.clone(),
             state_dir: self.places.state_dir.clone(),
+            secret_dir: self.secret_dir.clone(),
             grace: self.grace,
+            failover: FailoverSettings {
+                profile: self.failover_profile.profile(),
+                failback: match self.failback {
+                    FailbackChoice::Auto => Failback::Auto,
+                    FailbackChoice::Never => Failback::Never,
+                },
+                hold_down: self.failback_after,
+                port: self.failover_port,
+                rate: self.failover_rate,
+            },
+            leaves_on_cordon: self.on_cordon == OnCordon::Withdraw,
             on_exit: self.on_exit,
             max_vips: self.max_vips,
             announce_rate: self.announce_rate,

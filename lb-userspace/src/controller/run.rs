@@ -30,7 +30,7 @@ use super::{
     leader::{self, LEASE_NAME, Leader, Leadership},
     leadership::Standing,
     metrics::Metrics,
-    outcome,
+    outcome, secret,
     tell::{self, Subject, Telling, Told},
     write::{STATE_NAME, Server, Target, Write},
 };
@@ -81,7 +81,8 @@ pub async fn run(settings: Settings) -> Result<()> {
     let config = client::configuration(settings.kubeconfig.as_deref()).await?;
     let identity = identity(settings.pod.as_deref()).context("making a name for this replica")?;
     let leases = KubeLeases::new(&config, LEASE_NAME)?;
-    let server = Server::new(Writer::new(client::writing(&config)?), &settings.namespace, identity.clone());
+    let writer = Writer::new(client::writing(&config)?);
+    let server = Server::new(writer.clone(), &settings.namespace, identity.clone());
     let source = Source {
         client: client::reading(&config)?,
         settings: kubernetes::Settings {
@@ -91,6 +92,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     };
     let (mut leadership, mut leader) =
         Leader::start(leases, leader::Settings::new(&settings.namespace, identity));
+    let secret = tokio::spawn(secret::provide(writer, settings.namespace, leadership.clone()));
     let mut controller = Controller::new(settings.lb_class, source, server, &leadership, metrics, health);
     loop {
         controller.health.beat();
@@ -109,6 +111,7 @@ pub async fn run(settings: Settings) -> Result<()> {
     }
     // What is under way is cut off before the lease is given back.
     controller.desk.clear();
+    secret.abort();
     match leader.release().await {
         Ok(release) => tracing::info!(?release, "told to end"),
         Err(error) => {

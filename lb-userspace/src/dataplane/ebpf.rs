@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use aya::Ebpf;
-use aya::maps::{Array, Map, MapData, RingBuf};
+use aya::maps::{Array, MapData, RingBuf};
 use lb_common::abi;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, Entry, Target};
 
-use super::{Attachment, Audit, Dataplane, DataplaneError, LinkFacts, ModeChoice};
+use super::{Attachment, Audit, Dataplane, DataplaneError, LinkFacts, ModeChoice, Reflection};
 
 mod attach;
 mod attached;
@@ -21,8 +21,10 @@ mod events;
 #[cfg(feature = "frame-log")]
 mod frame_log;
 mod object;
+mod opened;
 mod pins;
 mod raw_link;
+mod reflection;
 mod slots;
 mod table;
 mod view;
@@ -37,6 +39,8 @@ pub use table::{Row, Rows, Table};
 pub use view::{View, kernel_memory};
 
 use digest::{Digest, Scan};
+use opened::{agent_map, hash_map, typed};
+use reflection::ReflectionMaps;
 use slots::Slots;
 
 /// Rows with a slot, and targets for which there was none.
@@ -58,6 +62,7 @@ pub struct KernelDataplane {
     settings: Settings,
     table: Table,
     counters: CounterMaps,
+    reflection: ReflectionMaps,
     agent: Array<MapData, abi::Agent>,
     flags: u32,
     slots: Slots,
@@ -92,6 +97,8 @@ impl KernelDataplane {
         let mut ebpf = object::load(&dir, settings.max_vips)?;
         let table = Table::new(hash_map(&mut ebpf, abi::VIPS_V4)?, hash_map(&mut ebpf, abi::VIPS_V6)?);
         let counters = CounterMaps::new(typed(&mut ebpf, abi::COUNTERS)?, typed(&mut ebpf, abi::OUTCOMES)?);
+        let reflection =
+            ReflectionMaps::new(hash_map(&mut ebpf, abi::REFLECTORS)?, hash_map(&mut ebpf, abi::MEMBERS)?);
         let agent: Array<MapData, abi::Agent> = typed(&mut ebpf, abi::AGENT)?;
         let programs = object::program_ids(&mut ebpf)?;
         let mut dataplane = Self {
@@ -100,6 +107,7 @@ impl KernelDataplane {
             settings,
             table,
             counters,
+            reflection,
             agent,
             flags: 0,
             slots: Slots::new(settings.max_vips, &BTreeSet::new()),
@@ -130,7 +138,7 @@ impl KernelDataplane {
 
     /// The same maps, for somebody who reads them beside whoever has the data plane.
     pub fn view(&self) -> Result<View, DataplaneError> {
-        View::again(&self.table, &self.counters, (&self.agent, self.settings.max_vips))
+        View::again(&self.table, &self.counters, &self.reflection, (&self.agent, self.settings.max_vips))
     }
 
     /// Rows as last read or written.
@@ -173,6 +181,11 @@ impl KernelDataplane {
         info.is_some_and(|info| info.ifindex == link.0 && self.programs.contains(&info.program))
     }
 
+    /// What the agent last said.
+    fn said(&self) -> Result<abi::Agent, DataplaneError> {
+        self.agent.get(&0, 0).map_err(agent_map)
+    }
+
     /// Fills new maps from those that answer now, of another size or version: they answer the same when the links are
     /// switched to them.
     fn carry_over(&mut self, live: Option<PathBuf>) -> Result<(), DataplaneError> {
@@ -200,6 +213,8 @@ impl KernelDataplane {
         }
         tracing::info!(path = %set.display(), entries = rows.len(), of = earlier.rows.len(), "taking over from other maps");
         self.table.write(&rows)?;
+        self.reflection.write(&earlier.reflection)?;
+        self.set_epoch(earlier.epoch)?;
         self.set_valid_until(earlier.valid_until)
     }
 
@@ -334,12 +349,25 @@ impl Dataplane for KernelDataplane {
     }
 
     fn valid_until(&mut self) -> Result<u64, DataplaneError> {
-        Ok(self.agent.get(&0, 0).map_err(agent_map)?.valid_until_ns)
+        Ok(self.said()?.valid_until_ns)
     }
 
     fn set_valid_until(&mut self, boot_ns: u64) -> Result<(), DataplaneError> {
-        let agent = abi::Agent { valid_until_ns: boot_ns, flags: self.flags, pad: 0 };
+        let agent = abi::Agent { valid_until_ns: boot_ns, flags: self.flags, ..self.said()? };
         self.agent.set(0, agent, 0).map_err(agent_map)
+    }
+
+    fn epoch(&mut self) -> Result<u32, DataplaneError> {
+        Ok(self.said()?.epoch)
+    }
+
+    fn set_epoch(&mut self, epoch: u32) -> Result<(), DataplaneError> {
+        let agent = abi::Agent { epoch, ..self.said()? };
+        self.agent.set(0, agent, 0).map_err(agent_map)
+    }
+
+    fn reflect(&mut self, reflection: &Reflection) -> Result<(), DataplaneError> {
+        self.reflection.write(reflection)
     }
 
     fn attach(&mut self, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeMap<LinkId, Attachment> {
@@ -363,23 +391,4 @@ impl Dataplane for KernelDataplane {
         }
         result
     }
-}
-
-fn agent_map(source: aya::maps::MapError) -> DataplaneError {
-    DataplaneError::Map { map: abi::AGENT, source: Box::new(source) }
-}
-
-fn hash_map(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, DataplaneError> {
-    match ebpf.take_map(name) {
-        Some(Map::HashMap(data)) => Ok(data),
-        _ => Err(DataplaneError::Missing { name }),
-    }
-}
-
-fn typed<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, DataplaneError>
-where
-    T: TryFrom<Map, Error = aya::maps::MapError>,
-{
-    let map = ebpf.take_map(name).ok_or(DataplaneError::Missing { name })?;
-    T::try_from(map).map_err(|source| DataplaneError::Map { map: name, source: Box::new(source) })
 }

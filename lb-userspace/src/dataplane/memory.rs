@@ -3,11 +3,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use lb_common::abi;
 use lb_core::ids::LinkId;
 use lb_core::plan::{self, Changes, Entry, EntryState, Target};
 
 use super::ebpf::REST_NS;
-use super::{Attachment, Dataplane, DataplaneError, LinkFacts, Mode, Refusal};
+use super::reflection::room;
+use super::{Attachment, Dataplane, DataplaneError, LinkFacts, Mode, Reflection, Refusal};
 
 /// The table, open to inspection and to interference.
 #[derive(Debug, Default)]
@@ -20,9 +22,12 @@ pub struct Memory {
     pub attached: BTreeMap<LinkId, String>,
     /// Links that refuse every program.
     pub refusing: BTreeSet<LinkId>,
+    /// What is reflected.
+    pub reflection: Reflection,
     /// Until when slots that were given back rest.
     resting: Vec<u64>,
     valid_until: u64,
+    epoch: u32,
     seen: BTreeMap<Target, Entry>,
 }
 
@@ -81,6 +86,25 @@ impl Dataplane for Memory {
     fn set_valid_until(&mut self, boot_ns: u64) -> Result<(), DataplaneError> {
         self.valid_until = boot_ns;
         Ok(())
+    }
+
+    fn epoch(&mut self) -> Result<u32, DataplaneError> {
+        Ok(self.epoch)
+    }
+
+    fn set_epoch(&mut self, epoch: u32) -> Result<(), DataplaneError> {
+        self.epoch = epoch;
+        Ok(())
+    }
+
+    fn reflect(&mut self, reflection: &Reflection) -> Result<(), DataplaneError> {
+        let (own, members) = (abi::MAX_REFLECTORS as usize, abi::MAX_MEMBERS as usize);
+        self.reflection = Reflection {
+            own: reflection.own.iter().take(own).map(|(at, said)| (*at, *said)).collect(),
+            members: reflection.members.iter().take(members).map(|(at, mac)| (*at, *mac)).collect(),
+        };
+        room(abi::REFLECTORS, reflection.own.len(), own)?;
+        room(abi::MEMBERS, reflection.members.len(), members)
     }
 
     fn attach(&mut self, links: &BTreeMap<LinkId, LinkFacts>) -> BTreeMap<LinkId, Attachment> {

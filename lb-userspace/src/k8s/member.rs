@@ -41,7 +41,8 @@ pub fn read(lease: Lease) -> Option<(NodeName, Heartbeat)> {
     let node = NodeName::new(name.strip_prefix(PREFIX)?).ok()?;
     let spec = lease.spec.unwrap_or_default();
     let report = lease.metadata.annotations.as_ref().and_then(|annotations| annotations.get(LINKS));
-    let links = report.and_then(|text| serde_json::from_str::<Vec<LinkReport>>(text).ok()).map(fitness);
+    let reports = report.and_then(|text| serde_json::from_str::<Vec<LinkReport>>(text).ok());
+    let links = reports.clone().map(fitness);
     let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
     let heartbeat = Heartbeat {
         holder: spec.holder_identity.unwrap_or_default(),
@@ -49,6 +50,7 @@ pub fn read(lease: Lease) -> Option<(NodeName, Heartbeat)> {
         duration: Duration::from_secs(seconds.unwrap_or_default()),
         version: lease.metadata.resource_version.unwrap_or_default(),
         links,
+        reports: reports.unwrap_or_default(),
     };
     Some((node, heartbeat))
 }

@@ -26,7 +26,7 @@ fn elected(
 ) -> Option<(NodeName, Option<usize>)> {
     let mut field = Field::default();
     for (node, score) in candidates {
-        field.enter(orders.number(node).unwrap(), *score);
+        field.enter(orders.number(node).unwrap(), Standpoint::new(Some(Place::default()), *score));
     }
     assert_eq!(field.len(), candidates.len());
     let standing = orders.elect(key, &field, orders.number(me))?;

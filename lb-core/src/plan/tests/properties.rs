@@ -127,7 +127,8 @@ impl World {
                 LINKS.map(|name| LinkName::new(name).unwrap()).into_iter().zip(fitness).collect()
             });
             let holder = if renewed { format!("{name}-1") } else { String::new() };
-            Some((node(name), Heartbeat { holder, renewed: 1, duration, version: "1".to_owned(), links }))
+            let (version, reports) = ("1".to_owned(), Vec::new());
+            Some((node(name), Heartbeat { holder, renewed: 1, duration, version, links, reports }))
         });
         membership.observe(&leases.collect(), Duration::from_secs(1));
         membership

@@ -187,6 +187,7 @@ impl Decider {
             let node = Node {
                 alive: liveness.is_alive(name),
                 links: self.membership.links(name, now).cloned(),
+                reports: self.membership.reports(name).to_vec(),
                 ..node.clone()
             };
             (name.clone(), node)

@@ -11,8 +11,9 @@ use anyhow::{Context, Result};
 use lb_core::ids::LinkId;
 use lb_core::plan::EntryState;
 
-use super::report::{Link, Report, Row};
+use super::report::{Link, Member, Reflector, Report, Row};
 use crate::agent::state::{GET_STATE, SOCKET, State};
+use crate::dataplane::Reflection;
 use crate::dataplane::ebpf::{Pinned, Pins, View, kernel_memory, pinned};
 use crate::net::links;
 
@@ -63,19 +64,43 @@ pub(super) fn report(
     }
     entries.sort_by_key(|row| (row.ip, row.link));
     let has_entry = |ip: &&IpAddr| entries.iter().any(|row| row.ip == **ip);
+    let (reflectors, members) = reflected(&view.reflection()?, &present);
+    let said = view.agent()?;
     let without_entry = addresses.iter().filter(|ip| !has_entry(ip)).copied().collect();
     Ok(Report {
-        valid_for_ms: milliseconds(view.agent()?.valid_until_ns) - milliseconds(now_ns),
+        valid_for_ms: milliseconds(said.valid_until_ns) - milliseconds(now_ns),
         now_ns,
         max_vips: view.max_vips,
         map_bytes: kernel_memory(pins.root()),
         entries,
+        reflectors,
+        members,
+        epoch: said.epoch,
         outcomes: view.counters.outcomes()?,
         links: pinned(pins).into_iter().map(|(id, pin)| attached(id, pin, pins, &present)).collect(),
         maps: pins.sets().iter().map(|path| path.display().to_string()).collect(),
         without_entry,
         agent,
     })
+}
+
+/// All of it, whatever addresses were asked for: own ones and other nodes' are none that Services have.
+fn reflected(reflection: &Reflection, present: &BTreeMap<u32, links::Link>) -> (Vec<Reflector>, Vec<Member>) {
+    let name = |link: u32| present.get(&link).map(|link| link.name.clone()).unwrap_or_default();
+    let reflectors = reflection.own.iter().map(|((link, ip), said)| Reflector {
+        ip: *ip,
+        link: link.0,
+        interface: name(link.0),
+        discriminator: said.discriminator,
+        state: if said.up { "up" } else { "admin down" },
+    });
+    let members = reflection.members.iter().map(|((link, ip), mac)| Member {
+        ip: *ip,
+        link: link.0,
+        interface: name(link.0),
+        mac: mac.to_string(),
+    });
+    (reflectors.collect(), members.collect())
 }
 
 fn milliseconds(ns: u64) -> i64 {

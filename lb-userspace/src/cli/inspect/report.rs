@@ -23,6 +23,12 @@ pub(super) struct Report {
     pub(super) map_bytes: u64,
     /// Entries of the table.
     pub(super) entries: Vec<Row>,
+    /// Own addresses whose liveness probes are reflected.
+    pub(super) reflectors: Vec<Reflector>,
+    /// Stations whose probes are reflected.
+    pub(super) members: Vec<Member>,
+    /// The node's standing among those that may own its addresses.
+    pub(super) epoch: u32,
     /// How often each outcome happened.
     pub(super) outcomes: BTreeMap<&'static str, u64>,
     /// Attached links, by the pins: also without an agent.
@@ -49,6 +55,28 @@ pub(super) struct Row {
     pub(super) counts: Counts,
     /// Milliseconds since it was last asked for.
     pub(super) last_seen_ms: Option<u64>,
+}
+
+/// An own address that takes part in liveness.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Reflector {
+    pub(super) ip: IpAddr,
+    pub(super) link: u32,
+    pub(super) interface: String,
+    pub(super) discriminator: u32,
+    /// What probes are answered.
+    pub(super) state: &'static str,
+}
+
+/// A station that may probe.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Member {
+    pub(super) ip: IpAddr,
+    pub(super) link: u32,
+    pub(super) interface: String,
+    pub(super) mac: String,
 }
 
 /// A pinned link.

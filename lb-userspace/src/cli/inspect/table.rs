@@ -24,6 +24,7 @@ fn write(text: &mut String, report: &Report, wide: bool) -> std::fmt::Result {
     for ip in &report.without_entry {
         writeln!(text, "no entry for {ip}: this node neither answers nor stands by for it")?;
     }
+    reflection(text, report, wide)?;
     if !report.outcomes.is_empty() {
         let mut table = plain(&["OUTCOME", "FRAMES"]);
         for (name, count) in &report.outcomes {
@@ -64,6 +65,29 @@ fn summary(text: &mut String, report: &Report) -> std::fmt::Result {
         report.max_vips,
         report.map_bytes / 1024
     )
+}
+
+/// What this node reflects, and who may ask. Members are many: all of them only with `wide`.
+fn reflection(text: &mut String, report: &Report, wide: bool) -> std::fmt::Result {
+    if report.reflectors.is_empty() && report.members.is_empty() {
+        return Ok(());
+    }
+    let mut table = plain(&["REFLECTS PROBES TO", "INTERFACE", "DISCRIMINATOR", "AS"]);
+    for row in &report.reflectors {
+        let discriminator = format!("{:#010x}", row.discriminator);
+        table.add_row([row.ip.to_string(), row.interface.clone(), discriminator, row.state.to_owned()]);
+    }
+    if !report.reflectors.is_empty() {
+        writeln!(text, "\n{}", lines(&table))?;
+    }
+    if !wide {
+        return writeln!(text, "\nprobes of {} addresses of other nodes are reflected", report.members.len());
+    }
+    let mut table = plain(&["REFLECTS PROBES OF", "INTERFACE", "MAC"]);
+    for row in &report.members {
+        table.add_row([row.ip.to_string(), row.interface.clone(), row.mac.clone()]);
+    }
+    writeln!(text, "\n{}", lines(&table))
 }
 
 fn entries(rows: &[Row], wide: bool) -> Table {

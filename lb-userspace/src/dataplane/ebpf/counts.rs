@@ -124,7 +124,8 @@ impl CounterMaps {
     /// How often each outcome happened, those that never did left out.
     pub fn outcomes(&self) -> Result<BTreeMap<&'static str, u64>, DataplaneError> {
         let mut result = BTreeMap::new();
-        for outcome in Outcome::ALL {
+        // A version that knew fewer names has made a smaller map.
+        for outcome in Outcome::ALL.into_iter().filter(|outcome| outcome.index() < self.outcomes.len()) {
             let values = self.outcomes.get(&outcome.index(), 0).map_err(failed(abi::OUTCOMES))?;
             let sum: u64 = values.iter().sum();
             if sum > 0 {

@@ -2,11 +2,12 @@
 //!
 //! Layouts change with the version ([`abi::VERSION`]), but some of them are kept by every version, so that whichever
 //! comes next finds out what is answered, and until when, and the network hears nothing of the exchange:
-//! * `AGENT[0]` begins with the deadline;
+//! * `AGENT[0]` begins with the deadline, flags and epoch;
 //! * the keys of `VIPS_V4` and `VIPS_V6`, as long as they have the same size;
 //! * an entry begins with hardware address, state, flags and slot; what has flags set is left to the version that
 //!   knows them: the agent's first step writes its entry anew;
-//! * `COUNTERS` are carried over when their size is the same, and begin at zero otherwise.
+//! * `COUNTERS` are carried over when their size is the same, and begin at zero otherwise;
+//! * `REFLECTORS` and `MEMBERS`, where they are and have the same layout: other nodes hear no pause either.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -18,14 +19,18 @@ use aya::maps::{Map, MapData, MapInfo, MapType, PerCpuArray};
 use lb_common::abi::{self, Counters, KeyV4, KeyV6, State};
 use lb_core::plan::Target;
 
+use super::super::Reflection;
 use super::batch;
 use super::object;
+use super::reflection::ReflectionMaps;
 use super::table::{self, Row};
 
 /// What every version's entry begins with.
 const ENTRY: usize = 12;
-/// What every version's `AGENT[0]` begins with.
-const DEADLINE: usize = 8;
+/// What every version's `AGENT[0]` begins with: deadline, flags, epoch.
+const AGENT: usize = 16;
+/// Where the epoch is.
+const EPOCH: usize = 12;
 
 /// What was found.
 #[derive(Default)]
@@ -33,16 +38,21 @@ pub(super) struct Earlier {
     pub(super) rows: Vec<(Target, Row)>,
     /// Nanoseconds of `CLOCK_BOOTTIME`; 0 = nothing is answered.
     pub(super) valid_until: u64,
+    pub(super) epoch: u32,
+    pub(super) reflection: Reflection,
     /// Only if their layout is this version's.
     pub(super) counters: Option<PerCpuArray<MapData, Counters>>,
 }
 
 /// Reads the set of maps pinned in `set`, as far as it can be understood.
 pub(super) fn read(set: &Path) -> io::Result<Earlier> {
-    let mut earlier = Earlier { counters: counters(set), ..Earlier::default() };
-    if let Some((agent, width)) = open(set, abi::AGENT, MapType::Array, 4, DEADLINE) {
+    let (reflection, counters) = (reflection(set), counters(set));
+    let mut earlier = Earlier { reflection, counters, ..Earlier::default() };
+    if let Some((agent, width)) = open(set, abi::AGENT, MapType::Array, 4, AGENT) {
         batch::read(agent.fd().as_fd(), 4, width, |_, value| {
             earlier.valid_until = value.first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes));
+            let epoch = value.get(EPOCH..).and_then(|rest| rest.first_chunk());
+            earlier.epoch = epoch.map_or(0, |bytes| u32::from_ne_bytes(*bytes));
         })?;
     }
     each::<KeyV4>(set, abi::VIPS_V4, |key, entry| {
@@ -88,6 +98,17 @@ fn counters(set: &Path) -> Option<PerCpuArray<MapData, Counters>> {
         return None;
     }
     PerCpuArray::try_from(Map::PerCpuArray(MapData::from_pin(&pin).ok()?)).ok()
+}
+
+/// Nothing where a map is missing, of another layout, or can't be read: then it is the agent's first step that says it.
+fn reflection(set: &Path) -> Reflection {
+    let open = |name| {
+        let pin = set.join(name);
+        let fits = object::layout(name, 0).fits(&MapInfo::from_pin(&pin).ok()?);
+        fits.then(|| MapData::from_pin(&pin).ok())?
+    };
+    let maps = open(abi::REFLECTORS).zip(open(abi::MEMBERS));
+    maps.and_then(|(own, members)| ReflectionMaps::new(own, members).read().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

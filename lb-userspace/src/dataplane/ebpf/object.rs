@@ -25,8 +25,16 @@ pub const TCX: &str = "barelb_tcx";
 /// Maps that `--max-vips` sizes.
 const SIZED: [&str; 3] = [abi::VIPS_V4, abi::VIPS_V6, abi::COUNTERS];
 /// Every map of the object.
-pub(super) const MAPS: [&str; 6] =
-    [abi::VIPS_V4, abi::VIPS_V6, abi::COUNTERS, abi::OUTCOMES, abi::AGENT, abi::EVENTS];
+pub(super) const MAPS: [&str; 8] = [
+    abi::VIPS_V4,
+    abi::VIPS_V6,
+    abi::COUNTERS,
+    abi::OUTCOMES,
+    abi::AGENT,
+    abi::EVENTS,
+    abi::REFLECTORS,
+    abi::MEMBERS,
+];
 
 /// True when this binary holds the BPF object.
 pub fn is_embedded() -> bool {
@@ -133,6 +141,15 @@ pub(super) fn layout(map: &str, max_vips: u32) -> Layout {
         abi::COUNTERS => layout(MapType::PerCpuArray, 4, size_of::<abi::Counters>(), max_vips),
         abi::OUTCOMES => layout(MapType::PerCpuArray, 4, 8, lb_common::outcome::COUNT),
         abi::AGENT => layout(MapType::Array, 4, size_of::<abi::Agent>(), 1),
+        abi::REFLECTORS => layout(
+            MapType::Hash,
+            size_of::<abi::KeyStation>(),
+            size_of::<abi::Reflector>(),
+            abi::MAX_REFLECTORS,
+        ),
+        abi::MEMBERS => {
+            layout(MapType::Hash, size_of::<abi::KeyStation>(), size_of::<abi::Member>(), abi::MAX_MEMBERS)
+        }
         _ => layout(MapType::RingBuf, 0, 0, abi::EVENTS_BYTES),
     }
 }

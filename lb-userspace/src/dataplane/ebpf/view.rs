@@ -9,9 +9,10 @@ use aya::maps::{Array, IterableMap, Map, MapData, PerCpuArray};
 use lb_common::abi;
 use lb_core::plan::Target;
 
-use super::super::DataplaneError;
+use super::super::{DataplaneError, Reflection};
 use super::counts::{CounterMaps, Counts};
 use super::object;
+use super::reflection::ReflectionMaps;
 use super::table::{Row, Table};
 
 /// Maps of this version's layout.
@@ -20,6 +21,8 @@ pub struct View {
     pub table: Table,
     /// Counters and outcomes.
     pub counters: CounterMaps,
+    /// Nothing: an agent from before there was any has made the maps, and still runs.
+    reflection: Option<ReflectionMaps>,
     agent: Array<MapData, abi::Agent>,
     /// Size of the maps.
     pub max_vips: u32,
@@ -31,7 +34,9 @@ impl View {
         let dir = root.join(format!("v{}", abi::VERSION));
         let pinned = |name| pinned(&dir, name);
         // The kernel writes as much as its maps hold: another layout would be misread, or written past the end.
-        for name in object::MAPS {
+        let reflects = [abi::REFLECTORS, abi::MEMBERS].iter().any(|name| dir.join(name).exists());
+        let is_there = |name: &&str| reflects || ![abi::REFLECTORS, abi::MEMBERS].contains(name);
+        for name in object::MAPS.into_iter().filter(is_there) {
             let info = pinned(name)?.info().map_err(failed(name))?;
             if !object::layout(name, 0).fits(&info) {
                 return Err(DataplaneError::Layout { path: dir.join(name).display().to_string() });
@@ -43,10 +48,13 @@ impl View {
             PerCpuArray::try_from(Map::PerCpuArray(pinned(abi::COUNTERS)?)).map_err(failed(abi::COUNTERS))?;
         let outcomes =
             PerCpuArray::try_from(Map::PerCpuArray(pinned(abi::OUTCOMES)?)).map_err(failed(abi::OUTCOMES))?;
+        let maps = || Ok(ReflectionMaps::new(pinned(abi::REFLECTORS)?, pinned(abi::MEMBERS)?));
+        let reflection = reflects.then(maps).transpose()?;
         let agent = Array::try_from(Map::Array(pinned(abi::AGENT)?)).map_err(failed(abi::AGENT))?;
         Ok(Self {
             table: Table::new(v4, v6),
             counters: CounterMaps::new(counters, outcomes),
+            reflection,
             agent,
             max_vips: info.max_entries(),
         })
@@ -56,12 +64,14 @@ impl View {
     pub(super) fn again(
         table: &Table,
         counters: &CounterMaps,
+        reflection: &ReflectionMaps,
         (agent, max_vips): (&Array<MapData, abi::Agent>, u32),
     ) -> Result<Self, DataplaneError> {
         let agent = Map::Array(again(agent.map(), abi::AGENT)?);
         Ok(Self {
             table: table.again()?,
             counters: counters.again()?,
+            reflection: Some(reflection.again()?),
             agent: Array::try_from(agent).map_err(failed(abi::AGENT))?,
             max_vips,
         })
@@ -83,6 +93,11 @@ impl View {
         let rows = before.rows.into_iter().filter(|(target, row)| kept(target, row));
         let counts = |row: &Row| counts.get(&row.slot).cloned().unwrap_or_default();
         Ok(rows.map(|(target, row)| (target, (row, counts(&row)))).collect())
+    }
+
+    /// What is reflected, and to whom.
+    pub fn reflection(&self) -> Result<Reflection, DataplaneError> {
+        self.reflection.as_ref().map_or_else(|| Ok(Reflection::default()), ReflectionMaps::read)
     }
 
     /// What the agent last said.

@@ -1,4 +1,5 @@
 use lb_core::ids::LinkName;
+use lb_core::membership::LivenessReport;
 
 use super::*;
 
@@ -11,6 +12,7 @@ fn what_is_written_is_read() {
         addresses: vec!["192.0.2.10".parse().unwrap(), "2001:db8::10".parse().unwrap()],
         fit: false,
         why: Some("it is down".to_owned()),
+        liveness: Some(LivenessReport { discriminator: 7, port: 7785 }),
     };
     let now = SystemTime::UNIX_EPOCH + Duration::from_micros(1_700_000_000_123_456);
     let written = lease(&node, "node-a_1", Duration::from_secs(75), std::slice::from_ref(&link), now);
@@ -21,7 +23,8 @@ fn what_is_written_is_read() {
         renewed: 1_700_000_000_123_456,
         duration: Duration::from_secs(75),
         version: String::new(),
-        links: Some(fitness([link])),
+        links: Some(fitness([link.clone()])),
+        reports: vec![link],
     };
     assert_eq!(heartbeat, expected);
 }

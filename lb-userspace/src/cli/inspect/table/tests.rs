@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use lb_core::ids::Mac;
 
+use super::super::report::{Member, Reflector};
 use super::*;
 use crate::agent::state::{ConflictState, GroupState, ServiceState};
 use crate::dataplane::ebpf::{Counts, Requester};
@@ -48,6 +49,9 @@ fn pinned() -> Report {
             row("2001:db8::100", "answer", 1, counts(7, 7, "2001:db8::10"), Some(61_000)),
             row("2001:db8::101", "standby", 2, Counts::default(), None),
         ],
+        reflectors: Vec::new(),
+        members: Vec::new(),
+        epoch: 0,
         outcomes: BTreeMap::from([("arp_reply", 10), ("nd_advert", 7)]),
         links: vec![
             link(4, "eth0", Some(Mode::Native)),
@@ -69,6 +73,7 @@ fn agent() -> State {
         node: "node-a".into(),
         synced: true,
         grace_ms: 60_000,
+        peers: Vec::new(),
         links: vec![
             LinkState { index: 4, name: "eth0".into(), mode: Some("native".into()), refused: Vec::new() },
             LinkState {
@@ -174,6 +179,43 @@ fn wide_has_more_columns_and_the_maps() {
     assert!(line("192.0.2.100").ends_with("192.0.2.10    02:00:00:00:00:0a  4        0"), "{shown}");
     assert!(line("eth0").ends_with("74       /sys/fs/bpf/barelb/links/4"), "{shown}");
     assert!(shown.contains("\nMAPS\n/sys/fs/bpf/barelb/v1\n"), "{shown}");
+}
+
+#[test]
+fn liveness_is_shown_and_with_wide_who_may_probe() {
+    let reflector = |ip: &str, state| Reflector {
+        ip: ip.parse().unwrap(),
+        link: 4,
+        interface: "eth0".into(),
+        discriminator: 0x0a0b_0c0d,
+        state,
+    };
+    let member = |ip: &str| Member {
+        ip: ip.parse().unwrap(),
+        link: 4,
+        interface: "eth0".into(),
+        mac: "02:00:00:00:00:0c".into(),
+    };
+    let report = Report {
+        reflectors: vec![reflector("192.0.2.1", "up"), reflector("2001:db8::1", "admin down")],
+        members: vec![member("192.0.2.2"), member("2001:db8::2")],
+        ..pinned()
+    };
+    let own = "
+REFLECTS PROBES TO  INTERFACE  DISCRIMINATOR  AS
+192.0.2.1           eth0       0x0a0b0c0d     up
+2001:db8::1         eth0       0x0a0b0c0d     admin down
+";
+    let shown = text(&report, false);
+    let brief = format!("{own}\nprobes of 2 addresses of other nodes are reflected\n\nOUTCOME");
+    assert!(shown.contains(&brief), "{shown}");
+    let members = "
+REFLECTS PROBES OF  INTERFACE  MAC
+192.0.2.2           eth0       02:00:00:00:00:0c
+2001:db8::2         eth0       02:00:00:00:00:0c
+";
+    let shown = text(&report, true);
+    assert!(shown.contains(&format!("{own}{members}\nOUTCOME")), "{shown}");
 }
 
 #[test]

@@ -1,0 +1,503 @@
+//! All peers of a link together.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::message::{Message, Tell};
+use super::own::{Failback, Own, Phase};
+use super::peer::{Owed, Peer};
+use super::session::{Heard, Remote, Status, Traffic};
+use super::view::{Place, View};
+use super::{PeerId, Profile};
+
+/// How many others are asked for a peer at a time.
+const ASKED: usize = 2;
+/// How many times the detection time a node waits at the most to learn how the others stand.
+const PATIENCE: u32 = 4;
+/// Probes that are sent for others and have no reply yet.
+const ERRANDS: usize = 64;
+
+/// What does not change while an engine runs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// How the others are probed.
+    pub profile: Profile,
+    /// Probes a second to all of them together; with more the interval grows.
+    pub rate: u32,
+    /// Whether this node takes back what it owned before.
+    pub failback: Failback,
+    /// How long it waits with that.
+    pub hold_down: Duration,
+    /// Of this life of the agent; random.
+    pub incarnation: u64,
+    /// What nonces are made of; random, and nobody else's.
+    pub seed: [u8; 32],
+}
+
+/// How an engine begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Its node has answered nothing until now.
+    Fresh,
+    /// Its node has answered all the while, from the place of this epoch.
+    Resumed {
+        /// The epoch.
+        epoch: u32,
+    },
+}
+
+/// What is to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Output {
+    /// A probe.
+    Probe {
+        /// To whom.
+        peer: PeerId,
+        /// What the reply must return.
+        nonce: u32,
+    },
+    /// A message.
+    Send {
+        /// To whom.
+        peer: PeerId,
+        /// What.
+        message: Message,
+    },
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Errand {
+    asker: PeerId,
+    target: PeerId,
+    question: u32,
+    nonce: u32,
+}
+
+/// The agent's part on one link. See the [module](super).
+#[derive(Debug, Clone)]
+pub struct Engine {
+    settings: Settings,
+    own: Own,
+    peers: BTreeMap<PeerId, Peer>,
+    errands: Vec<Errand>,
+    outputs: Vec<Output>,
+    /// Grows when the view changes.
+    version: u64,
+    /// The view that the table follows.
+    applied: u64,
+    drawn: u64,
+    nonces: [u8; 32],
+    turn: usize,
+}
+
+impl Engine {
+    /// Knows nobody yet.
+    pub fn new(settings: Settings, start: Start, now: Duration) -> Self {
+        let resumes = match start {
+            Start::Fresh => None,
+            Start::Resumed { epoch } => Some(epoch),
+        };
+        let own = Own::new(settings.failback, settings.hold_down, resumes, now);
+        Self {
+            settings,
+            own,
+            peers: BTreeMap::new(),
+            errands: Vec::new(),
+            outputs: Vec::new(),
+            version: 1,
+            applied: 0,
+            drawn: 0,
+            nonces: [0; 32],
+            turn: 0,
+        }
+    }
+
+    /// These nodes are on the link now; each with whether it has replied there before, and whether it comes before this
+    /// node where nothing else decides.
+    pub fn set_peers(&mut self, peers: &BTreeMap<PeerId, (bool, bool)>, now: Duration) {
+        let before = self.peers.len();
+        self.peers.retain(|id, _| peers.contains_key(id));
+        let mut news = before != self.peers.len();
+        for (id, (proven, senior)) in peers {
+            news |= !self.peers.contains_key(id);
+            self.peers.entry(*id).or_insert_with(|| Peer::new(*proven, *senior, now)).senior = *senior;
+        }
+        self.version += u64::from(news);
+    }
+
+    /// This node has fallen silent on the link, or could not know the others: it begins anew.
+    pub fn rejoin(&mut self, now: Duration) {
+        self.own.rejoin(now);
+        self.told_anew(now);
+    }
+
+    /// This node is to hand over what it owns, or is not any more.
+    pub fn leave(&mut self, leaving: bool, now: Duration) {
+        if self.own.is_leaving() != leaving {
+            self.own.leave(leaving, now);
+            self.told_anew(now);
+        }
+    }
+
+    fn told_anew(&mut self, now: Duration) {
+        self.version += 1;
+        for peer in self.peers.values_mut() {
+            peer.tell_again(now);
+        }
+    }
+
+    /// A probe that [`Engine::poll`] wanted was not sent after all.
+    pub fn unsent(&mut self, peer: PeerId, nonce: u32) {
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.session.unsent(nonce);
+        }
+    }
+
+    /// A reply of a peer to a probe. False: it answers none.
+    pub fn reply(&mut self, from: PeerId, nonce: u32, remote: Remote, now: Duration) -> bool {
+        let Some(peer) = self.peers.get_mut(&from) else { return false };
+        let Some(heard) = peer.session.reply(nonce, remote, now) else { return false };
+        self.heard(from, heard, now);
+        let told = self.peers.get(&from).and_then(Peer::told);
+        let outputs = &mut self.outputs;
+        self.errands.retain(|errand| {
+            let done = errand.target == from && errand.nonce == nonce;
+            if done {
+                let message = Message::Vouch { nonce: errand.question, remote, told };
+                outputs.push(Output::Send { peer: errand.asker, message });
+            }
+            !done
+        });
+        true
+    }
+
+    fn heard(&mut self, from: PeerId, heard: Heard, now: Duration) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if heard.was_down {
+            peer.comes_back(now);
+        } else if heard.is_first || heard.is_direct_again {
+            // It may not hear this node, and learns by this that it could.
+            peer.tell_again(now);
+        } else if heard.is_news {
+            peer.tell_soon(now);
+        }
+        self.version += u64::from(heard.is_news);
+    }
+
+    /// A message of a peer, that nobody else can have sent, and not for the second time.
+    pub fn message(&mut self, from: PeerId, message: Message, now: Duration) {
+        match message {
+            Message::Tell(tell) => self.told(from, tell, now),
+            Message::Ack { incarnation, seq, applied, own } => {
+                if incarnation == self.settings.incarnation {
+                    self.acknowledged(from, (seq, applied), own, now);
+                }
+            }
+            Message::Ask { target, nonce } => self.run_errand(from, target, nonce, now),
+            Message::Vouch { nonce, remote, told } => {
+                // Of whom it is follows from the nonce.
+                let vouched = self.peers.iter_mut().find_map(|(id, peer)| {
+                    let heard = peer.session.vouched(nonce, remote)?;
+                    Some((*id, heard))
+                });
+                if let Some((target, heard)) = vouched {
+                    let news = told
+                        .is_some_and(|tell| self.peers.get_mut(&target).is_some_and(|peer| peer.tells(tell)));
+                    self.version += u64::from(news);
+                    self.heard(target, heard, now);
+                }
+            }
+        }
+    }
+
+    fn told(&mut self, from: PeerId, tell: Tell, now: Duration) {
+        let up = self.up_without(from);
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let news = peer.tells(tell);
+        self.version += u64::from(news);
+        // It tells only those that it hears.
+        let remote = if tell.joining { Remote::AdminDown } else { Remote::Up };
+        if let Some(heard) = peer.session.told(remote) {
+            self.heard(from, heard, now);
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if tell.was_down && !self.own.is_joining() {
+            let heard = peer.heard_meanwhile(up);
+            let flaps = peer.flaps() && heard == tell.heard && peer.senior;
+            let again = self.own.has_given_up(self.settings.profile.detection() * 10, now);
+            let greatest = self.greatest_epoch().unwrap_or(0).max(tell.epoch);
+            if heard < tell.heard || flaps {
+                let before = self.own.epoch;
+                self.own.give_up(greatest, again, now);
+                if before != self.own.epoch {
+                    self.told_anew(now);
+                }
+            }
+        }
+        let owed = Owed { incarnation: tell.incarnation, seq: tell.seq, view: self.version };
+        if owed.view > self.applied {
+            self.acknowledge(from, owed, false);
+        }
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.owe(owed);
+        }
+        self.pay(from);
+    }
+
+    fn acknowledge(&mut self, to: PeerId, owed: Owed, applied: bool) {
+        let Owed { incarnation, seq, .. } = owed;
+        let message = Message::Ack { incarnation, seq, applied, own: self.tell(false, 0) };
+        let output = Output::Send { peer: to, message };
+        // What was told several times while this agent was away.
+        if !self.outputs.contains(&output) {
+            self.outputs.push(output);
+        }
+    }
+
+    fn pay(&mut self, to: PeerId) {
+        if let Some(owed) = self.peers.get_mut(&to).and_then(|peer| peer.pay(self.applied)) {
+            self.acknowledge(to, owed, true);
+        }
+    }
+
+    fn acknowledged(&mut self, from: PeerId, (seq, applied): (u32, bool), own: Tell, now: Duration) {
+        let current = self.own.seq;
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let before = peer.place();
+        peer.tells(own);
+        if !peer.knows(seq) {
+            peer.tell_soon(now);
+        }
+        peer.acks(seq, applied);
+        if applied && seq == current {
+            peer.goes_on();
+        }
+        self.version += u64::from(before != peer.place());
+    }
+
+    fn run_errand(&mut self, asker: PeerId, target: PeerId, question: u32, now: Duration) {
+        let nonce = self.draw();
+        let Some(peer) = self.peers.get_mut(&target) else { return };
+        if asker == target || self.errands.len() >= ERRANDS {
+            self.errands.truncate(ERRANDS / 2);
+            return;
+        }
+        peer.session.sent(nonce, now);
+        self.errands.retain(|errand| (errand.asker, errand.target) != (asker, target));
+        self.errands.push(Errand { asker, target, question, nonce });
+        self.outputs.push(Output::Probe { peer: target, nonce });
+    }
+
+    /// The table follows this version of the view: what was told to this node is in force.
+    pub fn applied(&mut self, version: u64) {
+        if version > self.applied {
+            self.applied = version;
+            for peer in self.peers.keys().copied().collect::<Vec<_>>() {
+                self.pay(peer);
+            }
+        }
+    }
+
+    /// Judges, and returns what is to be sent. Everything that has arrived must have been taken in before.
+    pub fn poll(&mut self, now: Duration) -> Vec<Output> {
+        self.probe(now);
+        self.settle(now);
+        let mut tells = Vec::new();
+        let seq = self.own.seq;
+        for (id, peer) in &mut self.peers {
+            self.version += u64::from(peer.is_late(now));
+            if let Some((was_down, heard)) = peer.tell(seq, now) {
+                tells.push((*id, was_down, heard));
+            }
+        }
+        for (peer, was_down, heard) in tells {
+            let message = Message::Tell(self.tell(was_down, heard));
+            self.outputs.push(Output::Send { peer, message });
+        }
+        mem::take(&mut self.outputs)
+    }
+
+    fn probe(&mut self, now: Duration) {
+        let profile = self.pace();
+        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+        for id in ids {
+            let others = self.up_without(id);
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
+            let before = peer.session.status();
+            let wants = peer.session.poll(&profile, now);
+            let status = peer.session.status();
+            match (before == Status::Down, status == Status::Down) {
+                (false, true) => {
+                    peer.goes_down(others, now);
+                    self.version += 1;
+                }
+                (_, true) => peer.others_are_up(others),
+                (_, false) => {}
+            }
+            self.version += u64::from(peer.introduce(&profile));
+            if wants.probe {
+                let nonce = self.draw();
+                self.outputs.push(Output::Probe { peer: id, nonce });
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.session.sent(nonce, now);
+                }
+            }
+            if wants.ask {
+                self.ask(id, now);
+            }
+        }
+    }
+
+    /// Asks others for a peer, by turns.
+    fn ask(&mut self, target: PeerId, now: Duration) {
+        let hears = |peer: &Peer| peer.session.status() == Status::Up;
+        let others: Vec<PeerId> =
+            self.peers.iter().filter(|(id, peer)| **id != target && hears(peer)).map(|(id, _)| *id).collect();
+        if others.is_empty() {
+            return;
+        }
+        let nonce = self.draw();
+        for turn in 0..ASKED.min(others.len()) {
+            if let Some(peer) = others.get((self.turn + turn) % others.len()) {
+                self.outputs.push(Output::Send { peer: *peer, message: Message::Ask { target, nonce } });
+            }
+        }
+        self.turn = self.turn.wrapping_add(1);
+        if let Some(peer) = self.peers.get_mut(&target) {
+            peer.session.asked(nonce, now);
+        }
+    }
+
+    /// What this node may do follows from what the others do.
+    fn settle(&mut self, now: Duration) {
+        if let Phase::Joining { since, .. } = self.own.phase {
+            let profile = self.pace();
+            if now >= since + profile.detection() * PATIENCE
+                || self.peers.values().all(|peer| peer.is_settled(&profile))
+            {
+                self.own.join(self.greatest_epoch(), now);
+                self.told_anew(now);
+            }
+        } else if self.own.fail_back(self.least_epoch(), now) {
+            self.told_anew(now);
+        }
+        if self.own.is_leaving() {
+            let seq = self.own.seq;
+            // Who is heard by others only hears it from them, and an agent that is away takes over nothing.
+            let heard = self.peers.values().filter(|peer| peer.session.status() == Status::Up);
+            let late = self.own.leaving_since().is_some_and(|since| now >= since + self.answer_time());
+            let able = heard.filter(|peer| peer.place().is_some() && (peer.knows(seq) || !late));
+            let able: Vec<&Peer> = able.collect();
+            let taken = !able.is_empty() && able.iter().all(|peer| peer.has_acked(seq));
+            self.version += u64::from(self.own.leave_now(taken, now));
+        }
+    }
+
+    /// By then an agent that runs has said that it knows what it was told.
+    fn answer_time(&self) -> Duration {
+        self.settings.profile.interval * 2
+    }
+
+    fn epochs(&self) -> impl Iterator<Item = u32> {
+        let places = self.peers.values().filter_map(Peer::place);
+        places.filter(|place| *place < Place::LAST).map(Place::epoch)
+    }
+
+    fn greatest_epoch(&self) -> Option<u32> {
+        self.epochs().max()
+    }
+
+    fn least_epoch(&self) -> Option<u32> {
+        self.epochs().min()
+    }
+
+    /// How many peers are heard beside this one.
+    fn up_without(&self, peer: PeerId) -> u16 {
+        let others = self.peers.iter().filter(|(id, _)| **id != peer);
+        let up = others.filter(|(_, peer)| peer.session.status() == Status::Up).count();
+        u16::try_from(up).unwrap_or(u16::MAX)
+    }
+
+    fn tell(&self, was_down: bool, heard: u16) -> Tell {
+        Tell {
+            incarnation: self.settings.incarnation,
+            seq: self.own.seq,
+            epoch: self.own.epoch,
+            joining: self.own.is_down(),
+            leaving: self.own.is_leaving(),
+            was_down,
+            heard,
+        }
+    }
+
+    /// The profile, slower where there are so many peers that the rate would be exceeded.
+    pub fn pace(&self) -> Profile {
+        let Profile { interval, multiplier } = self.settings.profile;
+        let peers = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
+        let shortest = Duration::from_secs(1) * peers / self.settings.rate.max(1);
+        Profile { interval: interval.max(shortest), multiplier }
+    }
+
+    /// When [`Engine::poll`] has something to do, if nothing arrives before.
+    pub fn due(&self, now: Duration) -> Duration {
+        let profile = self.pace();
+        let peers = self.peers.values().map(|peer| peer.due(&profile, self.own.seq));
+        let joins = match self.own.phase {
+            Phase::Joining { since, .. } => Some(since + profile.detection() * PATIENCE),
+            Phase::Active => None,
+        };
+        let own = joins
+            .into_iter()
+            .chain(self.own.leaves_at(self.answer_time(), now))
+            .chain(self.own.fails_back_at(self.least_epoch()));
+        peers.chain(own).min().unwrap_or(Duration::MAX)
+    }
+
+    /// The version of the view; it is another when [`Engine::view`] may be.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Whether the view says something: before, this node must leave the table as it is.
+    pub fn is_settled(&self) -> bool {
+        !self.own.is_joining() || self.own.is_down()
+    }
+
+    /// Who can own an address.
+    pub fn view(&self) -> View {
+        let own = (!self.own.is_joining())
+            .then(|| if self.own.has_left() { Place::LAST } else { Place::of_epoch(self.own.epoch) });
+        View { own, peers: self.peers.iter().map(|(id, peer)| (*id, peer.place())).collect() }
+    }
+
+    /// What the reflector of this node is to reply with.
+    pub fn reflects(&self) -> Remote {
+        if self.own.is_down() { Remote::AdminDown } else { Remote::Up }
+    }
+
+    /// This node's epoch.
+    pub fn epoch(&self) -> u32 {
+        self.own.epoch
+    }
+
+    /// What is known of a peer.
+    pub fn peer(&self, peer: PeerId) -> Option<(Status, Traffic)> {
+        self.peers.get(&peer).map(|peer| (peer.session.status(), peer.session.traffic()))
+    }
+
+    /// A number that nobody can guess, not 0.
+    fn draw(&mut self) -> u32 {
+        let at = (self.drawn % 8) as usize;
+        if at == 0 {
+            let block = (self.drawn / 8).to_be_bytes();
+            self.nonces =
+                Sha256::new().chain_update(self.settings.seed).chain_update(block).finalize().into();
+        }
+        self.drawn += 1;
+        let bytes = self.nonces.get(at * 4..).and_then(|rest| rest.first_chunk());
+        bytes.map_or(1, |bytes| u32::from_be_bytes(*bytes)).max(1)
+    }
+}

@@ -1,0 +1,272 @@
+//! One peer on one link: is it there?
+
+use std::time::Duration;
+
+use super::Profile;
+
+/// Probes in a row before a peer is down, beside those it has missed already.
+const BURST: u32 = 5;
+/// From one of them to the next.
+const BURST_INTERVAL: Duration = Duration::from_millis(1);
+/// What a reply may take at the least. A host that is busy takes a while to hand frames up.
+const PATIENCE: Duration = Duration::from_micros(1500);
+/// Probes that are remembered: more than can be unanswered and still matter.
+const REMEMBERED: usize = 16;
+
+/// The state that the reflector of a peer replies with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Remote {
+    /// It may own addresses.
+    Up,
+    /// It is there, and must not own anything yet (`AdminDown`).
+    AdminDown,
+}
+
+/// Whether a peer is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Status {
+    /// It has never replied on this link, so that it does not tells nothing: its Lease decides.
+    Unproven,
+    /// It replies.
+    Up,
+    /// It does not reply; other nodes hear it.
+    Relayed,
+    /// It has missed probes, and is asked quickly.
+    Suspect,
+    /// It is not there.
+    Down,
+}
+
+impl Status {
+    /// It is there, or nobody knows otherwise.
+    pub fn is_up(self) -> bool {
+        self != Self::Down
+    }
+}
+
+/// What was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    /// Probes sent.
+    pub sent: u64,
+    /// Replies to them.
+    pub replies: u64,
+    /// Times it was down.
+    pub downs: u32,
+    /// Round trip, smoothed as by RFC 6298; `None` before the first.
+    pub round_trip: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    nonce: u32,
+    at: Duration,
+}
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    status: Status,
+    remote: Remote,
+    next: Duration,
+    /// Probes and questions without an answer yet, the oldest first.
+    unanswered: Vec<Sent>,
+    questions: Vec<Sent>,
+    /// Regular probes since the last sign of life.
+    missed: u32,
+    burst: u32,
+    last_sent: Duration,
+    /// Probes since the session began.
+    probed: u32,
+    traffic: Traffic,
+}
+
+/// What a session wants sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Wants {
+    /// A probe.
+    pub(super) probe: bool,
+    /// To ask others for the peer.
+    pub(super) ask: bool,
+}
+
+impl Session {
+    /// With a peer that has replied before, or not.
+    pub(super) fn new(proven: bool, now: Duration) -> Self {
+        Self {
+            status: if proven { Status::Up } else { Status::Unproven },
+            remote: Remote::Up,
+            next: now,
+            unanswered: Vec::new(),
+            questions: Vec::new(),
+            missed: 0,
+            burst: 0,
+            last_sent: now,
+            probed: 0,
+            traffic: Traffic::default(),
+        }
+    }
+
+    pub(super) fn status(&self) -> Status {
+        self.status
+    }
+
+    pub(super) fn remote(&self) -> Remote {
+        self.remote
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// Whether it is known by now if the peer is there.
+    pub(super) fn is_settled(&self, profile: &Profile) -> bool {
+        let heard = self.traffic.replies > 0;
+        match self.status {
+            Status::Down | Status::Relayed => true,
+            Status::Up => heard,
+            Status::Suspect => false,
+            Status::Unproven => self.probed > profile.multiplier + BURST,
+        }
+    }
+
+    /// When [`Session::poll`] has something to do next.
+    pub(super) fn due(&self, profile: &Profile) -> Duration {
+        match self.status {
+            Status::Suspect if self.burst >= BURST => self.last_sent + self.patience(),
+            Status::Up | Status::Relayed if self.is_missing(profile) => {
+                self.next.min(self.last_sent + profile.interval / 2)
+            }
+            Status::Up | Status::Relayed | Status::Suspect | Status::Down | Status::Unproven => self.next,
+        }
+    }
+
+    /// It has missed all probes but the last that the multiplier allows it.
+    fn is_missing(&self, profile: &Profile) -> bool {
+        self.missed + 1 >= profile.multiplier
+    }
+
+    fn patience(&self) -> Duration {
+        PATIENCE.max(self.traffic.round_trip.unwrap_or_default() * 3)
+    }
+
+    /// Judges and says what is to be sent. Only probes that were really sent count, never time that has passed: an agent
+    /// that was not scheduled for a while has lost nothing.
+    pub(super) fn poll(&mut self, profile: &Profile, now: Duration) -> Wants {
+        let watched = matches!(self.status, Status::Up | Status::Relayed);
+        if watched && self.is_missing(profile) && now >= self.last_sent + profile.interval / 2 {
+            self.status = Status::Suspect;
+            (self.burst, self.next) = (0, now);
+        }
+        if self.status == Status::Suspect && self.burst >= BURST {
+            if now < self.last_sent + self.patience() {
+                return Wants::default();
+            }
+            self.status = Status::Down;
+            self.traffic.downs += 1;
+            self.next = self.next.max(self.last_sent + profile.interval);
+        }
+        if now < self.next {
+            return Wants::default();
+        }
+        let probe = true;
+        let (interval, ask) = match self.status {
+            Status::Suspect => {
+                self.burst += 1;
+                (BURST_INTERVAL, self.burst % 2 == 1)
+            }
+            // A cut may end anywhere: others are asked all the while, if seldom.
+            Status::Down => (profile.interval, self.probed.is_multiple_of(8)),
+            Status::Relayed => (profile.interval, true),
+            Status::Up | Status::Unproven => (profile.interval, false),
+        };
+        self.missed += 1;
+        self.last_sent = now;
+        // The rhythm is kept, unless it was missed.
+        self.next = if now >= self.next + interval { now + interval } else { self.next + interval };
+        Wants { probe, ask }
+    }
+
+    /// A probe with this nonce was sent.
+    pub(super) fn sent(&mut self, nonce: u32, now: Duration) {
+        self.probed = self.probed.saturating_add(1);
+        self.traffic.sent += 1;
+        remember(&mut self.unanswered, nonce, now);
+    }
+
+    /// It was not sent after all.
+    pub(super) fn unsent(&mut self, nonce: u32) {
+        if let Some(at) = self.unanswered.iter().rposition(|sent| sent.nonce == nonce) {
+            self.unanswered.remove(at);
+            self.missed = self.missed.saturating_sub(1);
+            self.burst = self.burst.saturating_sub(1);
+            self.traffic.sent = self.traffic.sent.saturating_sub(1);
+        }
+    }
+
+    /// Others were asked for the peer with this nonce.
+    pub(super) fn asked(&mut self, nonce: u32, now: Duration) {
+        remember(&mut self.questions, nonce, now);
+    }
+
+    /// A reply; `None` when it answers no probe.
+    pub(super) fn reply(&mut self, nonce: u32, remote: Remote, now: Duration) -> Option<Heard> {
+        let at = self.unanswered.iter().position(|sent| sent.nonce == nonce)?;
+        let sent = self.unanswered.drain(..=at).next_back()?;
+        self.traffic.replies += 1;
+        let took = now.saturating_sub(sent.at);
+        let smoothed = |before: Duration| (before * 7 + took) / 8;
+        self.traffic.round_trip = Some(self.traffic.round_trip.map_or(took, smoothed));
+        Some(self.alive(Status::Up, remote))
+    }
+
+    /// Another node hears it; `None` when that was not asked, or is no news.
+    pub(super) fn vouched(&mut self, nonce: u32, remote: Remote) -> Option<Heard> {
+        let at = self.questions.iter().position(|sent| sent.nonce == nonce)?;
+        self.questions.drain(..=at);
+        // Who replies needs no relay.
+        if matches!(self.status, Status::Up | Status::Unproven) {
+            return None;
+        }
+        Some(self.alive(Status::Relayed, remote))
+    }
+
+    /// It has said that it hears this node; `None` when that is no news.
+    pub(super) fn told(&mut self, remote: Remote) -> Option<Heard> {
+        (self.status == Status::Down).then(|| self.alive(Status::Up, remote))
+    }
+
+    fn alive(&mut self, status: Status, remote: Remote) -> Heard {
+        let before = (self.status, self.remote);
+        (self.status, self.remote) = (status, remote);
+        // A reply may be on its way still.
+        self.missed = u32::from(status == Status::Up && !self.unanswered.is_empty());
+        self.burst = 0;
+        Heard {
+            was_down: before.0 == Status::Down,
+            is_news: before != (status, remote),
+            is_direct_again: before.0 == Status::Relayed && status == Status::Up,
+            is_first: before.0 == Status::Unproven,
+        }
+    }
+}
+
+/// What a sign of life has changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Heard {
+    /// The peer was down.
+    pub(super) was_down: bool,
+    /// Something is other than before.
+    pub(super) is_news: bool,
+    /// It is heard without the help of others.
+    pub(super) is_direct_again: bool,
+    /// Never before.
+    pub(super) is_first: bool,
+}
+
+fn remember(list: &mut Vec<Sent>, nonce: u32, at: Duration) {
+    if list.len() >= REMEMBERED {
+        list.remove(0);
+    }
+    list.push(Sent { nonce, at });
+}
