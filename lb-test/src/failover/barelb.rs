@@ -46,9 +46,9 @@ impl Barelb {
 
     /// The same with more nodes.
     pub(crate) fn start_with(profile: &str, nodes: u8, crowded: bool) -> Result<Self> {
-        let profile = (profile != OFF).then_some([PROFILE, profile]);
         let room = crowded.then_some(crowd::ROOM);
-        let arguments = profile.into_iter().chain(room).flatten().map(ToOwned::to_owned).collect();
+        let arguments = [PROFILE, profile].into_iter().chain(room.into_iter().flatten());
+        let arguments = arguments.map(ToOwned::to_owned).collect();
         let options = SiteOptions { nodes, arguments, ..SiteOptions::default() };
         let mut site = Site::without_agents(options)?;
         // Before the agents, which use native XDP where the other end has a program too.
