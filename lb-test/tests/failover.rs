@@ -84,3 +84,11 @@ fn l5_addresses_move_by_the_leases_alone() {
     // A Lease lasts 17 s here; back, a node answers until it has read that its own has run out.
     moves_only_where_it_must(Kind::BarelbLeases, 24_000, 10_000);
 }
+
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_a_dead_node_is_replaced_by_probes() {
+    let mut system = Kind::Barelb.set_up(false).unwrap();
+    // A Lease takes twice as long at the least; docs/reliability.md has what it takes on a machine that is not busy.
+    assert_moved(&run(system.as_mut(), "death"), 8_000, 0);
+}
