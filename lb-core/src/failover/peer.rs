@@ -24,6 +24,8 @@ pub(super) struct Peer {
     told: Option<Tell>,
     /// It was known once whether it is there. Before, it owns nothing as far as this node knows.
     is_introduced: bool,
+    /// Since when it is known to be on the link.
+    since: Duration,
     /// It was down and is heard again: until then it has to say whether it goes on.
     returning: Option<Duration>,
     /// It was down for this node in its present life.
@@ -56,6 +58,7 @@ impl Peer {
             senior,
             told: None,
             is_introduced: false,
+            since: now,
             returning: None,
             was_down: false,
             heard: 0,
@@ -97,9 +100,11 @@ impl Peer {
         known && self.session.is_settled(profile)
     }
 
-    /// Takes note of it once it is known if the peer is there; true when that is news.
-    pub(super) fn introduce(&mut self, profile: &super::Profile) -> bool {
-        let news = !self.is_introduced && self.is_settled(profile);
+    /// Takes note of it once it is known if the peer is there, or once it has replied and had the time to say how it stands;
+    /// true when that is news.
+    pub(super) fn introduce(&mut self, profile: &super::Profile, patience: Duration, now: Duration) -> bool {
+        let is_mute = self.session.traffic().replies > 0 && now >= self.since + patience;
+        let news = !self.is_introduced && (is_mute || self.is_settled(profile));
         self.is_introduced |= news;
         news
     }

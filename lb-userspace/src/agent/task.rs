@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use lb_core::election::Orders;
 use lb_core::eligibility::Leaving;
-use lb_core::failover::{Start, discriminator};
+use lb_core::failover::discriminator;
 use lb_core::ids::LinkId;
 use lb_core::membership::LinkReport;
 use lb_core::plan::Plan;
@@ -38,7 +38,8 @@ use super::driver::Drivers;
 use super::events::Conflicts;
 use super::membership::Keeper;
 use super::metrics::{Metrics, Reading};
-use super::prober::{self, Prober};
+use super::prober::Prober;
+use super::prober::start::{boot_id, news, start_prober};
 use super::reconcile::{Clock, Planned, Reconciled, Reconciler};
 use super::report;
 use super::run::{OnExit, Settings};
@@ -391,43 +392,6 @@ impl Agent {
             peers: self.prober.as_ref().map(Prober::sessions).unwrap_or_default(),
         };
         Admin::answer(request, move || report::state(facts));
-    }
-}
-
-/// The thread that watches other nodes, where there are any to watch.
-fn start_prober(
-    settings: &Settings,
-    source: &Source,
-    dataplane: &mut KernelDataplane,
-) -> Result<Option<Prober>> {
-    let (Source::Cluster(_), Some(profile)) = (source, settings.failover.profile) else { return Ok(None) };
-    let is_valid = dataplane.valid_until()? > boot_time_ns();
-    let start = match dataplane.epoch()? {
-        epoch if is_valid && epoch != NO_EPOCH => Start::Resumed { epoch },
-        _ => Start::Fresh,
-    };
-    let origin = prober::Origin {
-        me: settings.node.clone(),
-        settings: settings.failover.clone(),
-        profile,
-        secret_dir: settings.secret_dir.clone(),
-        state_dir: settings.state_dir.clone(),
-        start,
-        frames: RawSender::open().context("opening the socket for probes")?,
-    };
-    Prober::start(origin).map(Some)
-}
-
-/// Another one after each boot.
-fn boot_id() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
-}
-
-/// Waits for what the prober sees; an error when it has ended.
-async fn news(prober: &mut Option<Prober>) -> Result<(), watch::error::RecvError> {
-    match prober {
-        Some(prober) => prober.seen.changed().await,
-        None => pending().await,
     }
 }
 

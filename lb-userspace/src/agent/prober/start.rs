@@ -1,0 +1,53 @@
+//! How the thread begins, and how the agent's task waits for it.
+
+use std::future::pending;
+
+use anyhow::{Context, Result};
+use lb_core::failover::Start;
+use tokio::sync::watch;
+
+use super::{Origin, Prober};
+use crate::agent::run::Settings;
+use crate::agent::source::Source;
+use crate::agent::task::NO_EPOCH;
+use crate::dataplane::Dataplane;
+use crate::dataplane::ebpf::KernelDataplane;
+use crate::net::clock::boot_time_ns;
+use crate::net::raw::RawSender;
+
+/// The thread that watches other nodes, where there are any to watch.
+pub(in crate::agent) fn start_prober(
+    settings: &Settings,
+    source: &Source,
+    dataplane: &mut KernelDataplane,
+) -> Result<Option<Prober>> {
+    let (Source::Cluster(_), Some(profile)) = (source, settings.failover.profile) else { return Ok(None) };
+    let is_valid = dataplane.valid_until()? > boot_time_ns();
+    let start = match dataplane.epoch()? {
+        epoch if is_valid && epoch != NO_EPOCH => Start::Resumed { epoch },
+        _ => Start::Fresh,
+    };
+    let origin = Origin {
+        me: settings.node.clone(),
+        settings: settings.failover.clone(),
+        profile,
+        secret_dir: settings.secret_dir.clone(),
+        state_dir: settings.state_dir.clone(),
+        start,
+        frames: RawSender::open().context("opening the socket for probes")?,
+    };
+    Prober::start(origin).map(Some)
+}
+
+/// Another one after each boot.
+pub(in crate::agent) fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+}
+
+/// Waits for what the prober sees; an error when it has ended.
+pub(in crate::agent) async fn news(prober: &mut Option<Prober>) -> Result<(), watch::error::RecvError> {
+    match prober {
+        Some(prober) => prober.seen.changed().await,
+        None => pending().await,
+    }
+}
