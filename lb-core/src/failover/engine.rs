@@ -15,6 +15,8 @@ use super::{PeerId, Profile};
 
 mod messages;
 
+use messages::Errand;
+
 /// How many others are asked for a peer at a time.
 const ASKED: usize = 2;
 /// How many times the detection time a node waits at the most to learn how the others stand.
@@ -68,14 +70,6 @@ pub enum Output {
         /// What.
         message: Message,
     },
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Errand {
-    asker: PeerId,
-    target: PeerId,
-    question: u32,
-    nonce: u32,
 }
 
 /// The agent's part on one link. See the [module](super).

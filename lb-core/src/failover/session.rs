@@ -133,7 +133,7 @@ impl Session {
     /// When [`Session::poll`] has something to do next.
     pub(super) fn due(&self, profile: &Profile) -> Duration {
         match self.status {
-            Status::Suspect if self.burst >= BURST => self.last_sent + self.patience(),
+            Status::Suspect if self.burst >= BURST => self.last_sent + self.patience(profile),
             Status::Up | Status::Relayed if self.is_missing(profile) => {
                 self.next.min(self.last_sent + profile.interval / 2)
             }
@@ -146,8 +146,10 @@ impl Session {
         self.missed + 1 >= profile.multiplier
     }
 
-    fn patience(&self) -> Duration {
-        PATIENCE.max(self.traffic.round_trip.unwrap_or_default() * 3)
+    /// How long a reply may take. One that has waited for an agent that was away seems to have taken long, and says nothing.
+    fn patience(&self, profile: &Profile) -> Duration {
+        let usual = self.traffic.round_trip.unwrap_or_default() * 3;
+        PATIENCE.max(usual.min(profile.interval / 2))
     }
 
     /// Judges and says what is to be sent. Only probes that were really sent count, never time that has passed: an agent
@@ -159,7 +161,7 @@ impl Session {
             (self.burst, self.next) = (0, now);
         }
         if self.status == Status::Suspect && self.burst >= BURST {
-            if now < self.last_sent + self.patience() {
+            if now < self.last_sent + self.patience(profile) {
                 return Wants::default();
             }
             self.status = Status::Down;

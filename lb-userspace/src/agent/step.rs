@@ -10,9 +10,10 @@ use lb_core::plan::EntryState;
 
 use super::prober::Seen;
 use super::prober::setup::{reflection, setup};
+use super::prober::start::NO_EPOCH;
 use super::reconcile::Planned;
 use super::survey::{Prospect, Survey};
-use super::task::{Agent, NO_EPOCH};
+use super::task::Agent;
 use super::worker::Done;
 use crate::dataplane::{Dataplane, LinkFacts, links_of};
 use crate::net::clock::boot_time_ns;

@@ -62,9 +62,6 @@ const UNWELL: Duration = Duration::from_secs(20);
 /// table falls silent earlier.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Left in the place of an epoch by an agent that must not own anything: the next one begins as new.
-pub(super) const NO_EPOCH: u32 = u32::MAX;
-
 /// Everything the agent's task holds.
 pub(super) struct Agent {
     pub(super) settings: Settings,
@@ -88,7 +85,6 @@ pub(super) struct Agent {
     pub(super) orders: Orders,
     /// Something happened that the survey under way may not have seen.
     wanted: bool,
-    /// The links may have changed.
     relist: bool,
     /// Who finds out which nodes are there; `None`: their Leases tell.
     pub(super) prober: Option<Prober>,

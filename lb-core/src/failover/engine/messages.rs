@@ -2,11 +2,20 @@
 
 use std::time::Duration;
 
-use super::{ERRANDS, Engine, Errand, Output};
+use super::{ERRANDS, Engine, Output};
 use crate::failover::PeerId;
 use crate::failover::message::{Message, Tell};
 use crate::failover::peer::Owed;
 use crate::failover::session::Remote;
+
+/// A probe that is sent for another node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Errand {
+    pub(super) asker: PeerId,
+    pub(super) target: PeerId,
+    pub(super) question: u32,
+    pub(super) nonce: u32,
+}
 
 impl Engine {
     /// A message of a peer, that nobody else can have sent, and not for the second time.

@@ -9,11 +9,13 @@ use tokio::sync::watch;
 use super::{Origin, Prober};
 use crate::agent::run::Settings;
 use crate::agent::source::Source;
-use crate::agent::task::NO_EPOCH;
 use crate::dataplane::Dataplane;
 use crate::dataplane::ebpf::KernelDataplane;
 use crate::net::clock::boot_time_ns;
 use crate::net::raw::RawSender;
+
+/// Left in the place of an epoch by an agent that must not own anything: the next one begins as new.
+pub(in crate::agent) const NO_EPOCH: u32 = u32::MAX;
 
 /// The thread that watches other nodes, where there are any to watch.
 pub(in crate::agent) fn start_prober(
