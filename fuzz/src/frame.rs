@@ -36,13 +36,8 @@ pub fn run(data: &[u8]) {
     let [node, peer] = LIVENESS;
     let mut trial = Trial {
         vips: vips(map),
-<<<<<<< HEAD
         reflectors: node.map(|ip| (ip, 0x0a0b_0c0d, map & STANDBY == 0)).into(),
         members: peer.map(|ip| (ip, [2, 0, 0, 0, 0, 1])).into(),
-=======
-        reflectors: Vec::new(),
-        members: Vec::new(),
->>>>>>> seal
         alive: map & EXPIRED == 0,
         stripped: STRIPPED[usize::from(tag % 8)],
         frame: frame.to_vec(),
