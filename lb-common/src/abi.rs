@@ -7,6 +7,15 @@
 
 use crate::addr::{Address, Mac, V4, V6};
 
+macro_rules! layout {
+    ($($type:ty: $size:literal, $align:literal;)*) => { $(
+        const _: () = assert!(
+            size_of::<$type>() == $size && align_of::<$type>() == $align,
+            concat!("the layout of ", stringify!($type), " is part of the BPF ABI: raise abi::VERSION to change it"),
+        );
+    )* };
+}
+
 mod reflection;
 
 pub use reflection::{
@@ -286,14 +295,6 @@ impl Event {
     }
 }
 
-macro_rules! layout {
-    ($($type:ty: $size:literal, $align:literal;)*) => { $(
-        const _: () = assert!(
-            size_of::<$type>() == $size && align_of::<$type>() == $align,
-            concat!("the layout of ", stringify!($type), " is part of the BPF ABI: raise abi::VERSION to change it"),
-        );
-    )* };
-}
 layout! {
     Vlans: 4, 1;
     KeyV4: 12, 4;

@@ -14,3 +14,18 @@ pub mod ndp;
 
 /// Shortest Ethernet frame without frame check sequence (RFC 894).
 pub const MIN_FRAME: usize = 60;
+
+/// The `N` bytes at `AT`. All are constants, so no bounds check is left in the program.
+#[inline(always)]
+fn part<const AT: usize, const N: usize>(bytes: &[u8]) -> &[u8; N] {
+    match bytes[AT..].first_chunk() {
+        Some(part) => part,
+        None => &[0; N],
+    }
+}
+
+/// Writes `N` bytes at a place that is a constant, too.
+#[inline(always)]
+fn put<const N: usize>(bytes: &mut [u8], at: usize, new: &[u8; N]) {
+    bytes[at..at + N].copy_from_slice(new);
+}

@@ -10,6 +10,7 @@ pub mod controller;
 pub mod dataplane;
 pub mod k8s;
 pub mod net;
+pub mod random;
 pub mod source;
 pub mod telemetry;
 pub mod timer;

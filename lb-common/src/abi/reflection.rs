@@ -1,5 +1,7 @@
 //! Liveness probes reflected by the program: which addresses of the node take part, and who may ask.
 
+use core::net::IpAddr;
+
 use crate::addr::{Address, Mac};
 use crate::packet::bfd;
 
@@ -28,6 +30,15 @@ pub struct KeyStation {
 }
 
 impl KeyStation {
+    /// Of an address of either family on an interface.
+    pub fn at(ifindex: u32, ip: IpAddr) -> Self {
+        let addr = match ip {
+            IpAddr::V4(ip) => Address::v4(&ip.octets()),
+            IpAddr::V6(ip) => Address::v6(&ip.octets()),
+        };
+        Self::new(ifindex, addr)
+    }
+
     /// `ifindex` is the index the program sees; native XDP on a bond sees the member's.
     #[inline(always)]
     pub const fn new(ifindex: u32, addr: Address) -> Self {
@@ -111,14 +122,6 @@ impl Member {
     }
 }
 
-macro_rules! layout {
-    ($($type:ty: $size:literal, $align:literal;)*) => { $(
-        const _: () = assert!(
-            size_of::<$type>() == $size && align_of::<$type>() == $align,
-            concat!("the layout of ", stringify!($type), " is part of the BPF ABI: raise abi::VERSION to change it"),
-        );
-    )* };
-}
 layout! {
     KeyStation: 24, 8;
     Reflector: 8, 1;

@@ -21,6 +21,7 @@
 
 use super::checksum::Sum;
 use super::ethernet::{self, Macs};
+use super::{part, put};
 use crate::abi::{MEMBER_RATE, MEMBER_WINDOW_NS, Member, Reflector};
 use crate::addr::{self, Words};
 use crate::outcome::Outcome;
@@ -326,20 +327,6 @@ fn control(datagram: &Datagram) -> Result<(), Outcome> {
 #[inline(always)]
 fn sum(addresses: Sum, datagram: &Datagram) -> Sum {
     addresses.word([0, UDP]).word([0, DATAGRAM as u8]).add(datagram)
-}
-
-/// The `N` bytes at `AT`. All are constants, so no bounds check is left in the program.
-#[inline(always)]
-fn part<const AT: usize, const N: usize>(bytes: &[u8]) -> &[u8; N] {
-    match bytes[AT..].first_chunk() {
-        Some(part) => part,
-        None => &[0; N],
-    }
-}
-
-#[inline(always)]
-fn put<const N: usize>(bytes: &mut [u8], at: usize, new: &[u8; N]) {
-    bytes[at..at + N].copy_from_slice(new);
 }
 
 /// Exchanges the `N` bytes at `a` with those at `b`. Of a size that fits a register, or it would become a call.

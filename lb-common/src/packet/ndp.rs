@@ -11,6 +11,7 @@
 
 use super::checksum::Sum;
 use super::ethernet::{self, Macs};
+use super::{part, put};
 use crate::abi::Entry;
 use crate::addr::{self, Mac, V6};
 use crate::outcome::Outcome;
@@ -342,26 +343,12 @@ fn payload(message: &Message) -> usize {
     u16::from_be_bytes([message[4], message[5]]) as usize
 }
 
-/// The `N` bytes at `AT`. All are constants, so no bounds check is left in the program.
-#[inline(always)]
-fn part<const AT: usize, const N: usize>(bytes: &[u8]) -> &[u8; N] {
-    match bytes[AT..].first_chunk() {
-        Some(part) => part,
-        None => &[0; N],
-    }
-}
-
 /// Copies the address at `FROM` to `TO`, in two words. Not `copy_within`, which becomes a call of memmove, byte by byte.
 #[inline(always)]
 fn copy<const FROM: usize, const TO: usize>(advert: &mut Advert) {
     let (first, second) = (*part::<0, 8>(&advert[FROM..]), *part::<0, 8>(&advert[FROM + 8..]));
     put(advert, TO, &first);
     put(advert, TO + 8, &second);
-}
-
-#[inline(always)]
-fn put<const N: usize>(advert: &mut Advert, at: usize, bytes: &[u8; N]) {
-    advert[at..at + N].copy_from_slice(bytes);
 }
 
 #[inline(always)]

@@ -19,8 +19,6 @@ use messages::Errand;
 
 /// How many others are asked for a peer at a time.
 const ASKED: usize = 2;
-/// How many times the detection time a node waits at the most to learn how the others stand.
-const PATIENCE: u32 = 4;
 /// Probes that are sent for others and have no reply yet.
 const ERRANDS: usize = 64;
 
@@ -193,6 +191,11 @@ impl Engine {
         }
     }
 
+    /// The version of the view that the table follows.
+    pub fn follows(&self) -> u64 {
+        self.applied
+    }
+
     /// Judges, and returns what is to be sent. Everything that has arrived must have been taken in before.
     pub fn poll(&mut self, now: Duration) -> Vec<Output> {
         self.probe(now);
@@ -229,7 +232,7 @@ impl Engine {
                 (_, true) => peer.others_are_up(others),
                 (_, false) => {}
             }
-            self.version += u64::from(peer.introduce(&profile, profile.detection() * PATIENCE, now));
+            self.version += u64::from(peer.introduce(&profile, patience(&profile), now));
             if wants.probe {
                 let nonce = self.draw();
                 self.outputs.push(Output::Probe { peer: id, nonce });
@@ -267,8 +270,7 @@ impl Engine {
     fn settle(&mut self, now: Duration) {
         if let Phase::Joining { since, .. } = self.own.phase {
             let profile = self.pace();
-            if now >= since + profile.detection() * PATIENCE
-                || self.peers.values().all(|peer| peer.is_settled(&profile))
+            if now >= since + patience(&profile) || self.peers.values().all(|peer| peer.is_settled(&profile))
             {
                 self.own.join(self.greatest_epoch(), now);
                 self.told_anew(now);
@@ -338,7 +340,7 @@ impl Engine {
         let profile = self.pace();
         let peers = self.peers.values().map(|peer| peer.due(&profile, self.own.seq));
         let joins = match self.own.phase {
-            Phase::Joining { since, .. } => Some(since + profile.detection() * PATIENCE),
+            Phase::Joining { since, .. } => Some(since + patience(&profile)),
             Phase::Active => None,
         };
         let own = joins
@@ -392,4 +394,9 @@ impl Engine {
         let bytes = self.nonces.get(at * 4..).and_then(|rest| rest.first_chunk());
         bytes.map_or(1, |bytes| u32::from_be_bytes(*bytes)).max(1)
     }
+}
+
+/// How long a node waits at the most to learn how the others stand.
+fn patience(profile: &Profile) -> Duration {
+    profile.detection() * 4
 }

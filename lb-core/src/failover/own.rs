@@ -134,9 +134,6 @@ impl Own {
 
     /// It hands over what it owns, or does not any more.
     pub(super) fn leave(&mut self, leaving: bool, now: Duration) {
-        if self.leaving.is_some() == leaving {
-            return;
-        }
         self.leaving = leaving.then_some(now);
         self.left = false;
         self.seq += 1;

@@ -171,7 +171,6 @@ impl Session {
         if now < self.next {
             return Wants::default();
         }
-        let probe = true;
         let (interval, ask) = match self.status {
             Status::Suspect => {
                 self.burst += 1;
@@ -186,7 +185,7 @@ impl Session {
         self.last_sent = now;
         // The rhythm is kept, unless it was missed.
         self.next = if now >= self.next + interval { now + interval } else { self.next + interval };
-        Wants { probe, ask }
+        Wants { probe: true, ask }
     }
 
     /// A probe with this nonce was sent.

@@ -10,7 +10,7 @@ use aya::programs::{SchedClassifier, TestRun, TestRunOptions, Xdp};
 use aya::util::nr_cpus;
 use aya::{Ebpf, Pod};
 use lb_common::abi::{self, Agent, Counters, Entry, Event, KeyStation, KeyV4, Member, Reflector, State};
-use lb_common::addr::{Address, Mac};
+use lb_common::addr::Mac;
 use lb_common::outcome::Outcome;
 
 use super::vectors::parse::{Case, NODE};
@@ -125,8 +125,9 @@ impl Responder {
         own: &[(IpAddr, u32, bool)],
         members: &[(IpAddr, Mac)],
     ) -> Result<()> {
-        let own = own.iter().map(|(ip, number, up)| (station(link, *ip), Reflector::new(*number, *up)));
-        let members = members.iter().map(|(ip, mac)| (station(link, *ip), Member::new(*mac)));
+        let own =
+            own.iter().map(|(ip, number, up)| (KeyStation::at(link, *ip), Reflector::new(*number, *up)));
+        let members = members.iter().map(|(ip, mac)| (KeyStation::at(link, *ip), Member::new(*mac)));
         self.replace(abi::REFLECTORS, &own.collect::<Vec<_>>())?;
         self.replace(abi::MEMBERS, &members.collect::<Vec<_>>())
     }
@@ -215,14 +216,6 @@ impl Responder {
 pub fn bpf_object() -> PathBuf {
     let given = env::var_os("BARELB_BPF_OBJECT").map(PathBuf::from);
     given.unwrap_or_else(|| workspace().join("target/bpf/barelb.o"))
-}
-
-fn station(link: u32, ip: IpAddr) -> KeyStation {
-    let addr = match ip {
-        IpAddr::V4(ip) => Address::v4(&ip.octets()),
-        IpAddr::V6(ip) => Address::v6(&ip.octets()),
-    };
-    KeyStation::new(link, addr)
 }
 
 fn slots<K>(keys: Vec<(K, State)>, first: usize) -> Vec<(K, Entry)> {

@@ -57,7 +57,7 @@ enum Command {
 }
 
 /// What the thread has seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Seen {
     /// The setup it knows, and how often it has begun anew.
     pub(super) setup: u64,

@@ -2,7 +2,7 @@
 //!
 //! One that is there is never changed: it is the user's, or MetalLB's, or was made before.
 
-use std::{fs::File, io::Read, time::Duration};
+use std::time::Duration;
 
 use tokio::time::{sleep, timeout_at};
 
@@ -12,11 +12,10 @@ use crate::{
         secret::{ENTRY, LENGTH, NAME},
         write::{WriteError, Writer, in_time},
     },
+    random::{self, RANDOM},
     timer::doubled,
 };
 
-/// Kernel's random numbers.
-const RANDOM: &str = "/dev/urandom";
 /// First and longest wait after it failed.
 const AGAIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(5));
 
@@ -62,15 +61,9 @@ async fn ensure(writer: &Writer, namespace: &str) -> Result<(), Failure> {
     if in_time(writer.has_secret(namespace)).await? {
         return Ok(());
     }
-    let random = random().map_err(Failure::Random)?;
+    let random = random::bytes::<LENGTH>().map_err(Failure::Random)?;
     if in_time(writer.make_secret(namespace, random)).await? {
         tracing::info!(%namespace, secret = NAME, entry = ENTRY, "made a secret for the agents");
     }
     Ok(())
-}
-
-fn random() -> std::io::Result<[u8; LENGTH]> {
-    let mut bytes = [0; LENGTH];
-    File::open(RANDOM)?.read_exact(&mut bytes)?;
-    Ok(bytes)
 }

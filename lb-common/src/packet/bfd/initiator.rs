@@ -5,12 +5,13 @@
 
 use super::{
     CONTROL, DATAGRAM, DEMAND, Datagram, LEN, LEN_V4, LEN_V6, MY_DISCRIMINATOR, PLAIN_IPV4, PORT, PORT_BYTES,
-    State, TTL, UDP, VERSION, YOUR_DISCRIMINATOR, control, length, part, put, sum,
+    State, TTL, UDP, VERSION, YOUR_DISCRIMINATOR, control, length, sum,
 };
 use crate::addr::{Address, Mac, V4, V6};
 use crate::outcome::Outcome;
 use crate::packet::checksum::Sum;
 use crate::packet::ethernet::{self, HEADER, Macs};
+use crate::packet::{part, put};
 
 /// Bytes of an IPv4 probe with its Ethernet header.
 pub const FRAME_V4: usize = HEADER + LEN_V4;

@@ -91,6 +91,29 @@ fn names_of_nodes_that_are_gone_do_not_pile_up() {
 }
 
 proptest! {
+    /// The plan elects by the same rule that the simulation of the failover holds to its properties.
+    #[test]
+    fn of_those_that_can_own_the_owner_is_the_one_that_the_simulation_has(
+        places in prop::collection::vec(prop::option::of(prop_oneof![0_u32..3, Just(u32::MAX)]), 1..9),
+        number in 0_u8..4,
+        v6 in any::<bool>(),
+    ) {
+        let place = |epoch: u32| if epoch == u32::MAX { Place::LAST } else { Place::of_epoch(epoch) };
+        let places: Vec<Option<Place>> = places.into_iter().map(|epoch| epoch.map(place)).collect();
+        let (all, key) = (names(places.len()), ip(number, v6));
+        let mut orders = Orders::default();
+        orders.begin(all.iter());
+        let mut field = Field::default();
+        for (node, place) in all.iter().zip(&places) {
+            field.enter(orders.number(node).unwrap(), Standpoint::new(*place, 0));
+        }
+        let elected = orders.elect(key, &field, None).unwrap();
+        let ranked = order(all.iter().map(|node| (node, 0)), &RankKey::new(key));
+        let place_of = |node: &NodeName| places[all.iter().position(|one| one == node).unwrap()];
+        let first = crate::failover::first(ranked.into_iter().map(|node| (node, place_of(node))));
+        prop_assert_eq!(elected.is_able.then(|| orders.name(elected.owner).unwrap()), first);
+    }
+
     /// Whatever elections were held before, the next one comes out as if it were the first.
     #[test]
     fn what_is_remembered_changes_no_election(

@@ -1,8 +1,7 @@
 //! What the thread does: take in what has arrived, judge, send, publish, sleep.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -20,6 +19,7 @@ use super::wire::{Beginning, Wire};
 use super::{Command, Origin, Seen, SessionState};
 use crate::agent::secret::{Keys, SecretDir};
 use crate::net::probes::wait;
+use crate::random;
 
 /// How often the secret is looked at, and sessions are reported.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,9 +44,6 @@ pub(super) struct Thread {
     rejoined: u64,
     leaving: bool,
     next_tick: Duration,
-    published: Vec<(LinkId, u64)>,
-    /// What the table follows.
-    applied: BTreeMap<LinkId, u64>,
 }
 
 impl Thread {
@@ -73,8 +70,6 @@ impl Thread {
             rejoined: 0,
             leaving: false,
             next_tick: Duration::ZERO,
-            published: Vec::new(),
-            applied: BTreeMap::new(),
         })
     }
 
@@ -116,7 +111,6 @@ impl Thread {
                     for (link, version) in versions {
                         if let Some(wire) = self.wires.get_mut(&link) {
                             wire.engine.applied(version);
-                            self.applied.insert(link, version);
                         }
                     }
                 }
@@ -137,15 +131,13 @@ impl Thread {
 
     fn set_up(&mut self, setup: Setup, now: Duration) {
         self.wires.retain(|link, _| setup.contains_key(link));
-        self.applied.retain(|link, _| setup.contains_key(link));
         for (id, link) in setup {
-            if let Some(wire) = self.wires.get_mut(&id) {
-                let proven = |name: &NodeName| self.proven.is(name, &link.name);
-                wire.change(link.clone(), &proven, now);
-                continue;
-            }
             let name = link.name.clone();
             let proven = |peer: &NodeName| self.proven.is(peer, &name);
+            if let Some(wire) = self.wires.get_mut(&id) {
+                wire.change(link, &proven, now);
+                continue;
+            }
             let beginning = self.beginning();
             match beginning.and_then(|beginning| Wire::open(id, link, beginning, &proven, now)) {
                 Ok(mut wire) => {
@@ -164,12 +156,7 @@ impl Thread {
     }
 
     fn beginning(&self) -> io::Result<Beginning> {
-        let mut random = [0; 40];
-        File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let (mut seed, mut incarnation) = ([0; 32], [0; 8]);
-        seed.copy_from_slice(&random[..32]);
-        incarnation.copy_from_slice(&random[32..]);
-        let incarnation = u64::from_be_bytes(incarnation).max(1);
+        let incarnation = u64::from_be_bytes(random::bytes()?).max(1);
         let settings = &self.origin.settings;
         Ok(Beginning {
             me: self.origin.me.clone(),
@@ -180,7 +167,7 @@ impl Thread {
                 failback: settings.failback,
                 hold_down: settings.hold_down,
                 incarnation,
-                seed,
+                seed: random::bytes()?,
             },
             start: self.origin.start,
             incarnation: incarnation.try_into().map_err(io::Error::other)?,
@@ -233,12 +220,12 @@ impl Thread {
 
     /// Publishes what is other than before. True when there is something to send.
     fn publish(&mut self, news: bool) -> bool {
-        let versions: Vec<(LinkId, u64)> =
+        let before = Arc::clone(&self.publish.borrow());
+        let versions: BTreeMap<LinkId, u64> =
             self.wires.iter().map(|(id, wire)| (*id, wire.engine.version())).collect();
-        if !news && versions == self.published {
+        if !news && versions == before.versions {
             return false;
         }
-        self.published = versions;
         let engines = || self.wires.iter().map(|(id, wire)| (*id, &wire.engine));
         let up = engines().filter(|(_, engine)| engine.reflects() == Remote::Up).map(|(id, _)| id);
         let seen = Seen {
@@ -248,28 +235,24 @@ impl Thread {
                 links: self.wires.iter().map(|(id, wire)| (*id, wire.standing())).collect(),
             }),
             settled: engines().all(|(_, engine)| engine.is_settled()),
-            versions: self.published.iter().copied().collect(),
+            versions,
             up: up.collect(),
             epoch: engines()
                 .map(|(_, engine)| (engine.reflects() == Remote::Up).then(|| engine.epoch()))
                 .try_fold(0, |most, epoch| Some(most.max(epoch?))),
         };
-        let before = Arc::clone(&self.publish.borrow());
-        let same = (before.setup, before.rejoined, before.settled, before.epoch)
-            == (seen.setup, seen.rejoined, seen.settled, seen.epoch)
-            && (&before.standing, &before.up) == (&seen.standing, &seen.up);
-        if !same {
+        if (Seen { versions: seen.versions.clone(), ..Seen::clone(&before) }) != seen {
             self.publish.send_replace(Arc::new(seen));
             return false;
         }
         // Only the number is another: a table that follows the one follows the other.
         let mut acknowledged = false;
         for (link, version) in &seen.versions {
-            let follows =
-                before.versions.get(link).is_some_and(|before| self.applied.get(link) >= Some(before));
-            if let Some(wire) = self.wires.get_mut(link).filter(|_| follows) {
+            if let (Some(wire), Some(before)) = (self.wires.get_mut(link), before.versions.get(link))
+                && wire.engine.follows() >= *before
+            {
+                acknowledged |= wire.engine.follows() < *version;
                 wire.engine.applied(*version);
-                acknowledged |= self.applied.insert(*link, *version) != Some(*version);
             }
         }
         self.publish.send_if_modified(|known| {

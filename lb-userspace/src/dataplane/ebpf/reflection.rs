@@ -7,7 +7,6 @@ use std::os::fd::AsFd;
 use aya::Pod;
 use aya::maps::MapData;
 use lb_common::abi::{self, KeyStation, Member, Reflector};
-use lb_common::addr::Address;
 use lb_core::ids::{LinkId, Mac};
 
 use super::super::reflection::room;
@@ -99,11 +98,7 @@ fn station(key: &KeyStation) -> (LinkId, IpAddr) {
 }
 
 fn key((link, ip): &(LinkId, IpAddr)) -> KeyStation {
-    let addr = match ip {
-        IpAddr::V4(ip) => Address::v4(&ip.octets()),
-        IpAddr::V6(ip) => Address::v6(&ip.octets()),
-    };
-    KeyStation::new(link.0, addr)
+    KeyStation::at(link.0, *ip)
 }
 
 fn reflecting(value: Reflector) -> Reflecting {
