@@ -1,7 +1,7 @@
 //! The engines of a link in a simulated network: a virtual clock, loss and delay in each direction, cuts, deaths,
 //! restarts, frozen and starved agents, edits. docs/adr/0011-failover.md has the rules; their names are used here.
 //!
-//! Each seed is one run of one kind of trouble. `BARELB_SEEDS=N` runs so many of each (4,000 where nothing is
+//! Each seed is one run of one kind of trouble. `BARELB_SEEDS=N` runs so many of each (12,500 where nothing is
 //! said), `BARELB_SEED=N` one with its story, `BARELB_FRAMES=1` also with each frame.
 
 #![allow(
@@ -31,7 +31,7 @@ use trouble::Kind;
 use world::World;
 
 /// Seeds of each kind where nothing else is said.
-const SEEDS: u64 = 4_000;
+const SEEDS: u64 = 12_500;
 
 /// Runs the seeds of one kind and shows the first that fails, with what has happened.
 fn all_seeds(kind: Kind) {

@@ -330,8 +330,10 @@ impl Engine {
     /// The profile, slower where there are so many peers that the rate would be exceeded.
     pub fn pace(&self) -> Profile {
         let Profile { interval, multiplier } = self.settings.profile;
-        let peers = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
-        let shortest = Duration::from_secs(1) * peers / self.settings.rate.max(1);
+        // Those that are down are probed twice as often.
+        let probes =
+            self.peers.values().map(|peer| 1 + u32::from(!peer.session.status().is_up())).sum::<u32>();
+        let shortest = Duration::from_secs(1) * probes / self.settings.rate.max(1);
         Profile { interval: interval.max(shortest), multiplier }
     }
 

@@ -176,8 +176,9 @@ impl Session {
                 self.burst += 1;
                 (BURST_INTERVAL, self.burst % 2 == 1)
             }
-            // A cut may end anywhere: others are asked all the while, if seldom.
-            Status::Down => (profile.interval, self.probed.is_multiple_of(8)),
+            // A cut may end anywhere: others are asked all the while, if seldom. Twice as often as else, so that two
+            // owners hear each other within two intervals also where a probe is lost.
+            Status::Down => (profile.interval / 2, self.probed.is_multiple_of(16)),
             Status::Relayed => (profile.interval, true),
             Status::Up | Status::Unproven => (profile.interval, false),
         };

@@ -23,6 +23,8 @@ struct Both {
     is_so: bool,
     /// When one of them heard the other first since then.
     heard: Option<Duration>,
+    /// When one of them was handing over last.
+    left: Duration,
 }
 
 pub(crate) struct Judge {
@@ -99,13 +101,15 @@ impl Judge {
 
     /// How things are, from the event before until `until`.
     pub(crate) fn look(&mut self, nodes: &[Node], cut: &[Vec<bool>], until: Duration) {
+        // Whoever is cut off from a node, also by way of others, serves others.
+        let reached: Vec<u32> = (0..self.count).map(|node| reached(cut, node)).collect();
         for address in 0..ADDRESSES {
             for a in 0..self.count {
                 for b in 0..a {
                     self.look_at_pair(nodes, cut, (address, a, b), until);
                 }
             }
-            self.look_for_silence(nodes, cut, address, until);
+            self.look_for_silence(nodes, &reached, address, until);
         }
     }
 
@@ -117,10 +121,14 @@ impl Judge {
         };
         let is_so = able(a) && able(b) && !cut[a][b] && !cut[b][a];
         let both = &mut self.both[address][a][b];
-        *both = Both { is_so, heard: both.heard.filter(|_| is_so) };
-        // Replies are lost, also by chance: time runs once one has got through.
-        let bound = if nodes[a].leaving || nodes[b].leaving { HANDED_OVER } else { BOTH };
-        if let Some(heard) = both.heard.filter(|heard| now > *heard + bound) {
+        let leaving = nodes[a].leaving || nodes[b].leaving;
+        let left = if leaving { now } else { both.left };
+        *both = Both { is_so, heard: both.heard.filter(|_| is_so), left };
+        // Replies are lost, also by chance: time runs once one has got through, and anew where a node does not leave after all.
+        let late = |heard: Duration| {
+            if leaving { now > heard + HANDED_OVER } else { now > heard.max(left) + BOTH }
+        };
+        if let Some(heard) = both.heard.filter(|heard| late(*heard)) {
             self.fault(
                 now,
                 format!("S: nodes {a} and {b} both answer for address {address} since {heard:?}"),
@@ -128,11 +136,10 @@ impl Judge {
         }
     }
 
-    fn look_for_silence(&mut self, nodes: &[Node], cut: &[Vec<bool>], address: usize, now: Duration) {
+    fn look_for_silence(&mut self, nodes: &[Node], reached: &[u32], address: usize, now: Duration) {
         for node in 0..self.count {
-            // Whoever is cut off from this one, also by way of others, serves others.
-            let reached = reached(cut, node);
-            let answered = reached.iter().any(|other| nodes[*other].answers(address, now));
+            let answered = (0..self.count)
+                .any(|other| reached[node] & 1 << other != 0 && nodes[other].answers(address, now));
             let one = &nodes[node];
             let able = one.is_running(now)
                 && one.ready_since.saturating_add(START) < now
@@ -180,15 +187,18 @@ impl Judge {
     }
 }
 
-/// All nodes that are connected with this one.
-fn reached(cut: &[Vec<bool>], node: usize) -> Vec<usize> {
-    let mut all = vec![node];
-    let mut at = 0;
-    while let Some(&from) = all.get(at) {
-        let new = (0..cut.len()).filter(|to| !cut[from][*to] && !cut[*to][from] && !all.contains(to));
-        let new: Vec<usize> = new.collect();
-        all.extend(new);
-        at += 1;
+/// All nodes that are connected with this one, a bit each.
+fn reached(cut: &[Vec<bool>], node: usize) -> u32 {
+    let mut all = 1 << node;
+    loop {
+        let before = all;
+        for from in (0..cut.len()).filter(|from| before & 1 << from != 0) {
+            for to in (0..cut.len()).filter(|to| !cut[from][*to] && !cut[*to][from]) {
+                all |= 1 << to;
+            }
+        }
+        if all == before {
+            return all;
+        }
     }
-    all
 }

@@ -45,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) wake_at: Duration,
     pub(crate) applying: Option<u64>,
     pub(crate) applied: u64,
+    /// An event waits for its table's deadline.
+    pub(crate) watches_deadline: bool,
     lives: u64,
 }
 
@@ -64,6 +66,7 @@ impl Node {
             wake_at: Duration::MAX,
             applying: None,
             applied: 0,
+            watches_deadline: false,
             lives: 0,
         }
     }

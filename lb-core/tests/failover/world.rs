@@ -1,8 +1,7 @@
 //! The network, the clock and what happens when.
 
-use std::cmp::Reverse;
+use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
-use std::collections::HashMap;
 use std::time::Duration;
 
 use lb_core::failover::{Failback, Message, Output, Remote};
@@ -39,9 +38,36 @@ pub(crate) enum Event {
     },
     Wake(usize),
     Apply(usize),
-    /// The table's deadline may have passed.
-    Deadline,
+    /// The deadline of a node's table may have passed.
+    Deadline(usize),
 }
+
+/// An event, ordered by its time; of one time, what was planned first.
+struct Planned {
+    at: Duration,
+    number: u64,
+    event: Event,
+}
+
+impl Ord for Planned {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.at, self.number).cmp(&(other.at, other.number))
+    }
+}
+
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Planned {}
 
 pub(crate) struct World {
     pub(crate) now: Duration,
@@ -53,8 +79,7 @@ pub(crate) struct World {
     pub(crate) failback: Failback,
     pub(crate) random: Random,
     pub(crate) judge: Judge,
-    queue: BinaryHeap<Reverse<(Duration, u64)>>,
-    events: HashMap<u64, Event>,
+    queue: BinaryHeap<Reverse<Planned>>,
     count: u64,
     story: String,
     tells_all: bool,
@@ -74,19 +99,17 @@ impl World {
             random,
             judge: Judge::new(count, kind),
             queue: BinaryHeap::new(),
-            events: HashMap::new(),
             count: 0,
             story: String::new(),
             tells_all: std::env::var_os("BARELB_FRAMES").is_some(),
         };
         let end = trouble::plan(&mut world, kind);
         let mut looked = Duration::ZERO;
-        while let Some(Reverse((at, number))) = world.queue.pop() {
+        while let Some(Reverse(Planned { at, event, .. })) = world.queue.pop() {
             if at > end || world.judge.has_failed() {
                 break;
             }
-            let Some(event) = world.events.remove(&number) else { continue };
-            let matters = matches!(event, Event::Act(_) | Event::Apply(_) | Event::Deadline);
+            let matters = matches!(event, Event::Act(_) | Event::Apply(_) | Event::Deadline(_));
             if matters || at > looked + LOOK {
                 world.judge.look(&world.nodes, &world.cut, at);
                 looked = at;
@@ -115,8 +138,7 @@ impl World {
 
     pub(crate) fn at(&mut self, at: Duration, event: Event) {
         self.count += 1;
-        self.queue.push(Reverse((at, self.count)));
-        self.events.insert(self.count, event);
+        self.queue.push(Reverse(Planned { at, number: self.count, event }));
     }
 
     fn happens(&mut self, event: Event) {
@@ -147,7 +169,10 @@ impl World {
             }
             Event::Wake(node) => self.runs(node),
             Event::Apply(node) => self.applies(node),
-            Event::Deadline => {}
+            Event::Deadline(node) => {
+                self.nodes[node].watches_deadline = false;
+                self.watches_deadline(node);
+            }
         }
     }
 
@@ -213,7 +238,7 @@ impl World {
             node.applying = Some(version);
         }
         self.wakes_at(me, due.max(now + Duration::from_micros(1)));
-        self.at(now + GRACE, Event::Deadline);
+        self.watches_deadline(me);
         if news {
             let at = now + self.random.micros(200, 2500);
             self.at(at, Event::Apply(me));
@@ -227,6 +252,15 @@ impl World {
                     self.send(me, usize::from(peer.0), |from, to| Event::Message { from, to, message });
                 }
             }
+        }
+    }
+
+    /// The properties are looked at when a table falls silent.
+    fn watches_deadline(&mut self, node: usize) {
+        let at = self.nodes[node].table.valid_until;
+        if !self.nodes[node].watches_deadline && at > self.now {
+            self.nodes[node].watches_deadline = true;
+            self.at(at, Event::Deadline(node));
         }
     }
 
