@@ -34,11 +34,11 @@ pub enum OnCordon {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum FailoverProfile {
     /// Every 10 ms.
+    #[default]
     Default,
     /// Every 3 ms, for nodes of one rack.
     Fast,
     /// Not at all: Leases tell.
-    #[default]
     Off,
 }
 
