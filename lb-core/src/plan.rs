@@ -38,11 +38,13 @@ mod advertised;
 mod announce;
 mod complaints;
 mod diff;
+mod handover;
 mod silence;
 #[cfg(test)]
 mod tests;
 
 pub use diff::{Changes, apply, diff};
+pub use handover::{HANDOVER, Handovers};
 pub use silence::{Silence, Unusable};
 
 /// A Service that has addresses.

@@ -222,7 +222,7 @@ fn judge(race: &Race, set: &AdSet) -> Verdict {
         (Some(_), Some(0)) if !race.is_able => Verdict::Waiting,
         (Some(_), Some(0)) => Verdict::Owner,
         (Some(owner), Some(rank)) => Verdict::Standby { owner: owner.clone(), rank },
-        _ if !set.selects_me => Verdict::Silent(Silence::NodeNotSelected),
+        _ if !set.selects_me => Verdict::Silent(Silence::NodeNotSelected { owner: race.owner.clone() }),
         (Some(owner), None) => Verdict::Silent(Silence::NotOwner { owner: owner.clone() }),
         (None, _) => Verdict::Silent(Silence::NoCandidate),
     }

@@ -44,7 +44,7 @@ fn is_own(silence: &Silence) -> bool {
         | Silence::SharedIpWithServiceSelector { .. }
         | Silence::NoAdvertisement { .. }
         | Silence::ServiceNotSelected { .. }
-        | Silence::NodeNotSelected
+        | Silence::NodeNotSelected { .. }
         | Silence::NotOwner { .. }
         | Silence::NoCandidate => false,
     }

@@ -64,7 +64,10 @@ pub enum Silence {
     },
     /// Advertisements exist, but none selects this node.
     #[error("no L2Advertisement for the Service selects this node")]
-    NodeNotSelected,
+    NodeNotSelected {
+        /// The owner, if anybody can own it.
+        owner: Option<NodeName>,
+    },
     /// Another node owns the address, and this one is no candidate.
     #[error("node {owner} owns the address")]
     NotOwner {
@@ -100,7 +103,7 @@ impl Silence {
             Self::NotInPool { .. } | Self::NodeAddress { .. } => "ipNotAllowed",
             Self::NoEndpoints | Self::NotOwner { .. } | Self::NoCandidate | Self::Unsure { .. } => "notOwner",
             Self::SharedIpWithServiceSelector { .. } => "sharedIPWithServiceSelector",
-            Self::NoAdvertisement { .. } | Self::ServiceNotSelected { .. } | Self::NodeNotSelected => {
+            Self::NoAdvertisement { .. } | Self::ServiceNotSelected { .. } | Self::NodeNotSelected { .. } => {
                 "noMatchingAdvertisement"
             }
             Self::NoLink(_) | Self::NoRoom { .. } | Self::NotAttached { .. } | Self::Rival { .. } => {
@@ -127,7 +130,7 @@ impl Silence {
             // Names that are not there are told once, where they are written.
             Self::NoLink(unusable) => unusable.missing.is_empty() || !unusable.unfit.is_empty(),
             Self::NoEndpoints
-            | Self::NodeNotSelected
+            | Self::NodeNotSelected { .. }
             | Self::NotOwner { .. }
             | Self::NoCandidate
             | Self::Unsure { .. } => false,
