@@ -45,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) wake_at: Duration,
     pub(crate) applying: Option<u64>,
     pub(crate) applied: u64,
+    /// How often it had to announce anew, as far as it has.
+    pub(crate) renewed: u64,
     lives: u64,
 }
 
@@ -64,6 +66,7 @@ impl Node {
             wake_at: Duration::MAX,
             applying: None,
             applied: 0,
+            renewed: 0,
             lives: 0,
         }
     }
@@ -104,7 +107,7 @@ impl Node {
         engine.leave(self.leaving, now);
         self.engine = Some(engine);
         self.inbox.clear();
-        (self.applying, self.applied) = (None, 0);
+        (self.applying, self.applied, self.renewed) = (None, 0, 0);
         self.ready_since = now;
         self.is_frozen = false;
         if start == Start::Fresh {
