@@ -26,6 +26,7 @@ mod engine;
 mod message;
 mod own;
 mod peer;
+mod reunion;
 pub mod seal;
 mod session;
 mod standing;

@@ -2,7 +2,7 @@
 //! that a loaded machine keeps. Needs root, keepalived, and for L5 the testbed.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and shows figures")]
 
-use lb_test::failover::{Kind, Seen, System, Way, Ways, case};
+use lb_test::failover::{Barelb, Kind, Seen, System, Way, Ways, case};
 
 /// One trial of a case.
 fn run(system: &mut dyn System, name: &str) -> Ways {
@@ -91,4 +91,16 @@ fn l5_a_dead_node_is_replaced_by_probes() {
     let mut system = Kind::Barelb.set_up(false).unwrap();
     // A Lease takes twice as long at the least; docs/reliability.md has what it takes on a machine that is not busy.
     assert_moved(&run(system.as_mut(), "death"), 8_000, 0);
+}
+
+/// Of two nodes neither has heard more than the other, so the first one has owned all the while; its clients have heard the
+/// second one last, and without a word they would follow by their own timers, seconds later.
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_who_was_cut_off_and_owns_still_is_followed_at_once() {
+    let mut system = Barelb::start_with("default", 2, false).unwrap();
+    let seen = run(&mut system, "heal");
+    for way in [Way::Udp4, Way::Udp6] {
+        assert!(seen[&way].first_us.is_some_and(|first| first <= 3_000_000), "{way:?}: {seen:?}");
+    }
 }

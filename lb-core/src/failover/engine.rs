@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
-use super::message::{Message, Tell};
+use super::message::Message;
 use super::own::{Failback, Own, Phase};
 use super::peer::Peer;
+use super::reunion::Renewals;
 use super::session::{Heard, Remote, Status, Traffic};
 use super::view::{Place, View};
 use super::{PeerId, Profile};
@@ -85,6 +86,8 @@ pub struct Engine {
     drawn: u64,
     nonces: [u8; 32],
     turn: usize,
+    renewals: Renewals,
+    polled: Duration,
 }
 
 impl Engine {
@@ -106,6 +109,8 @@ impl Engine {
             drawn: 0,
             nonces: [0; 32],
             turn: 0,
+            renewals: Renewals::default(),
+            polled: now,
         }
     }
 
@@ -133,13 +138,6 @@ impl Engine {
         if self.own.is_leaving() != leaving {
             self.own.leave(leaving, now);
             self.told_anew(now);
-        }
-    }
-
-    fn told_anew(&mut self, now: Duration) {
-        self.version += 1;
-        for peer in self.peers.values_mut() {
-            peer.tell_again(now);
         }
     }
 
@@ -175,6 +173,9 @@ impl Engine {
         } else if heard.is_first || heard.is_direct_again {
             // It may not hear this node, and learns by this that it could.
             peer.tell_again(now);
+            if heard.is_direct_again {
+                peer.reunite(now);
+            }
         } else if heard.is_news {
             peer.tell_soon(now);
         }
@@ -198,21 +199,36 @@ impl Engine {
 
     /// Judges, and returns what is to be sent. Everything that has arrived must have been taken in before.
     pub fn poll(&mut self, now: Duration) -> Vec<Output> {
+        self.notice_absence(now);
         self.probe(now);
         self.settle(now);
         let mut tells = Vec::new();
         let seq = self.own.seq;
         for (id, peer) in &mut self.peers {
             self.version += u64::from(peer.is_late(now));
+            if peer.reunion.is_overdue(now) {
+                self.renewals.owe();
+            }
             if let Some((was_down, heard)) = peer.tell(seq, now) {
                 tells.push((*id, was_down, heard));
             }
         }
+        self.renew(now);
         for (peer, was_down, heard) in tells {
             let message = Message::Tell(self.tell(was_down, heard));
             self.outputs.push(Output::Send { peer, message });
         }
         mem::take(&mut self.outputs)
+    }
+
+    /// Time in which this agent was not scheduled is nobody's silence.
+    fn notice_absence(&mut self, now: Duration) {
+        let away = now.saturating_sub(self.polled).saturating_sub(self.pace().interval * 2);
+        self.polled = now;
+        if !away.is_zero() {
+            self.own.was_away(away, now);
+            self.peers.values_mut().for_each(|peer| peer.was_away(away, now));
+        }
     }
 
     fn probe(&mut self, now: Duration) {
@@ -315,18 +331,6 @@ impl Engine {
         u16::try_from(up).unwrap_or(u16::MAX)
     }
 
-    fn tell(&self, was_down: bool, heard: u16) -> Tell {
-        Tell {
-            incarnation: self.settings.incarnation,
-            seq: self.own.seq,
-            epoch: self.own.epoch,
-            joining: self.own.is_down(),
-            leaving: self.own.is_leaving(),
-            was_down,
-            heard,
-        }
-    }
-
     /// The profile, slower where there are so many peers that the rate would be exceeded.
     pub fn pace(&self) -> Profile {
         let Profile { interval, multiplier } = self.settings.profile;
@@ -348,7 +352,8 @@ impl Engine {
         let own = joins
             .into_iter()
             .chain(self.own.leaves_at(self.answer_time(), now))
-            .chain(self.own.fails_back_at(self.least_epoch()));
+            .chain(self.own.fails_back_at(self.least_epoch()))
+            .chain(self.renewals.due());
         peers.chain(own).min().unwrap_or(Duration::MAX)
     }
 
@@ -367,6 +372,12 @@ impl Engine {
         let own = (!self.own.is_joining())
             .then(|| if self.own.has_left() { Place::LAST } else { Place::of_epoch(self.own.epoch) });
         View { own, peers: self.peers.iter().map(|(id, peer)| (*id, peer.place())).collect() }
+    }
+
+    /// Grows when this node has to announce what it owns although it has owned it all the while: a peer is back whose
+    /// announcements may have been heard last.
+    pub fn renewals(&self) -> u64 {
+        self.renewals.count()
     }
 
     /// What the reflector of this node is to reply with.

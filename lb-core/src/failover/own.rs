@@ -68,6 +68,13 @@ impl Own {
         self.seq += 1;
     }
 
+    /// The agent was away for so long: nobody could say anything meanwhile.
+    pub(super) fn was_away(&mut self, away: Duration, now: Duration) {
+        if let Phase::Joining { since, .. } = &mut self.phase {
+            *since = (*since + away).min(now);
+        }
+    }
+
     fn count(&mut self, now: Duration) {
         let forgiven = self.gave_up_at.is_none_or(|at| now.saturating_sub(at) > self.hold_down * FORGIVEN);
         self.given_up = if forgiven { 1 } else { self.given_up + 1 };

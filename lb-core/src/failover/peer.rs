@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::message::Tell;
+use super::reunion::Reunion;
 use super::session::{Remote, Session, Status};
 use super::view::Place;
 
@@ -28,6 +29,7 @@ pub(super) struct Peer {
     since: Duration,
     /// It was down and is heard again: until then it has to say whether it goes on.
     returning: Option<Duration>,
+    pub(super) reunion: Reunion,
     /// It was down for this node in its present life.
     was_down: bool,
     /// The least number of others that were up meanwhile.
@@ -60,6 +62,7 @@ impl Peer {
             is_introduced: false,
             since: now,
             returning: None,
+            reunion: Reunion::default(),
             was_down: false,
             heard: 0,
             downs: Vec::new(),
@@ -114,6 +117,7 @@ impl Peer {
         self.was_down = true;
         self.heard = others;
         self.returning = None;
+        self.reunion = Reunion::default();
         self.downs.retain(|at| now.saturating_sub(*at) < FLAPPING);
         self.downs.push(now);
     }
@@ -138,7 +142,18 @@ impl Peer {
         let direct = self.session.status() == Status::Up;
         let stands = self.session.remote() == Remote::Up;
         self.returning = (direct && stands).then_some(now + RETURN);
+        if stands {
+            self.reunite(now);
+        }
         self.tell_again(now);
+    }
+
+    /// It and this node hear each other again, or without the help of others: some that heard only it may take it for the
+    /// owner still. Its acknowledgement says when its table follows.
+    pub(super) fn reunite(&mut self, now: Duration) {
+        if self.reunion.begin(now) {
+            self.tell_again(now);
+        }
     }
 
     /// It has said how it stands. True when its place may be another now.
@@ -193,7 +208,13 @@ impl Peer {
     /// There is something new to tell.
     pub(super) fn tell_again(&mut self, now: Duration) {
         self.tell_soon(now);
-        self.acked = None;
+        (self.known, self.acked) = (None, None);
+    }
+
+    /// The agent was away for so long: the peer could not say anything meanwhile.
+    pub(super) fn was_away(&mut self, away: Duration, now: Duration) {
+        self.since = (self.since + away).min(now);
+        self.returning = self.returning.map(|until| until + away);
     }
 
     /// What it has not acknowledged may reach it now.
@@ -232,7 +253,7 @@ impl Peer {
     /// When it wants to be looked at.
     pub(super) fn due(&self, profile: &super::Profile, seq: u32) -> Duration {
         let tell = (self.listens() && !self.has_acked(seq)).then_some(self.next_tell);
-        let times = [Some(self.session.due(profile)), tell, self.returning];
+        let times = [Some(self.session.due(profile)), tell, self.returning, self.reunion.due()];
         times.into_iter().flatten().min().unwrap_or(Duration::MAX)
     }
 }

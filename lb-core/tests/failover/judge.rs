@@ -187,6 +187,30 @@ impl Judge {
     }
 }
 
+impl Judge {
+    /// N: beside every node, who was heard last to announce an address is its owner. Not where a node may have died or
+    /// fallen silent while nobody heard it: it can't say that it owned anything.
+    pub(crate) fn heard(&mut self, nodes: &[Node], believed: &[[Option<usize>; ADDRESSES]], now: Duration) {
+        if self.kind == Kind::Everything {
+            return;
+        }
+        for address in 0..ADDRESSES {
+            let owner = (0..self.count).find(|node| nodes[*node].answers(address, now));
+            for (station, believed) in believed.iter().enumerate() {
+                if owner.is_some() && believed[address] != owner {
+                    self.fault(
+                        now,
+                        format!(
+                            "N: beside node {station} {:?} was heard last of address {address}, which {owner:?} owns",
+                            believed[address]
+                        ),
+                    );
+                }
+            }
+        }
+    }
+}
+
 /// All nodes that are connected with this one, a bit each.
 fn reached(cut: &[Vec<bool>], node: usize) -> u32 {
     let mut all = 1 << node;

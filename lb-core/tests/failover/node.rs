@@ -47,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) applied: u64,
     /// An event waits for its table's deadline.
     pub(crate) watches_deadline: bool,
+    /// How often it had to announce anew, as far as it has.
+    pub(crate) renewed: u64,
     lives: u64,
 }
 
@@ -67,6 +69,7 @@ impl Node {
             applying: None,
             applied: 0,
             watches_deadline: false,
+            renewed: 0,
             lives: 0,
         }
     }
@@ -107,7 +110,7 @@ impl Node {
         engine.leave(self.leaving, now);
         self.engine = Some(engine);
         self.inbox.clear();
-        (self.applying, self.applied) = (None, 0);
+        (self.applying, self.applied, self.renewed) = (None, 0, 0);
         self.ready_since = now;
         self.is_frozen = false;
         if start == Start::Fresh {

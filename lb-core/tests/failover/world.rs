@@ -4,7 +4,7 @@ use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 use std::time::Duration;
 
-use lb_core::failover::{Failback, Message, Output, Remote};
+use lb_core::failover::{Engine, Failback, Message, Output, Remote};
 
 use crate::judge::Judge;
 use crate::node::{Arrived, GRACE, Node, id};
@@ -13,6 +13,8 @@ use crate::trouble::{self, Act, Kind};
 
 /// How often the properties are looked at, beside all changes.
 const LOOK: Duration = Duration::from_millis(1);
+/// An announcement is repeated after these, as long as the node answers.
+const ROUNDS_MS: [u64; 4] = [0, 20, 60, 120];
 pub(crate) const ADDRESSES: usize = 3;
 
 /// Something that happens, at a time.
@@ -38,6 +40,8 @@ pub(crate) enum Event {
     },
     Wake(usize),
     Apply(usize),
+    /// A node announces an address.
+    Announce(usize, usize),
     /// The deadline of a node's table may have passed.
     Deadline(usize),
 }
@@ -79,6 +83,8 @@ pub(crate) struct World {
     pub(crate) failback: Failback,
     pub(crate) random: Random,
     pub(crate) judge: Judge,
+    /// Whom stations beside each node take for the owner of each address: who announced it last there.
+    believed: Vec<[Option<usize>; ADDRESSES]>,
     queue: BinaryHeap<Reverse<Planned>>,
     count: u64,
     story: String,
@@ -98,6 +104,7 @@ impl World {
             failback: if random.below(4) == 0 { Failback::Never } else { Failback::Auto },
             random,
             judge: Judge::new(count, kind),
+            believed: vec![[None; ADDRESSES]; count],
             queue: BinaryHeap::new(),
             count: 0,
             story: String::new(),
@@ -120,6 +127,7 @@ impl World {
         let (nodes, now) = (&world.nodes, world.now);
         if !world.judge.has_failed() {
             world.judge.end(nodes, &world.cut, now, world.failback);
+            world.judge.heard(nodes, &world.believed, now);
         }
         world
     }
@@ -173,6 +181,7 @@ impl World {
                 self.nodes[node].watches_deadline = false;
                 self.watches_deadline(node);
             }
+            Event::Announce(node, address) => self.announces(node, address),
         }
     }
 
@@ -264,6 +273,16 @@ impl World {
         }
     }
 
+    fn announces(&mut self, me: usize, address: usize) {
+        if self.nodes[me].is_running(self.now) && self.nodes[me].answers(address, self.now) {
+            for (station, believed) in self.believed.iter_mut().enumerate() {
+                if !self.cut[me][station] {
+                    believed[address] = Some(me);
+                }
+            }
+        }
+    }
+
     fn applies(&mut self, me: usize) {
         let now = self.now;
         if !self.nodes[me].is_running(now) {
@@ -272,10 +291,17 @@ impl World {
             return;
         }
         let before = self.nodes[me].table.answers.clone();
+        let renewals = self.nodes[me].engine.as_ref().map_or(0, Engine::renewals);
         self.nodes[me].apply(me, now);
         let after = self.nodes[me].table.answers.clone();
         if before != after {
             self.tell(&format!("node {me} answers {after:?}, epoch {}", self.nodes[me].table.epoch));
+        }
+        let anew = renewals > std::mem::replace(&mut self.nodes[me].renewed, renewals);
+        for address in (0..ADDRESSES).filter(|address| after[*address] && (anew || !before[*address])) {
+            for round in ROUNDS_MS.map(Duration::from_millis) {
+                self.at(now + round, Event::Announce(me, address));
+            }
         }
         self.judge.changed(me, &before, &after, now);
         self.wake(me);

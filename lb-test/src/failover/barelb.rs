@@ -44,8 +44,8 @@ impl Barelb {
         Self::start_with(profile, NODES, crowded)
     }
 
-    /// The same with more nodes.
-    pub(crate) fn start_with(profile: &str, nodes: u8, crowded: bool) -> Result<Self> {
+    /// The same with another number of nodes.
+    pub fn start_with(profile: &str, nodes: u8, crowded: bool) -> Result<Self> {
         let room = crowded.then_some(crowd::ROOM);
         let arguments = [PROFILE, profile].into_iter().chain(room.into_iter().flatten());
         let arguments = arguments.map(ToOwned::to_owned).collect();

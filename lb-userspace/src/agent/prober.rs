@@ -66,6 +66,8 @@ pub(super) struct Seen {
     /// Every link knows who is there, or must not own anything.
     pub(super) settled: bool,
     pub(super) versions: BTreeMap<LinkId, u64>,
+    /// How often all that is owned on each link had to be announced anew.
+    pub(super) renewals: BTreeMap<LinkId, u64>,
     /// Links on which this node may own addresses.
     pub(super) up: BTreeSet<LinkId>,
     /// To be left for the next agent; `None`: that one begins as new.

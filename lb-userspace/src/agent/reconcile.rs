@@ -40,6 +40,8 @@ pub struct Planned {
     pub plan: Arc<Plan>,
     /// Every link of the node.
     pub carriers: BTreeMap<LinkId, Carrier>,
+    /// How often all that is owned on a link had to be announced anew, by the links of which that is known.
+    pub renewals: BTreeMap<LinkId, u64>,
     /// Every link that the plan may name.
     pub facts: BTreeMap<LinkId, LinkFacts>,
     /// Links to attach to although nothing may be planned for them.
@@ -62,6 +64,8 @@ pub struct Reconciler<D> {
     dataplane: D,
     bursts: Bursts,
     carriers: BTreeMap<LinkId, Carrier>,
+    /// What of [`Planned::renewals`] was done.
+    renewed: BTreeMap<LinkId, u64>,
     /// Links a program runs on since the last step; `None` before the first.
     attached: Option<BTreeSet<LinkId>>,
     repairs: u64,
@@ -74,6 +78,7 @@ impl<D: Dataplane> Reconciler<D> {
             dataplane,
             bursts: Bursts::new(announce_rate).every(announce_interval),
             carriers: BTreeMap::new(),
+            renewed: BTreeMap::new(),
             attached: None,
             repairs: 0,
         }
@@ -120,7 +125,8 @@ impl<D: Dataplane> Reconciler<D> {
     }
 
     /// Ends the bursts of what is not answered, and starts those of what newly is: what was gained, every address of
-    /// a link whose carrier came up or that got its program only now, and all of them when the table had fallen silent.
+    /// a link whose carrier came up, that got its program only now or on which others may have been heard last, and all of
+    /// them when the table had fallen silent.
     fn announce(
         &mut self,
         planned: &Planned,
@@ -138,6 +144,7 @@ impl<D: Dataplane> Reconciler<D> {
         self.bursts.retain(answers);
         let mut fresh = self.risen(&planned.carriers);
         fresh.extend(self.newly_attached(attachments));
+        fresh.extend(self.to_renew(&planned.renewals));
         let everywhere = entries.keys().filter(|target| silent || fresh.contains(&target.link));
         let everywhere = everywhere.take_while(|_| silent || !fresh.is_empty());
         let gained: BTreeSet<Target> = changes.gained.iter().chain(everywhere).copied().collect();
@@ -158,6 +165,13 @@ impl<D: Dataplane> Reconciler<D> {
             now.up && before.get(link).is_some_and(|before| !before.up || before.changes != now.changes)
         };
         carriers.iter().filter(rose).map(|(link, _)| *link).collect()
+    }
+
+    /// Links on which all has to be announced anew that were not known to be such in the last step.
+    fn to_renew(&mut self, renewals: &BTreeMap<LinkId, u64>) -> BTreeSet<LinkId> {
+        let before = std::mem::replace(&mut self.renewed, renewals.clone());
+        let more = |(link, now): &(&LinkId, &u64)| **now > before.get(link).copied().unwrap_or(0);
+        renewals.iter().filter(more).map(|(link, _)| *link).collect()
     }
 
     /// Links that a program runs on now and not after the step before. In the first step there are none: a program that

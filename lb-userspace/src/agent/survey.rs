@@ -110,10 +110,11 @@ fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<
     let memberships = membership::wanted(&plan, present);
     let verdicts = fingerprint(&plan);
     let carriers = links::carriers(present);
+    let renewals = question.seen.as_ref().map(|seen| seen.renewals.clone()).unwrap_or_default();
     Some(Prospect {
         decided,
         seen: question.seen.clone(),
-        planned: Planned { plan: Arc::new(plan), carriers, facts, tried: question.tried.clone() },
+        planned: Planned { plan: Arc::new(plan), carriers, renewals, facts, tried: question.tried.clone() },
         memberships,
         verdicts,
     })

@@ -55,6 +55,9 @@ impl Engine {
             self.heard(from, heard, now);
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
+        if tell.was_down {
+            peer.reunite(now);
+        }
         if tell.was_down && !self.own.is_joining() {
             let heard = peer.heard_meanwhile(up);
             let flaps = peer.flaps() && heard == tell.heard && peer.senior;
@@ -76,6 +79,31 @@ impl Engine {
             peer.owe(owed);
         }
         self.pay(from);
+    }
+
+    pub(super) fn tell(&self, was_down: bool, heard: u16) -> Tell {
+        Tell {
+            incarnation: self.settings.incarnation,
+            seq: self.own.seq,
+            epoch: self.own.epoch,
+            joining: self.own.is_down(),
+            leaving: self.own.is_leaving(),
+            was_down,
+            heard,
+        }
+    }
+
+    pub(super) fn told_anew(&mut self, now: Duration) {
+        self.version += 1;
+        for peer in self.peers.values_mut() {
+            peer.tell_again(now);
+        }
+    }
+
+    /// Counts that this node has to announce anew; not more often than a peer can be missed.
+    pub(super) fn renew(&mut self, now: Duration) {
+        let apart = self.settings.profile.detection() * 10;
+        self.version += u64::from(self.renewals.count_due(apart, now));
     }
 
     fn acknowledge(&mut self, to: PeerId, owed: Owed, applied: bool) {
@@ -105,6 +133,9 @@ impl Engine {
         peer.acks(seq, applied);
         if applied && seq == current {
             peer.goes_on();
+            if peer.reunion.agree(now) {
+                self.renewals.owe();
+            }
         }
         self.version += u64::from(before != peer.place());
     }

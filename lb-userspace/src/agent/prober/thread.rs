@@ -236,6 +236,7 @@ impl Thread {
             }),
             settled: engines().all(|(_, engine)| engine.is_settled()),
             versions,
+            renewals: engines().map(|(id, engine)| (id, engine.renewals())).collect(),
             up: up.collect(),
             epoch: engines()
                 .map(|(_, engine)| (engine.reflects() == Remote::Up).then(|| engine.epoch()))

@@ -41,6 +41,7 @@ impl Node {
             tried: BTreeSet::new(),
             plan: Arc::default(),
             carriers: [(LinkId(1), up), (LinkId(2), up)].into(),
+            renewals: BTreeMap::new(),
             facts: [(LinkId(1), facts("eth0")), (LinkId(2), facts("eth1"))].into(),
         };
         let reconciler = Reconciler::new(Memory::new(capacity), RATE, None);
@@ -284,4 +285,28 @@ fn a_change_from_outside_is_counted_and_repaired() {
         assert_eq!(node.reconciler.audit().unwrap(), Audit::Whole);
     }
     assert_eq!(node.reconciler.repairs(), 2);
+}
+
+#[test]
+fn where_others_may_have_been_heard_last_all_that_is_owned_is_announced_anew() {
+    let mut node = Node::new(9);
+    let standby = target(1, "192.0.2.9");
+    let all: Vec<Target> = [pair(1), pair(2)].concat();
+    node.want(&all);
+    let plan = Arc::make_mut(&mut node.planned.plan);
+    plan.desired.insert(standby, Entry { mac: MAC, state: EntryState::Standby });
+    node.step();
+    node.settle();
+    for (renewals, expected) in [(0, [].into()), (1, pair(1).into()), (1, [].into()), (3, pair(1).into())] {
+        node.planned.renewals = [(LinkId(1), renewals), (LinkId(2), 0)].into();
+        node.step();
+        assert_eq!(node.announced(), expected, "{renewals}");
+        node.settle();
+    }
+    // A link that is watched anew counts from the beginning.
+    node.planned.renewals = BTreeMap::new();
+    node.step();
+    node.planned.renewals = [(LinkId(1), 1)].into();
+    node.step();
+    assert_eq!(node.announced(), pair(1).into());
 }
