@@ -11,7 +11,9 @@ use lb_test::cluster::{Component, Site, SiteOptions};
 const GRACE: &str = "6s";
 
 fn site() -> Site {
-    Site::start_with(SiteOptions { grace: GRACE.to_owned(), ..SiteOptions::default() }).unwrap()
+    // Otherwise the other node would answer once this one has fallen silent.
+    let arguments = ["--failover-profile", "off"].map(str::to_owned).to_vec();
+    Site::start_with(SiteOptions { grace: GRACE.to_owned(), arguments, ..SiteOptions::default() }).unwrap()
 }
 
 /// What was saved is no reason to begin: somebody else may own the addresses by now.

@@ -19,6 +19,8 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use lb_core::election::{RankKey, order};
+use lb_core::ids::NodeName;
 use serde_json::{Value, json};
 
 use super::services::{advertisement, pool, service, slice};
@@ -37,6 +39,9 @@ const CLIENT: u8 = 10;
 const FIRST_NODE: u8 = 11;
 /// Added for the second cable of a node.
 const SECOND: u8 = 40;
+/// How soon an agent that has started takes what it is the first for; in the clusters of users 10 s.
+const FAILBACK_AFTER: &str = "--failback-after";
+const SOON: &str = "100ms";
 /// What the pool holds; the Service gets the first of each family.
 const POOL: [&str; 2] = ["192.0.2.100-192.0.2.109", "2001:db8::100-2001:db8::109"];
 const VIP: u8 = 100;
@@ -107,7 +112,18 @@ impl Site {
             site.start_agent(index)?;
         }
         site.wait_for_members(site.machines.len())?;
+        site.is_owned_by(site.preferred()?)?;
         Ok(site)
+    }
+
+    /// The first of all nodes in the order for the Service `web`.
+    fn preferred(&self) -> Result<usize> {
+        let names = self.machines.iter().map(|machine| NodeName::new(&machine.name));
+        let names: Vec<NodeName> = names.collect::<Result<_, _>>()?;
+        let vip = *self.vips().first().context("a Service without addresses")?;
+        let order = order(names.iter().map(|name| (name, 0)), &RankKey::new(vip));
+        let first = order.first().context("a cluster without nodes")?;
+        names.iter().position(|name| name == *first).context("a node of another cluster")
     }
 
     /// The same before the first agent is started: nobody answers.
@@ -238,6 +254,9 @@ impl Site {
         let machine = &self.machines[index];
         let mut arguments = vec!["--grace", &self.options.grace];
         arguments.extend(self.options.arguments.iter().map(String::as_str).chain(more.iter().copied()));
+        if !arguments.contains(&FAILBACK_AFTER) {
+            arguments.extend([FAILBACK_AFTER, SOON]);
+        }
         let namespace = machine.cable.a.namespace();
         let (name, files) = (&machine.name, &machine.files);
         let agent = NodeAgent::start_in(&self.plane, namespace, name, files, &arguments, environment)?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use lb_core::burst::Bursts;
 use lb_core::ids::LinkId;
-use lb_core::plan::{Changes, EntryState, Plan, Silence, Target, diff};
+use lb_core::plan::{Changes, EntryState, Handovers, Plan, Silence, Target, diff};
 
 use crate::dataplane::{Attachment, Audit, Dataplane, DataplaneError, LinkFacts, links_of};
 
@@ -46,6 +46,8 @@ pub struct Planned {
     pub facts: BTreeMap<LinkId, LinkFacts>,
     /// Links to attach to although nothing may be planned for them.
     pub tried: BTreeSet<LinkId>,
+    /// The plan follows an edit of the objects: whoever owns an address now may not know it yet.
+    pub edited: bool,
 }
 
 /// What a step did.
@@ -63,6 +65,7 @@ pub struct Reconciled {
 pub struct Reconciler<D> {
     dataplane: D,
     bursts: Bursts,
+    handovers: Handovers,
     carriers: BTreeMap<LinkId, Carrier>,
     /// What of [`Planned::renewals`] was done.
     renewed: BTreeMap<LinkId, u64>,
@@ -77,6 +80,7 @@ impl<D: Dataplane> Reconciler<D> {
         Self {
             dataplane,
             bursts: Bursts::new(announce_rate).every(announce_interval),
+            handovers: Handovers::default(),
             carriers: BTreeMap::new(),
             renewed: BTreeMap::new(),
             attached: None,
@@ -92,6 +96,11 @@ impl<D: Dataplane> Reconciler<D> {
     /// Announcements under way.
     pub fn bursts(&mut self) -> &mut Bursts {
         &mut self.bursts
+    }
+
+    /// What is answered although another node owns it by now, until that one answers.
+    pub fn handovers(&mut self) -> &mut Handovers {
+        &mut self.handovers
     }
 
     /// How often the map held something else than was written.
@@ -113,7 +122,8 @@ impl<D: Dataplane> Reconciler<D> {
     pub fn step(&mut self, planned: &Planned, clock: Clock) -> Result<Reconciled, DataplaneError> {
         let plan = &planned.plan;
         let silent = self.dataplane.valid_until()? <= clock.boot_ns;
-        let changes = diff(&plan.desired, &self.dataplane.actual()?);
+        let mut changes = diff(&plan.desired, &self.dataplane.actual()?);
+        self.hand_over(planned, &mut changes, silent, clock.monotonic);
         let left_out = self.dataplane.apply(&changes, clock.boot_ns)?;
         let used = links_of(&plan.desired);
         let wanted = |link: &LinkId| used.contains(link) || planned.tried.contains(link);
@@ -122,6 +132,16 @@ impl<D: Dataplane> Reconciler<D> {
         let unanswered = unanswered(plan, &left_out, &attachments);
         self.announce(planned, &changes, &attachments, &unanswered, silent, clock.monotonic);
         Ok(Reconciled { changes, attachments, unanswered })
+    }
+
+    /// After an edit, keeps what another node owns by now until that one answers it too.
+    fn hand_over(&mut self, planned: &Planned, changes: &mut Changes, silent: bool, now: Duration) {
+        if silent {
+            self.handovers.end();
+        } else if planned.edited {
+            self.handovers.begin(&planned.plan, changes, now);
+        }
+        self.handovers.hold(changes, now);
     }
 
     /// Ends the bursts of what is not answered, and starts those of what newly is: what was gained, every address of

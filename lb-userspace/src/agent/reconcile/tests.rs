@@ -1,8 +1,8 @@
 use std::net::IpAddr;
 
 use lb_core::burst::{Announcement, Form};
-use lb_core::ids::{Mac, Vlans};
-use lb_core::plan::{AddressVerdict, Entry, Verdict};
+use lb_core::ids::{Mac, NodeName, ServiceKey, Vlans};
+use lb_core::plan::{AddressVerdict, Entry, HANDOVER, Verdict};
 
 use super::*;
 use crate::dataplane::ebpf::REST_NS;
@@ -39,6 +39,7 @@ impl Node {
         let up = Carrier { up: true, changes: 2 };
         let planned = Planned {
             tried: BTreeSet::new(),
+            edited: false,
             plan: Arc::default(),
             carriers: [(LinkId(1), up), (LinkId(2), up)].into(),
             renewals: BTreeMap::new(),
@@ -309,4 +310,43 @@ fn where_others_may_have_been_heard_last_all_that_is_owned_is_announced_anew() {
     node.planned.renewals = [(LinkId(1), 1)].into();
     node.step();
     assert_eq!(node.announced(), pair(1).into());
+}
+
+#[test]
+fn what_an_edit_gives_to_another_node_is_answered_until_that_one_has_it() {
+    let elsewhere =
+        Verdict::Silent(Silence::NodeNotSelected { owner: Some(NodeName::new("node-b").unwrap()) });
+    for edited in [true, false] {
+        let mut node = Node::new(9);
+        node.want(&pair(1));
+        node.step();
+        node.settle();
+        let verdicts = pair(1).map(|target| AddressVerdict { ip: target.ip, verdict: elsewhere.clone() });
+        let services = BTreeMap::from([(ServiceKey::new("default", "web").unwrap(), verdicts.to_vec())]);
+        node.planned.plan = Arc::new(Plan { services, ..Plan::default() });
+        node.planned.edited = edited;
+        let done = node.step();
+        assert_eq!(pair(1).map(|target| node.answers(target)), [edited; 2]);
+        assert_eq!((done.changes.lost.is_empty(), node.announced()), (edited, BTreeSet::new()));
+        node.planned.edited = false;
+        assert_eq!(node.reconciler.handovers().taken(&pair(1)[0]), edited);
+        node.step();
+        assert_eq!(pair(1).map(|target| node.answers(target)), [false, edited], "the other node has one");
+        node.pass(HANDOVER);
+        node.step();
+        assert_eq!(pair(1).map(|target| node.answers(target)), [false; 2]);
+    }
+}
+
+/// A table that was silent has nothing to hand over.
+#[test]
+fn nothing_is_handed_over_after_a_silence() {
+    let mut node = Node::new(9);
+    node.want(&pair(1));
+    node.step();
+    node.want_in(&pair(1), EntryState::Standby);
+    node.planned.edited = true;
+    node.pass(Duration::from_nanos(GRACE_NS));
+    node.step();
+    assert_eq!(pair(1).map(|target| node.answers(target)), [false; 2]);
 }
