@@ -18,6 +18,7 @@ pub mod addresses;
 pub mod allocator;
 pub mod burst;
 pub mod config;
+pub mod conflict;
 pub mod election;
 pub mod eligibility;
 pub mod failover;

@@ -44,6 +44,26 @@ pub fn neighbour_solicitation(mac: [u8; 6], source: Ipv6Addr, target: Ipv6Addr) 
     frame
 }
 
+/// A neighbour advertisement of `target` to all nodes that nobody has asked for, with the override flag (RFC 4861 section
+/// 7.2.6) and a complete checksum.
+pub fn neighbour_advertisement(mac: [u8; 6], target: Ipv6Addr) -> [u8; 86] {
+    let mut frame = [0; 86];
+    frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
+    frame[6..12].copy_from_slice(&mac);
+    frame[12..14].copy_from_slice(&IPV6);
+    frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 32, ICMPV6, 255]);
+    frame[22..38].copy_from_slice(&target.octets());
+    frame[38..54].copy_from_slice(&Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets());
+    frame[54] = 136;
+    frame[58] = 0x20;
+    frame[62..78].copy_from_slice(&target.octets());
+    frame[78..80].copy_from_slice(&[2, 1]);
+    frame[80..86].copy_from_slice(&mac);
+    let sum = icmpv6_checksum(&frame);
+    frame[56..58].copy_from_slice(&sum.to_be_bytes());
+    frame
+}
+
 /// RFC 8200 section 8.1: pseudo-header and message, the checksum field being zero.
 fn icmpv6_checksum(frame: &[u8; 86]) -> u16 {
     let words = frame[22..].chunks_exact(2).map(|word| u32::from(u16::from_be_bytes([word[0], word[1]])));

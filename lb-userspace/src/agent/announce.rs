@@ -6,7 +6,8 @@ use std::time::Duration;
 use lb_common::packet::{arp, ethernet, ndp};
 use lb_core::burst::{Announcement, Bursts, Form};
 use lb_core::ids::{Mac, Vlans};
-use lb_core::plan::{EntryState, Plan};
+use lb_core::plan::{EntryState, Plan, Target};
+use lb_core::pool::Family;
 
 use super::metrics::Metrics;
 use crate::net::raw::{RawSender, SendError};
@@ -54,6 +55,32 @@ impl Sender {
         self.sent += u64::try_from(sent.len()).unwrap_or(u64::MAX);
         self.errors += refused;
         self.metrics.announced(&sent, refused);
+    }
+}
+
+impl Sender {
+    /// Announces what somebody else claims, once. A frame that the kernel does not take is not tried again: the next claim
+    /// finds the address undefended.
+    pub(super) fn defend(&mut self, target: Target, mac: Mac) {
+        let form = match Family::of(target.ip) {
+            Family::Ipv4 => Form::ArpRequest,
+            Family::Ipv6 => Form::NeighbourAdvertisement,
+        };
+        let announcement = Announcement { target, round: 0, form, refusals: 0 };
+        let Some(frame) = frame(&announcement, mac) else { return };
+        for result in self.socket.send_batch(&[(target.link.0, frame)]) {
+            match result {
+                Ok(()) => {
+                    self.sent += 1;
+                    self.metrics.announced(&[target], 0);
+                }
+                Err(error) => {
+                    self.errors += 1;
+                    self.metrics.announced(&[], 1);
+                    tracing::debug!(%error, %target, "an address that somebody else claims could not be defended");
+                }
+            }
+        }
     }
 }
 

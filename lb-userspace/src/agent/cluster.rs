@@ -23,7 +23,8 @@ use self::follower::{Again, Follower, Objects};
 pub(super) use self::heartbeat::Farewell;
 use self::heartbeat::Heart;
 use self::snapshot::{Saved, SnapshotFile};
-use self::teller::{Announced, Complaint, Teller, Voice};
+pub(super) use self::teller::Claimed;
+use self::teller::{Announced, Complaint, Teller, Telling, Voice};
 use super::metrics::Metrics;
 use crate::controller::identity::identity;
 use crate::k8s::client;
@@ -39,6 +40,9 @@ mod follower;
 mod heartbeat;
 mod snapshot;
 mod teller;
+
+/// Claims of strangers that wait to be told.
+const ALARMS: usize = 256;
 
 /// What an agent has to know of its cluster.
 #[derive(Clone, Debug)]
@@ -73,6 +77,7 @@ pub struct Cluster {
     stepped: watch::Sender<Option<Arc<Decided>>>,
     reports: watch::Sender<Option<Vec<LinkReport>>>,
     announced: watch::Sender<Option<teller::All>>,
+    alarms: mpsc::Sender<Claimed>,
     plan_problems: Vec<String>,
 }
 
@@ -112,8 +117,9 @@ impl Cluster {
             metrics: metrics.clone(),
         };
         let (announced, telling) = watch::channel(None);
-        let (teller, rivals) =
-            Teller::new(node.clone(), voice, telling, l2_status::watch(&reading, &namespace));
+        let (alarms, alarmed) = mpsc::channel(ALARMS);
+        let told = Telling { announced: telling, alarms: alarmed };
+        let (teller, rivals) = Teller::new(node.clone(), voice, told, l2_status::watch(&reading, &namespace));
         let (again, questions) = mpsc::channel(1);
         let objects = Objects { client: reading, settings: Settings { namespace, config_map }, metrics };
         let decider = Decider::new(node, holder, duration, rules);
@@ -129,6 +135,7 @@ impl Cluster {
             decided,
             reports,
             announced,
+            alarms,
             plan_problems: Vec::new(),
         })
     }
@@ -228,6 +235,11 @@ impl Cluster {
     /// The way to leave in order, once.
     pub(super) fn farewell(&mut self) -> Option<Farewell> {
         self.farewell.take()
+    }
+
+    /// Where it is told that a stranger claims an address; what finds no room there is not told.
+    pub(super) fn alarms(&self) -> mpsc::Sender<Claimed> {
+        self.alarms.clone()
     }
 
     pub(super) fn reports(&self) -> watch::Sender<Option<Vec<LinkReport>>> {

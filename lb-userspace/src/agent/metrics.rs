@@ -15,8 +15,10 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use lb_core::conflict::Claimant;
 use lb_core::ids::NodeName;
 use lb_core::plan::{AddressVerdict, Plan, Target, Verdict};
+use lb_core::pool::Family;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
@@ -122,6 +124,7 @@ struct Standing {
 }
 
 type Label = [(&'static str, &'static str); 1];
+type ClaimLabels = [(&'static str, &'static str); 2];
 type WriteLabels = [(&'static str, &'static str); 2];
 type LinkLabels = [(&'static str, String); 2];
 
@@ -134,6 +137,7 @@ pub struct Metrics {
     synced: Gauge,
     repairs: Counter,
     announcements: Sorted<Label, Counter>,
+    conflicts: Sorted<ClaimLabels, Counter>,
     links: Sorted<LinkLabels, ConstGauge>,
     groups: Sorted<Label, ConstGauge>,
     services: Gauge,
@@ -153,6 +157,7 @@ impl Metrics {
             synced: Gauge::default(),
             repairs: Counter::default(),
             announcements: Sorted::default(),
+            conflicts: Sorted::default(),
             links: Sorted::default(),
             groups: Sorted::default(),
             services: Gauge::default(),
@@ -163,6 +168,11 @@ impl Metrics {
         };
         for result in ["sent", "refused"] {
             new.announcements.insert([("result", result)], Counter::default());
+        }
+        for claimant in Claimant::ALL {
+            for family in [Family::Ipv4, Family::Ipv6] {
+                new.conflicts.insert(claim_labels(claimant, family), Counter::default());
+            }
         }
         for kind in WriteKind::ALL {
             for result in WriteResult::ALL {
@@ -191,6 +201,11 @@ impl Metrics {
             "barelb_agent_announcements",
             "Announcement frames, by whether the kernel took them",
             self.announcements.clone(),
+        );
+        registry.register(
+            "barelb_agent_conflicts",
+            "Claims of an address that this node answers, at most one a second and address, by who claims it",
+            self.conflicts.clone(),
         );
         registry.register(
             "barelb_agent_link_attached",
@@ -296,6 +311,11 @@ impl Metrics {
         self.table.announced(sent);
     }
 
+    /// Somebody else has claimed an address of this family.
+    pub fn claimed(&self, claimant: Claimant, family: Family) {
+        self.conflicts.with(claim_labels(claimant, family), |counter| counter.inc());
+    }
+
     /// What became of the solicited-node groups.
     pub fn grouped(&self, report: &GroupReport) {
         let gauge =
@@ -317,6 +337,14 @@ impl Metrics {
     pub fn read_by(&self, read: impl Fn() -> Result<Reading, DataplaneError> + Send + Sync + 'static) {
         self.table.read_by(Box::new(read));
     }
+}
+
+fn claim_labels(claimant: Claimant, family: Family) -> ClaimLabels {
+    let family = match family {
+        Family::Ipv4 => "IPv4",
+        Family::Ipv6 => "IPv6",
+    };
+    [("kind", claimant.name()), ("family", family)]
 }
 
 fn write_labels(kind: WriteKind, result: WriteResult) -> WriteLabels {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Plan, Verdict};
 
-use super::prober::SessionState;
+use super::admin::{Admin, Request};
+use super::prober::{Prober, SessionState};
 use super::state::{ConflictState, GroupState, LinkState, ServiceState, State};
+use super::task::Agent;
 use super::worker::Told;
 use crate::dataplane::Attachment;
 use crate::net::groups::{GroupReport, Membership};
@@ -29,6 +31,28 @@ pub(super) struct Facts {
     pub(super) announced: u64,
     pub(super) announce_errors: u64,
     pub(super) peers: Vec<SessionState>,
+}
+
+impl Agent {
+    /// Answers who asks at the admin socket.
+    pub(super) fn answer(&mut self, request: Request) {
+        let facts = Facts {
+            node: self.settings.node.to_string(),
+            synced: self.healthy,
+            grace_ms: u64::try_from(self.settings.grace.as_millis()).unwrap_or(u64::MAX),
+            plan: Arc::clone(&self.told),
+            attachments: self.last.attachments.clone(),
+            told: Arc::clone(self.worker.told()),
+            repairs: self.reconciler.repairs(),
+            conflicts: self.conflicts.seen().clone(),
+            groups: self.keeper.report(),
+            gaps: self.gaps.clone(),
+            announced: self.sender.sent,
+            announce_errors: self.sender.errors,
+            peers: self.prober.as_ref().map(Prober::sessions).unwrap_or_default(),
+        };
+        Admin::answer(request, move || state(facts));
+    }
 }
 
 /// Everything in one value.

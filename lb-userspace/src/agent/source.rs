@@ -9,7 +9,7 @@ use lb_core::membership::LinkReport;
 use lb_core::plan::Plan;
 use tokio::sync::mpsc;
 
-use super::cluster::{Cluster, Farewell};
+use super::cluster::{Claimed, Cluster, Farewell};
 use super::standalone::Standalone;
 use crate::source::decide::Decided;
 use crate::source::watch::DirectoryWatch;
@@ -94,6 +94,14 @@ impl Source {
         match self {
             Self::Directory(_) => None,
             Self::Cluster(cluster) => Some(cluster.reports()),
+        }
+    }
+
+    /// Whom to tell of strangers that claim addresses; nobody without a cluster.
+    pub(super) fn alarms(&self) -> Option<mpsc::Sender<Claimed>> {
+        match self {
+            Self::Directory(_) => None,
+            Self::Cluster(cluster) => Some(cluster.alarms()),
         }
     }
 }

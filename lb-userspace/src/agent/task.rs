@@ -28,11 +28,11 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
-use super::admin::{Admin, Request};
+use super::admin::Admin;
 use super::announce::Sender;
 use super::audit::Auditor;
 use super::barred::Barred;
-use super::cluster::Farewell;
+use super::cluster::{Claimed, Farewell};
 use super::deadline::{Deadline, REFRESH};
 use super::driver::Drivers;
 use super::events::Conflicts;
@@ -41,7 +41,6 @@ use super::metrics::{Metrics, Reading};
 use super::prober::Prober;
 use super::prober::start::{boot_id, news, start_prober};
 use super::reconcile::{Clock, Planned, Reconciled, Reconciler};
-use super::report;
 use super::run::{OnExit, Settings};
 use super::source::Source;
 use super::survey::{Question, Survey, survey};
@@ -67,7 +66,9 @@ pub(super) struct Agent {
     pub(super) settings: Settings,
     pub(super) reconciler: Reconciler<KernelDataplane>,
     events: AsyncFd<Events>,
-    conflicts: Conflicts,
+    pub(super) conflicts: Conflicts,
+    /// Whom to tell of strangers that claim addresses.
+    pub(super) alarms: Option<mpsc::Sender<Claimed>>,
     pub(super) worker: Worker,
     changes: mpsc::Receiver<()>,
     /// How to leave a cluster.
@@ -92,7 +93,7 @@ pub(super) struct Agent {
     pub(super) sender: Sender,
     pub(super) keeper: Keeper,
     pub(super) gaps: Vec<String>,
-    admin: Admin,
+    pub(super) admin: Admin,
     origin: Instant,
     pub(super) planned: Planned,
     /// The plan, and what the data plane could not do of it.
@@ -142,6 +143,7 @@ impl Agent {
             reconciler: Reconciler::new(dataplane, settings.announce_rate, settings.announce_interval),
             events: events.readable().context("watching the event ring")?,
             conflicts: Conflicts::default(),
+            alarms: source.alarms(),
             farewell: source.farewell(),
             changes: source.follow(),
             reports: source.reports(),
@@ -219,6 +221,7 @@ impl Agent {
                     {
                         guard.clear_ready();
                     }
+                    self.contest();
                 }
             }
         }
@@ -369,25 +372,6 @@ impl Agent {
         }
         let now = self.origin.elapsed();
         self.sender.send_due(self.reconciler.bursts(), &self.planned.plan, now);
-    }
-
-    fn answer(&mut self, request: Request) {
-        let facts = report::Facts {
-            node: self.settings.node.to_string(),
-            synced: self.healthy,
-            grace_ms: u64::try_from(self.settings.grace.as_millis()).unwrap_or(u64::MAX),
-            plan: Arc::clone(&self.told),
-            attachments: self.last.attachments.clone(),
-            told: Arc::clone(self.worker.told()),
-            repairs: self.reconciler.repairs(),
-            conflicts: self.conflicts.seen().clone(),
-            groups: self.keeper.report(),
-            gaps: self.gaps.clone(),
-            announced: self.sender.sent,
-            announce_errors: self.sender.errors,
-            peers: self.prober.as_ref().map(Prober::sessions).unwrap_or_default(),
-        };
-        Admin::answer(request, move || report::state(facts));
     }
 }
 

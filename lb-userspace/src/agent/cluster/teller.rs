@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use lb_core::ids::{LinkName, NodeName, ServiceKey};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::super::metrics::{Metrics, WriteKind};
@@ -28,6 +28,7 @@ mod complaints;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::agent) use complaints::Claimed;
 pub(super) use complaints::Complaint;
 use complaints::Complaints;
 
@@ -86,11 +87,18 @@ pub(super) struct Voice {
     pub(super) metrics: Metrics,
 }
 
+/// What there is to tell.
+pub(super) struct Telling {
+    pub(super) announced: watch::Receiver<Option<All>>,
+    pub(super) alarms: mpsc::Receiver<Claimed>,
+}
+
 /// See the module.
 pub(super) struct Teller {
     node: NodeName,
     voice: Voice,
     announced: watch::Receiver<Option<All>>,
+    alarms: mpsc::Receiver<Claimed>,
     seen: Seen,
     shelf: Shelf<String, Announcement>,
     rivals: watch::Sender<Option<Rivals>>,
@@ -107,14 +115,16 @@ impl Teller {
     pub(super) fn new(
         node: NodeName,
         voice: Voice,
-        announced: watch::Receiver<Option<All>>,
+        telling: Telling,
         seen: Seen,
     ) -> (Self, watch::Receiver<Option<Rivals>>) {
         let (rivals, receiver) = watch::channel(None);
+        let Telling { announced, alarms } = telling;
         let teller = Self {
             node,
             voice,
             announced,
+            alarms,
             seen,
             shelf: Shelf::default(),
             rivals,
@@ -143,6 +153,7 @@ impl Teller {
                     }
                     due = Some(due.map_or(earliest, |due| due.min(earliest)));
                 }
+                Some(claimed) = self.alarms.recv() => alarm(&self.voice, &claimed.complaints(&self.node)).await,
                 () = until(due) => {
                     let again = self.tell().await;
                     let pause = if self.failures == 0 { PACE } else { doubled(RETRY, self.failures) };
@@ -275,6 +286,15 @@ impl Teller {
             .await;
         self.told = Some(all.iter().map(|(service, one)| (service.clone(), one.ips.clone())).collect());
     }
+}
+
+/// Tells of a stranger that claims an address. An event that fails is lost.
+async fn alarm(voice: &Voice, complaints: &[Complaint]) {
+    stream::iter(complaints)
+        .for_each_concurrent(WRITES, |complaint| async move {
+            complaint.tell(voice).await;
+        })
+        .await;
 }
 
 async fn carry_out(statuses: &Statuses, write: &Write) -> Result<(), WriteError> {

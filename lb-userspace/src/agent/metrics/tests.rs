@@ -1,6 +1,8 @@
 use lb_common::outcome::Outcome;
+use lb_core::conflict::Claimant;
 use lb_core::ids::{LinkId, Mac, Vlans};
 use lb_core::plan::{Entry, EntryState, Silence};
+use lb_core::pool::Family;
 use prometheus_client::encoding::text;
 
 use super::*;
@@ -152,12 +154,15 @@ fn an_agent_at_work() {
         ..GroupReport::default()
     });
     metrics.announced(&[target(2, "", "192.0.2.100")], 4);
+    metrics.claimed(Claimant::Stranger, Family::Ipv6);
     let text = rendered(&registry);
     for line in [
         "barelb_agent_synced 1",
         "barelb_agent_repairs_total 1",
         "barelb_agent_announcements_total{result=\"sent\"} 1",
         "barelb_agent_announcements_total{result=\"refused\"} 4",
+        "barelb_agent_conflicts_total{kind=\"stranger\",family=\"IPv6\"} 1",
+        "barelb_agent_conflicts_total{kind=\"peer\",family=\"IPv4\"} 0",
         "barelb_agent_link_attached{interface=\"eth0\",mode=\"native\"} 1",
         "barelb_agent_link_attached{interface=\"eth1\",mode=\"none\"} 0",
         "barelb_agent_groups{membership=\"joined\"} 2",

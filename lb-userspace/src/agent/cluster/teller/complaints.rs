@@ -2,10 +2,12 @@
 //! a time.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use lb_core::problem::{Problem, Reason};
+use lb_core::ids::{Mac, NodeName, ServiceKey};
+use lb_core::problem::{Place, Problem, Reason};
 use tokio::time::Instant;
 
 use super::Voice;
@@ -74,6 +76,35 @@ impl Complaint {
     }
 }
 
+/// A station that is none of the cluster's has claimed an address that this node answers for.
+#[derive(Clone, Debug)]
+pub(in crate::agent) struct Claimed {
+    pub(in crate::agent) ip: IpAddr,
+    pub(in crate::agent) mac: Mac,
+    /// Where it was heard.
+    pub(in crate::agent) link: String,
+    /// Those that have the address, with their `metadata.uid`.
+    pub(in crate::agent) services: Vec<(ServiceKey, Arc<str>)>,
+}
+
+impl Claimed {
+    /// What is wrong with each Service.
+    pub(super) fn complaints(&self, node: &NodeName) -> Vec<Complaint> {
+        let Self { ip, mac, link, services } = self;
+        let note = readable(&format!(
+            "a station with the hardware address {mac}, which is no node of the cluster, claims {ip} on {link} of node \
+             {node}: find it in the switch and take the address from it, or take the address out of the pool"
+        ));
+        let complaint = |(service, uid): &(ServiceKey, Arc<str>)| Complaint {
+            object: Place::service(service).object,
+            reason: "addressConflict",
+            note: note.clone(),
+            uid: Arc::clone(uid),
+        };
+        services.iter().map(complaint).collect()
+    }
+}
+
 /// What is wrong, and what of it was told.
 #[derive(Debug, Default)]
 pub(super) struct Complaints {
@@ -132,9 +163,7 @@ impl Complaints {
 
 #[cfg(test)]
 mod tests {
-    use lb_core::ids::ServiceKey;
     use lb_core::plan::Silence;
-    use lb_core::problem::Place;
 
     use super::*;
 
@@ -157,6 +186,33 @@ mod tests {
             told.note,
             "no L2Advertisement covers address pool p: create one, or the address stays silent"
         );
+    }
+
+    #[test]
+    fn a_claim_is_told_on_each_service_of_the_address() {
+        for ip in ["192.0.2.100", "2001:db8::100"] {
+            let services = ["web/a", "web/b"].map(|name| (name.parse().unwrap(), Arc::from("u")));
+            let claimed = Claimed {
+                ip: ip.parse().unwrap(),
+                mac: Mac([2, 0, 0, 0, 0, 0x99]),
+                link: "eth0".to_owned(),
+                services: services.to_vec(),
+            };
+            let told = claimed.complaints(&NodeName::new("node-a").unwrap());
+            let objects: Vec<&str> = told.iter().map(|complaint| complaint.object.as_str()).collect();
+            assert_eq!(
+                (objects, told[0].reason),
+                (vec!["Service web/a", "Service web/b"], "addressConflict")
+            );
+            assert_eq!(
+                told[1].note,
+                format!(
+                    "a station with the hardware address 02:00:00:00:00:99, which is no node of the cluster, claims {ip} \
+                     on eth0 of node node-a: find it in the switch and take the address from it, or take the address \
+                     out of the pool"
+                )
+            );
+        }
     }
 
     #[test]
