@@ -19,6 +19,8 @@ mod cluster;
 mod deadline;
 mod driver;
 mod events;
+mod handover;
+mod kept;
 mod links;
 mod membership;
 pub mod metrics;

@@ -41,6 +41,8 @@ pub(super) struct Peer {
     next_tell: Duration,
     gap: Duration,
     tries: u32,
+    /// When it said something last.
+    spoke: Duration,
     /// What it waits to be acknowledged.
     owed: Option<Owed>,
 }
@@ -71,6 +73,7 @@ impl Peer {
             next_tell: now,
             gap: RETRY,
             tries: 0,
+            spoke: now,
             owed: None,
         }
     }
@@ -215,6 +218,14 @@ impl Peer {
     pub(super) fn was_away(&mut self, away: Duration, now: Duration) {
         self.since = (self.since + away).min(now);
         self.returning = self.returning.map(|until| until + away);
+    }
+
+    /// It says something: if it was away, what it has not acknowledged is told in the quick rhythm again.
+    pub(super) fn speaks(&mut self, now: Duration) {
+        if now >= self.spoke + RETRY * RETRIES {
+            self.tell_soon(now);
+        }
+        self.spoke = now;
     }
 
     /// What it has not acknowledged may reach it now.

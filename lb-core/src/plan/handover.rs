@@ -126,7 +126,7 @@ mod tests {
         assert_eq!(handovers.due(), Some(START + HANDOVER));
 
         assert!(handovers.taken(&target("192.0.2.1")) && !handovers.taken(&target("192.0.2.1")));
-        let later = START + HANDOVER - Duration::from_nanos(1);
+        let later = START + Duration::from_millis(249);
         assert_eq!(step(&mut handovers, &mut actual, later), ["2001:db8::1"]);
         assert_eq!(step(&mut handovers, &mut actual, START + HANDOVER), [""; 0]);
         assert!(handovers.is_empty() && handovers.due().is_none());

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lb_core::failover::{Engine, Failback, Message, PeerId, Place, Profile, Remote, Settings, Start, first};
 
 use crate::random::Random;
+use crate::world::ADDRESSES;
 
 /// How long a table answers without its agent.
 pub(crate) const GRACE: Duration = Duration::from_millis(400);
@@ -49,6 +50,8 @@ pub(crate) struct Node {
     pub(crate) watches_deadline: bool,
     /// How often it had to announce anew, as far as it has.
     pub(crate) renewed: u64,
+    /// Until when it has nothing to say against those that announce an address that it owns.
+    pub(crate) contests: Vec<Duration>,
     lives: u64,
 }
 
@@ -70,6 +73,7 @@ impl Node {
             applied: 0,
             watches_deadline: false,
             renewed: 0,
+            contests: vec![Duration::ZERO; ADDRESSES],
             lives: 0,
         }
     }

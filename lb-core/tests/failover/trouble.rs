@@ -113,6 +113,9 @@ pub(crate) fn plan(world: &mut World, kind: Kind) -> Duration {
 }
 
 fn nuisance(world: &mut World, mut at: Duration, times: usize) -> Duration {
+    // Since when each agent has hardly been scheduled, and until when. One that is away for its grace has fallen silent, and
+    // moves its addresses with a cause.
+    let mut starved = vec![(Duration::ZERO, Duration::ZERO); world.nodes.len()];
     for _ in 0..times {
         let node = world.random.below(world.nodes.len());
         let wait = world.random.millis(10, 80);
@@ -123,7 +126,12 @@ fn nuisance(world: &mut World, mut at: Duration, times: usize) -> Duration {
             at += away;
         } else {
             let long = world.random.millis(1, 120);
-            world.at(at, Event::Act(Act::Starve(node, long)));
+            let (since, until) = starved[node];
+            let since = if at > until + ms(20) { at } else { since };
+            if at + long < since + GRACE / 2 {
+                starved[node] = (since, until.max(at + long));
+                world.at(at, Event::Act(Act::Starve(node, long)));
+            }
         }
         at += wait;
     }

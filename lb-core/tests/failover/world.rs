@@ -15,6 +15,8 @@ use crate::trouble::{self, Act, Kind};
 const LOOK: Duration = Duration::from_millis(1);
 /// An announcement is repeated after these, as long as the node answers.
 const ROUNDS_MS: [u64; 4] = [0, 20, 60, 120];
+/// When a node announces what it still owns after another one has announced it.
+const CONTEST: Duration = Duration::from_millis(40);
 pub(crate) const ADDRESSES: usize = 3;
 
 /// Something that happens, at a time.
@@ -279,6 +281,20 @@ impl World {
                 if !self.cut[me][station] {
                     believed[address] = Some(me);
                 }
+            }
+            self.is_contradicted(me, address);
+        }
+    }
+
+    /// Who owns what another node announces, and still does a little later, says so.
+    fn is_contradicted(&mut self, me: usize, address: usize) {
+        let now = self.now;
+        for other in (0..self.nodes.len()).filter(|other| *other != me) {
+            let hears = !self.cut[me][other] && self.nodes[other].is_running(now);
+            if hears && self.nodes[other].answers(address, now) && now >= self.nodes[other].contests[address]
+            {
+                self.nodes[other].contests[address] = now + CONTEST;
+                self.at(now + CONTEST, Event::Announce(other, address));
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lb_core::conflict::{Claimant, Past, Response, respond, stations};
 use lb_core::ids::Mac;
-use lb_core::plan::EntryState;
+use lb_core::plan::{EntryState, Target};
 use lb_core::pool::Family;
 
 use super::admin::Admin;
@@ -17,6 +17,9 @@ use crate::dataplane::ebpf::{Event, Events, Kind};
 
 /// At most one event per address, kind of claimant and this long; the program limits per CPU, this brings the CPUs together.
 const APART: Duration = Duration::from_secs(1);
+
+/// By then the nodes agree who owns an address, if they hear each other.
+const CONTEST: Duration = Duration::from_millis(200);
 
 /// Events per turn of the agent's task, which has a deadline to move.
 const AT_ONCE: usize = 1024;
@@ -91,8 +94,10 @@ impl Agent {
         let own = self.present.values().filter_map(|link| link.mac.map(Mac));
         let stations =
             self.worker.decided().map_or_else(Default::default, |decided| stations(&decided.nodes, own));
+        let mut taken = false;
         for claim in claims {
             let claimant = Claimant::of(claim.peer_mac, &stations);
+            taken |= claimant == Claimant::Peer && self.reconciler.handovers().taken(&claim.target);
             if !self.conflicts.note(&claim, claimant) {
                 continue;
             }
@@ -103,10 +108,26 @@ impl Agent {
             let response = self.conflicts.respond(&claim, claimant, mac.is_some());
             if let Some(mac) = mac.filter(|_| response.defends) {
                 self.sender.defend(claim.target, mac);
+            } else if mac.is_some() && claimant == Claimant::Peer {
+                self.announce_anew(claim.target);
             }
             if response.tells {
                 self.alarm(&claim);
             }
+        }
+        if taken {
+            self.step();
+            self.look_again();
+        }
+    }
+
+    /// Another node has announced what this one owns: whoever heard that hears better, if this one still owns it by then.
+    fn announce_anew(&mut self, target: Target) {
+        let at = self.clock().monotonic + CONTEST;
+        let bursts = self.reconciler.bursts();
+        // What was gained just now is being announced.
+        if !bursts.is_running(&target) {
+            bursts.start(target, at);
         }
     }
 
@@ -174,7 +195,6 @@ fn traced(event: &Event) -> Traced {
 mod tests {
     use lb_common::outcome::Outcome;
     use lb_core::ids::{LinkId, Vlans};
-    use lb_core::plan::Target;
 
     use super::*;
 

@@ -77,9 +77,11 @@ impl Keeper {
         Self { groups, wishes, reports, task }
     }
 
-    /// Joins and leaves what it takes.
-    pub(super) fn want(&self, wanted: &Arc<Wanted>) {
-        self.wishes.send_replace(Arc::clone(wanted));
+    /// Joins and leaves what it takes; without `leaves`, leaves nothing yet.
+    pub(super) fn want(&self, wanted: &Arc<Wanted>, leaves: bool) {
+        self.wishes.send_modify(|known| {
+            *known = if leaves { Arc::clone(wanted) } else { Arc::new(Wanted::either(known, wanted)) };
+        });
     }
 
     /// Compares with the kernel again: somebody may have flushed the entries, and nothing tells about that.

@@ -164,7 +164,7 @@ impl<D: Dataplane> Reconciler<D> {
         self.bursts.retain(answers);
         let mut fresh = self.risen(&planned.carriers);
         fresh.extend(self.newly_attached(attachments));
-        fresh.extend(self.to_renew(&planned.renewals));
+        fresh.extend(self.renewed_links(&planned.renewals));
         let everywhere = entries.keys().filter(|target| silent || fresh.contains(&target.link));
         let everywhere = everywhere.take_while(|_| silent || !fresh.is_empty());
         let gained: BTreeSet<Target> = changes.gained.iter().chain(everywhere).copied().collect();
@@ -188,7 +188,7 @@ impl<D: Dataplane> Reconciler<D> {
     }
 
     /// Links on which all has to be announced anew that were not known to be such in the last step.
-    fn to_renew(&mut self, renewals: &BTreeMap<LinkId, u64>) -> BTreeSet<LinkId> {
+    fn renewed_links(&mut self, renewals: &BTreeMap<LinkId, u64>) -> BTreeSet<LinkId> {
         let before = std::mem::replace(&mut self.renewed, renewals.clone());
         let more = |(link, now): &(&LinkId, &u64)| **now > before.get(link).copied().unwrap_or(0);
         renewals.iter().filter(more).map(|(link, _)| *link).collect()

@@ -124,6 +124,8 @@ impl Agent {
         let Some(prober) = &mut self.prober else { return true };
         let me = &self.settings.node;
         let used = links_of(&planned.plan.desired);
+        self.kept.note(used.iter().copied(), Instant::now());
+        let used = &used | &planned.tried;
         prober.probe(&setup(&self.present, &used, &decided.nodes, me));
         let leaving = decided.nodes.get(me).and_then(|node| node.leaving);
         let leaves = |leaving| leaving != Leaving::Cordoned || self.settings.leaves_on_cordon;
@@ -174,7 +176,11 @@ impl Agent {
             return;
         }
         self.planned = planned;
-        if !self.step() {
+        self.planned.edited = self.is_edit(&decided, seen.as_deref());
+        let done = self.step();
+        // What is lost later was lost for another reason.
+        self.planned.edited = false;
+        if !done {
             self.worker.not_stepped();
             return;
         }
@@ -182,7 +188,7 @@ impl Agent {
             self.reflect(&seen);
         }
         self.metrics.members(decided.nodes.values().filter(|node| node.alive).count());
-        self.keeper.want(&memberships.wanted);
+        self.keeper.want(&memberships.wanted, self.reconciler.handovers().is_empty());
         if self.gaps != memberships.gaps {
             for gap in &memberships.gaps {
                 tracing::warn!(gap, "solicited-node group");

@@ -36,6 +36,8 @@ use super::cluster::{Claimed, Farewell};
 use super::deadline::{Deadline, REFRESH};
 use super::driver::Drivers;
 use super::events::Conflicts;
+use super::handover::Followed;
+use super::kept::Kept;
 use super::membership::Keeper;
 use super::metrics::{Metrics, Reading};
 use super::prober::Prober;
@@ -103,6 +105,8 @@ pub(super) struct Agent {
     pub(super) counting: Option<JoinHandle<BTreeMap<LinkId, u64>>>,
     pub(super) auditor: Auditor,
     pub(super) barred: Barred,
+    pub(super) kept: Kept,
+    pub(super) followed: Option<Followed>,
     /// The last step went well: the deadline may be moved.
     pub(super) healthy: bool,
     /// The table fell silent while this agent was stopped; nothing is done with what it knew before.
@@ -170,6 +174,8 @@ impl Agent {
             counting: None,
             auditor: Auditor::default(),
             barred: Barred::default(),
+            kept: Kept::default(),
+            followed: None,
             healthy: false,
             lapsed: false,
             stale_read: false,
@@ -191,7 +197,9 @@ impl Agent {
         loop {
             self.metrics.beat();
             self.start_survey();
-            let due = self.reconciler.bursts().next_deadline().map(|at| (self.origin + at).into());
+            let announces = self.reconciler.bursts().next_deadline();
+            let due = announces.into_iter().chain(self.reconciler.handovers().due()).min();
+            let due = due.map(|at| (self.origin + at).into());
             let blind = self.auditor.is_blind();
             // In order of what must not wait for what. Announcements may be due all the time.
             tokio::select! {
@@ -283,7 +291,7 @@ impl Agent {
             allowed: self.settings.interfaces.clone(),
             ignore_exclude_label: self.settings.ignore_exclude_label,
             losing: self.drivers.losing().clone(),
-            tried: self.barred.links(),
+            tried: &self.barred.links() | &self.kept_links(),
             orders: std::mem::take(&mut self.orders),
         })));
     }
@@ -370,6 +378,7 @@ impl Agent {
         if !self.healthy {
             return;
         }
+        self.end_handovers();
         let now = self.origin.elapsed();
         self.sender.send_due(self.reconciler.bursts(), &self.planned.plan, now);
     }

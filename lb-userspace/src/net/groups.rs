@@ -69,6 +69,16 @@ fn is_solicited_node(group: Ipv6Addr) -> bool {
 pub struct Wanted(BTreeMap<(u32, Ipv6Addr), u32>);
 
 impl Wanted {
+    /// What one of the two wants.
+    pub fn either(one: &Self, other: &Self) -> Self {
+        let mut groups = one.0.clone();
+        for (group, addresses) in &other.0 {
+            let known = groups.entry(*group).or_insert(0);
+            *known = (*known).max(*addresses);
+        }
+        Self(groups)
+    }
+
     /// The groups by interface index and group address, with the number of distinct addresses that use them.
     pub fn groups(&self) -> &BTreeMap<(u32, Ipv6Addr), u32> {
         &self.0

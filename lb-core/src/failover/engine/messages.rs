@@ -20,6 +20,9 @@ pub(super) struct Errand {
 impl Engine {
     /// A message of a peer, that nobody else can have sent, and not for the second time.
     pub fn message(&mut self, from: PeerId, message: Message, now: Duration) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.speaks(now);
+        }
         match message {
             Message::Tell(tell) => self.told(from, tell, now),
             Message::Ack { incarnation, seq, applied, own } => {
