@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_core::burst::Bursts;
+use lb_core::burst::{Bursts, Gateways, order};
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, EntryState, Plan, Silence, Target, diff};
 
@@ -42,6 +42,8 @@ pub struct Planned {
     pub carriers: BTreeMap<LinkId, Carrier>,
     /// How often all that is owned on a link had to be announced anew, by the links of which that is known.
     pub renewals: BTreeMap<LinkId, u64>,
+    /// Who sends the packets of others.
+    pub gateways: Gateways,
     /// Every link that the plan may name.
     pub facts: BTreeMap<LinkId, LinkFacts>,
     /// Links to attach to although nothing may be planned for them.
@@ -147,15 +149,26 @@ impl<D: Dataplane> Reconciler<D> {
         fresh.extend(self.to_renew(&planned.renewals));
         let everywhere = entries.keys().filter(|target| silent || fresh.contains(&target.link));
         let everywhere = everywhere.take_while(|_| silent || !fresh.is_empty());
-        let gained: BTreeSet<Target> = changes.gained.iter().chain(everywhere).copied().collect();
-        for target in gained.into_iter().filter(answers) {
-            self.bursts.start(target, now);
-        }
+        let gained = changes.gained.iter().chain(everywhere).copied().filter(answers).collect();
+        let ordered = self.in_order(gained, &planned.gateways);
+        self.bursts.start_all(ordered, now);
         if self.bursts.repeats() {
             for target in entries.keys().copied().filter(answers) {
                 self.bursts.keep(target, now);
             }
         }
+    }
+
+    /// Whom to tell first. The table answers by now, so reading who asked keeps nobody waiting; where that fails the order is
+    /// any.
+    fn in_order(&mut self, gained: BTreeSet<Target>, gateways: &Gateways) -> Vec<Target> {
+        // What leaves at once anyway has no order.
+        let asked = if gained.len() > 1 { self.dataplane.asked(&gained) } else { Ok(BTreeMap::new()) };
+        let asked = asked.unwrap_or_else(|error| {
+            tracing::debug!(%error, "can't read who asked for the addresses: announcing them in any order");
+            BTreeMap::new()
+        });
+        order(gained, &asked, gateways)
     }
 
     /// Links whose carrier came up since the last step, be it that it is gone and back.

@@ -114,7 +114,14 @@ fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<
     Some(Prospect {
         decided,
         seen: question.seen.clone(),
-        planned: Planned { plan: Arc::new(plan), carriers, renewals, facts, tried: question.tried.clone() },
+        planned: Planned {
+            plan: Arc::new(plan),
+            carriers,
+            renewals,
+            gateways: links::gateways(present),
+            facts,
+            tried: question.tried.clone(),
+        },
         memberships,
         verdicts,
     })
