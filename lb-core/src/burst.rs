@@ -26,7 +26,7 @@ mod order;
 #[cfg(test)]
 mod tests;
 
-pub use order::{Asked, Gateways, order};
+pub use order::{Asked, DIRECT, Gateways, direct, order};
 
 /// Frames per second where nothing else is configured.
 pub const DEFAULT_RATE: NonZeroU32 = match NonZeroU32::new(10_000) {

@@ -10,7 +10,7 @@ use lb_core::election::{RankKey, order};
 use lb_core::ids::NodeName;
 use lb_test::link::mac;
 use lb_test::standalone::{Standalone, node, service};
-use lb_test::wire::{Endpoint, arp_request, neighbour_solicitation};
+use lb_test::wire::{Endpoint, arp_request, neighbour_advertisement, neighbour_solicitation};
 
 const READY: Duration = Duration::from_secs(10);
 const NODE: [u8; 6] = mac(11);
@@ -36,9 +36,9 @@ fn of_the_other_node() -> Vec<u8> {
     (0..SERVICES).filter(is_theirs).collect()
 }
 
-/// The address that a frame of the node announces.
+/// The address that a frame of the node announces to all.
 fn announced(frame: &[u8]) -> Option<IpAddr> {
-    if frame.get(6..12)? != NODE {
+    if frame.get(6..12)? != NODE || frame.first()? & 1 == 0 {
         return None;
     }
     match frame.get(12..14)? {
@@ -50,6 +50,23 @@ fn announced(frame: &[u8]) -> Option<IpAddr> {
         }
         _ => None,
     }
+}
+
+fn advertisement_to(station: Ipv6Addr, mac: [u8; 6], vip: Ipv6Addr) -> Vec<u8> {
+    let mut frame = neighbour_advertisement(NODE, vip).to_vec();
+    frame[..6].copy_from_slice(&mac);
+    // The checksum covers the destination: the old one is taken out and the new one put in (RFC 1624).
+    let word = |bytes: &[u8]| u32::from(u16::from_be_bytes([bytes[0], bytes[1]]));
+    let mut sum = u32::from(!u16::from_be_bytes([frame[56], frame[57]]));
+    for (old, new) in frame[38..54].chunks_exact(2).zip(station.octets().chunks_exact(2)) {
+        sum += (0xffff - word(old)) + word(new);
+    }
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    frame[38..54].copy_from_slice(&station.octets());
+    frame[56..58].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
+    frame
 }
 
 #[test]
@@ -88,10 +105,13 @@ fn what_was_asked_for_lately_is_announced_first() {
     endpoint.drain().unwrap();
 
     rooms.remove("node-b.yaml").unwrap();
-    let mut heard = Vec::new();
+    let (mut heard, mut direct) = (Vec::new(), Vec::new());
     let end = Instant::now() + Duration::from_secs(5);
     while let Some(frame) = endpoint.receive(end).unwrap() {
         heard.extend(announced(&frame.bytes).filter(|ip| !heard.contains(ip)));
+        if [CLIENT, ROUTER].iter().any(|mac| frame.bytes[..6] == *mac) && frame.bytes[6..12] == NODE {
+            direct.push(frame.bytes);
+        }
         if heard.len() == standby.len() * 2 {
             break;
         }
@@ -104,4 +124,14 @@ fn what_was_asked_for_lately_is_announced_first() {
     let all = standby.iter().map(|number| vips(*number)).flat_map(|(v4, v6)| [IpAddr::from(v4), v6.into()]);
     let rest: BTreeSet<IpAddr> = all.filter(|ip| !asked.contains(ip)).collect();
     assert_eq!(heard, asked.into_iter().chain(rest).collect::<Vec<_>>());
+
+    // Who asked is told directly, too: asked for its own address, from the one that it asked for.
+    let told = [(by_router, router), (first, client), (second, client)];
+    let expected = told.map(|(number, (v4, v6, mac))| {
+        let (vip_v4, vip_v6) = vips(number);
+        let mut request = arp_request(NODE, vip_v4, v4).to_vec();
+        request[..6].copy_from_slice(&mac);
+        [advertisement_to(v6, mac, vip_v6), request]
+    });
+    assert_eq!(direct, expected.concat());
 }

@@ -47,6 +47,24 @@ pub fn order(targets: BTreeSet<Target>, asked: &BTreeMap<Target, Asked>, gateway
     ordered
 }
 
+/// Requests that are met directly on each link.
+pub const DIRECT: usize = 16;
+
+/// The first on each link that somebody has asked for, with who did: told to them alone, beside what all are told. A probe is
+/// of nobody who has an address.
+pub fn direct(ordered: &[Target], asked: &BTreeMap<Target, Asked>) -> Vec<(Target, Asked)> {
+    let mut told: BTreeMap<LinkId, usize> = BTreeMap::new();
+    let known = ordered.iter().filter_map(|target| Some((*target, *asked.get(target)?)));
+    let reachable = known
+        .filter(|(target, asked)| !asked.ip.is_unspecified() && asked.ip.is_ipv4() == target.ip.is_ipv4());
+    let within = |(target, _): &(Target, Asked)| {
+        let told = told.entry(target.link).or_default();
+        *told += 1;
+        *told <= DIRECT
+    };
+    reachable.filter(within).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,5 +117,22 @@ mod tests {
             targets.into_iter().collect::<Vec<_>>(),
             "nothing is known: as they are"
         );
+    }
+
+    #[test]
+    fn a_few_on_each_link_are_told_directly() {
+        let targets: Vec<Target> =
+            (1..=40).map(|n| target(1, &format!("192.0.2.{n}"))).chain([target(2, "2001:db8::1")]).collect();
+        let requester = |target: &Target| match target.ip {
+            IpAddr::V4(ip) if ip.octets()[3] == 2 => Some(asked(1, 9, "0.0.0.0")),
+            IpAddr::V4(ip) if ip.octets()[3] == 3 => None,
+            IpAddr::V4(_) => Some(asked(1, 9, "192.0.2.99")),
+            IpAddr::V6(_) => Some(asked(1, 9, "2001:db8::99")),
+        };
+        let known = targets.iter().filter_map(|target| Some((*target, requester(target)?))).collect();
+        let told: Vec<Target> = direct(&targets, &known).into_iter().map(|(target, _)| target).collect();
+        let first = (1..=18).filter(|n| ![2, 3].contains(n)).map(|n| target(1, &format!("192.0.2.{n}")));
+        assert_eq!(told, first.chain([target(2, "2001:db8::1")]).collect::<Vec<_>>());
+        assert_eq!(direct(&targets, &BTreeMap::new()), []);
     }
 }

@@ -328,7 +328,12 @@ fn what_was_asked_for_is_announced_first() {
     ]
     .into();
     node.want(&all);
-    node.step();
+    let direct: Vec<Target> = node.step().direct.into_iter().map(|(target, _)| target).collect();
+    assert_eq!(
+        direct,
+        [target(1, "2001:db8::7"), target(1, "192.0.2.5")],
+        "not the requester of the other family"
+    );
     let due = node.reconciler.bursts().take_due(Duration::from_nanos(node.now_ns), 5);
     let ips: Vec<String> = due.iter().map(|frame| frame.target.ip.to_string()).collect();
     assert_eq!(ips, ["2001:db8::6", "2001:db8::7", "192.0.2.5", "192.0.2.5", "192.0.2.1"]);
