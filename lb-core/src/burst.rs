@@ -22,8 +22,11 @@ use std::{
 
 use crate::{plan::Target, pool::Family};
 
+mod order;
 #[cfg(test)]
 mod tests;
+
+pub use order::{Asked, DIRECT, Gateways, direct, order};
 
 /// Frames per second where nothing else is configured.
 pub const DEFAULT_RATE: NonZeroU32 = match NonZeroU32::new(10_000) {
@@ -81,6 +84,8 @@ struct Running {
     step: u8,
     /// How often a frame was put back.
     refused: u16,
+    /// Of those that are due at the same time the lowest goes first.
+    rank: usize,
 }
 
 /// The running bursts.
@@ -88,7 +93,7 @@ struct Running {
 pub struct Bursts {
     running: BTreeMap<Target, Running>,
     /// When each running burst is due; one entry per burst.
-    queue: BTreeSet<(Duration, Target)>,
+    queue: BTreeSet<(Duration, usize, Target)>,
     pacer: Pacer,
     interval: Option<Duration>,
 }
@@ -113,15 +118,22 @@ impl Bursts {
 
     /// Starts a burst, or starts it over: a gained address, a link that came up, a MAC that changed.
     pub fn start(&mut self, target: Target, now: Duration) {
-        self.stop(&target);
-        self.schedule(target, Running { start: now, step: 0, refused: 0 });
+        self.start_all([target], now);
+    }
+
+    /// The same for several, in this order.
+    pub fn start_all(&mut self, targets: impl IntoIterator<Item = Target>, now: Duration) {
+        for (rank, target) in targets.into_iter().enumerate() {
+            self.stop(&target);
+            self.schedule(target, Running { start: now, step: 0, refused: 0, rank });
+        }
     }
 
     /// Makes sure that a target is announced again at the interval, the first time one interval from now. Nothing
     /// where a burst runs or there is no interval.
     pub fn keep(&mut self, target: Target, now: Duration) {
         if self.interval.is_some() && !self.is_running(&target) {
-            self.schedule(target, Running { start: now, step: frames(&target), refused: 0 });
+            self.schedule(target, Running { start: now, step: frames(&target), refused: 0, rank: 0 });
         }
     }
 
@@ -130,7 +142,7 @@ impl Bursts {
         if let Some(running) = self.running.remove(target)
             && let Some(step) = self.step(target, running.step)
         {
-            self.queue.remove(&(running.start + step.offset, *target));
+            self.queue.remove(&(running.start + step.offset, running.rank, *target));
         }
     }
 
@@ -159,14 +171,14 @@ impl Bursts {
 
     /// When the next frame may go out; `None` while no burst runs.
     pub fn next_deadline(&self) -> Option<Duration> {
-        self.queue.first().map(|(due, _)| (*due).max(self.pacer.ready()))
+        self.queue.first().map(|(due, ..)| (*due).max(self.pacer.ready()))
     }
 
     /// At most `max` frames that are due and within the rate, oldest first.
     pub fn take_due(&mut self, now: Duration, max: usize) -> Vec<Announcement> {
         let mut frames = Vec::new();
         while frames.len() < max
-            && let Some((due, target)) = self.queue.first().copied()
+            && let Some((due, _, target)) = self.queue.first().copied()
             && due <= now
             && self.pacer.admit(now)
         {
@@ -192,7 +204,9 @@ impl Bursts {
         let Some(step) = self.step(&refused.target, number) else { return };
         self.stop(&refused.target);
         let start = at.saturating_sub(step.offset);
-        self.schedule(refused.target, Running { start, step: number, refused: refused.refusals + 1 });
+        let rank = before.map_or(0, |running| running.rank);
+        let running = Running { start, step: number, refused: refused.refusals + 1, rank };
+        self.schedule(refused.target, running);
     }
 
     /// Goes on behind a frame that was just taken.
@@ -217,7 +231,7 @@ impl Bursts {
 
     fn schedule(&mut self, target: Target, running: Running) {
         if let Some(step) = self.step(&target, running.step) {
-            self.queue.insert((running.start + step.offset, target));
+            self.queue.insert((running.start + step.offset, running.rank, target));
             self.running.insert(target, running);
         }
     }

@@ -337,8 +337,9 @@ fn answer(frame: &[u8], own_mac: [u8; 6]) -> Option<(u32, IpAddr, [u8; 6])> {
         }
         [0x86, 0xdd] => {
             let packet = frame.get(14..86)?;
-            // Next header, type, option: an advertisement that carries its hardware address.
-            if packet[6] != 58 || packet[40] != 136 || packet[64..66] != [2, 1] {
+            // Next header, type, flag, option: an advertisement that was asked for and carries its hardware address. A new
+            // owner also tells by itself those that have asked.
+            if packet[6] != 58 || packet[40] != 136 || packet[44] & 0x40 == 0 || packet[64..66] != [2, 1] {
                 return None;
             }
             let asked_from = u128::from_be_bytes(packet[24..40].try_into().ok()?);
@@ -374,6 +375,8 @@ mod tests {
         frame[38..54].copy_from_slice(&sender_v6(70_000).octets());
         assert_eq!(answer(&frame, mac(1)), None, "a solicitation is no answer");
         (frame[54], frame[78]) = (136, 2);
+        assert_eq!(answer(&frame, mac(1)), None, "nobody has asked");
+        frame[58] = 0x60;
         assert_eq!(answer(&frame, mac(1)), Some((70_000, vip.into(), mac(9))));
         assert_eq!(answer(&frame[..85], mac(1)), None, "truncated");
     }

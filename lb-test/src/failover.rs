@@ -147,6 +147,8 @@ impl dyn System + '_ {
         if !self.crowd().is_empty() {
             self.is_crowded(first)?;
             self.rest()?;
+            // Nobody in a network asks for ten thousand addresses: what a client uses was asked for after that sweep.
+            ensure!(self.echoes(first)?, "node {first} has lost its addresses\n{}", self.logs());
         }
         Ok(())
     }

@@ -81,11 +81,10 @@ impl Seen {
 pub const KINDS: [(&str, &[Case]); 3] =
     [("agents", agents::CASES), ("servers", servers::CASES), ("objects", objects::CASES)];
 
-/// The death of a node by the default grace, whose Lease lasts 75 s: too long for a test.
+/// The death of a node by the default grace, whose Lease lasts 75 s.
 pub fn by_default() -> Option<Case> {
     let dead = agents::CASES.iter().find(|case| case.name == agents::DEAD)?;
-    let allowed = Allowed { silence: Duration::from_secs(80), ..dead.allowed };
-    Some(Case { what: "the same with the default grace of 60 s", grace: "60s", allowed, ..*dead })
+    Some(Case { what: "the same with the default grace of 60 s", grace: "60s", ..*dead })
 }
 
 impl Case {

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use lb_core::burst::Asked;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, Entry, Target};
 use serde::Serialize;
@@ -38,6 +39,9 @@ pub trait Dataplane {
 
     /// Makes the changes, removals first. Entries for which there is no room are returned.
     fn apply(&mut self, changes: &Changes, now_ns: u64) -> Result<Vec<Target>, DataplaneError>;
+
+    /// The last request for each of these, answered or not; nothing of those that nobody asked for.
+    fn asked(&mut self, targets: &BTreeSet<Target>) -> Result<BTreeMap<Target, Asked>, DataplaneError>;
 
     /// When the table falls silent, nanoseconds of `CLOCK_BOOTTIME`.
     fn valid_until(&mut self) -> Result<u64, DataplaneError>;

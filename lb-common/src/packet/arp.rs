@@ -170,6 +170,12 @@ pub fn write_announcement(macs: &mut Macs, arp: &mut Message, mac: &Mac, address
     write(arp, REQUEST, (mac, address), (&[0; 6], address));
 }
 
+/// Request to one station about its own address, which tells it the sender's (RFC 826, "Packet Reception").
+pub fn write_introduction(macs: &mut Macs, arp: &mut Message, sender: (&Mac, &V4), to: (&Mac, &V4)) {
+    ethernet::address(macs, to.0, sender.0);
+    write(arp, REQUEST, sender, (&[0; 6], to.1));
+}
+
 /// Announcement in reply form, target hardware address = sender's, for stations that learn only from replies.
 pub fn write_announcement_reply(macs: &mut Macs, arp: &mut Message, mac: &Mac, address: &V4) {
     ethernet::address(macs, &addr::BROADCAST, mac);

@@ -309,10 +309,15 @@ pub fn write_reply(macs: &mut Macs, advert: &mut Advert, link_layer: LinkLayer, 
 
 /// Unsolicited advertisement to all nodes: S = 0, O = 1, target link-layer option (RFC 4861 section 7.2.6).
 pub fn write_unsolicited(macs: &mut Macs, advert: &mut Advert, mac: &Mac, target: &V6) {
-    ethernet::address(macs, &addr::ALL_NODES_MAC, mac);
-    put(advert, 24, &addr::ALL_NODES);
-    put(advert, 48, target);
-    write(advert, OVERRIDE, mac);
+    write_introduction(macs, advert, (mac, target), (&addr::ALL_NODES_MAC, &addr::ALL_NODES));
+}
+
+/// The same to one station.
+pub fn write_introduction(macs: &mut Macs, advert: &mut Advert, sender: (&Mac, &V6), to: (&Mac, &V6)) {
+    ethernet::address(macs, to.0, sender.0);
+    put(advert, 24, to.1);
+    put(advert, 48, sender.1);
+    write(advert, OVERRIDE, sender.0);
 }
 
 #[inline(always)]

@@ -321,3 +321,21 @@ proptest! {
         prop_assert!(expected.values().all(|left| *left == 0));
     }
 }
+
+/// However many there are, each waits only for those that come before it, in every round.
+#[test]
+fn several_are_announced_in_the_order_given() {
+    let mut bursts = Bursts::new(NonZeroU32::new(1000).unwrap());
+    let order: Vec<Target> = (1..=60).rev().flat_map(|n| [v6(n), v4(n)]).collect();
+    bursts.start_all(order.iter().copied(), ms(0));
+    let sent = run(&mut bursts, Duration::MAX);
+    for family in [Family::Ipv4, Family::Ipv6] {
+        let of_family = |target: &Target| Family::of(target.ip) == family;
+        let expected: Vec<Target> = order.iter().copied().filter(of_family).collect();
+        for round in 0..if family == Family::Ipv4 { 6 } else { 3 } {
+            let of_round = sent.iter().map(|(_, frame)| frame).filter(|frame| frame.round == round);
+            let first = of_round.filter(|frame| frame.form != Form::ArpReply).map(|frame| frame.target);
+            assert_eq!(first.filter(of_family).collect::<Vec<_>>(), expected, "{family:?}, round {round}");
+        }
+    }
+}

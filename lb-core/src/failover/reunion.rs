@@ -118,8 +118,7 @@ mod tests {
         assert!(reunion.begin(ms(15) + ECHO), "again, later");
         let until = ms(15) + ECHO + AGREEMENT;
         assert_eq!(reunion.due(), Some(until));
-        let before = ms(14) + ECHO + AGREEMENT;
-        assert!(!reunion.is_overdue(before) && reunion.is_overdue(until));
+        assert!(!reunion.is_overdue(ms(14) + ECHO + AGREEMENT) && reunion.is_overdue(until));
         assert!(!reunion.is_overdue(until + ms(9)) && reunion.due().is_none(), "once");
         assert!(reunion.agree(until + ms(500)), "its table follows after all: announced again");
     }

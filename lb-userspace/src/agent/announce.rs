@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use lb_common::packet::{arp, ethernet, ndp};
-use lb_core::burst::{Announcement, Bursts, Form};
+use lb_core::burst::{Announcement, Asked, Bursts, Form};
 use lb_core::ids::{Mac, Vlans};
 use lb_core::plan::{EntryState, Plan, Target};
 use lb_core::pool::Family;
@@ -66,22 +66,60 @@ impl Sender {
             Family::Ipv4 => Form::ArpRequest,
             Family::Ipv6 => Form::NeighbourAdvertisement,
         };
-        let announcement = Announcement { target, round: 0, form, refusals: 0 };
-        let Some(frame) = frame(&announcement, mac) else { return };
-        for result in self.socket.send_batch(&[(target.link.0, frame)]) {
-            match result {
-                Ok(()) => {
-                    self.sent += 1;
-                    self.metrics.announced(&[target], 0);
-                }
-                Err(error) => {
-                    self.errors += 1;
-                    self.metrics.announced(&[], 1);
-                    tracing::debug!(%error, %target, "an address that somebody else claims could not be defended");
-                }
-            }
-        }
+        let frame = frame(&Announcement { target, round: 0, form, refusals: 0 }, mac);
+        self.send_once(frame.map(|frame| (target, frame)).into_iter().collect());
     }
+
+    /// Tells those that asked last, each by itself.
+    ///
+    /// Beside the broadcast that is no luxury: a switch that limits broadcasts drops of a thousand of them any, and a frame
+    /// to one station none. ARP does it by a request for that station's own address: who is asked has to take over the
+    /// sender's (RFC 826), also where gratuitous ARP is ignored (routers have a switch for that), and Linux does so within
+    /// `locktime` too (`neigh_event_ns` overrides), where it ignores a second announcement.
+    pub(super) fn introduce(&mut self, direct: &[(Target, Asked)], plan: &Plan) {
+        let framed = direct.iter().filter_map(|(target, asked)| {
+            let mac = plan.desired.get(target)?.mac;
+            Some((*target, introduction(*target, mac, asked)?))
+        });
+        self.send_once(framed.collect());
+    }
+
+    /// What is not taken is lost.
+    fn send_once(&mut self, framed: Vec<(Target, Vec<u8>)>) {
+        let (targets, frames): (Vec<Target>, Vec<(u32, Vec<u8>)>) =
+            framed.into_iter().map(|(target, frame)| (target, (target.link.0, frame))).unzip();
+        let results = self.socket.send_batch(&frames);
+        let (sent, lost): (Vec<_>, Vec<_>) =
+            targets.into_iter().zip(results).partition(|(_, result)| result.is_ok());
+        for (target, result) in &lost {
+            tracing::debug!(%target, ?result, "an announcement was not sent");
+        }
+        self.sent += u64::try_from(sent.len()).unwrap_or(u64::MAX);
+        let refused = u64::try_from(lost.len()).unwrap_or(u64::MAX);
+        self.errors += refused;
+        self.metrics.announced(&sent.into_iter().map(|(target, _)| target).collect::<Vec<_>>(), refused);
+    }
+}
+
+/// The frame that tells a station that asked; nothing where it has no address of the family.
+fn introduction(target: Target, mac: Mac, asked: &Asked) -> Option<Vec<u8>> {
+    let mut macs = [0; 12];
+    let (ethertype, payload) = match (target.ip, asked.ip) {
+        (IpAddr::V4(ip), IpAddr::V4(to)) => {
+            let mut message = [0; arp::LEN];
+            let (sender, to) = ((&mac.0, &ip.octets()), (&asked.mac.0, &to.octets()));
+            arp::write_introduction(&mut macs, &mut message, sender, to);
+            (ethernet::ARP, message.to_vec())
+        }
+        (IpAddr::V6(ip), IpAddr::V6(to)) => {
+            let mut advert = [0; ndp::ADVERT_LEN];
+            let (sender, to) = ((&mac.0, &ip.octets()), (&asked.mac.0, &to.octets()));
+            ndp::write_introduction(&mut macs, &mut advert, sender, to);
+            (ethernet::IPV6, advert.to_vec())
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => return None,
+    };
+    Some(tagged(macs, target.vlans, ethertype, &payload))
 }
 
 /// The frame of an announcement from a link with this hardware address.
@@ -106,14 +144,18 @@ pub(super) fn frame(announcement: &Announcement, mac: Mac) -> Option<Vec<u8>> {
         }
         (IpAddr::V6(_), Form::ArpRequest | Form::ArpReply) => return None,
     };
+    Some(tagged(macs, announcement.target.vlans, ethertype, &payload))
+}
+
+fn tagged(macs: ethernet::Macs, vlans: Vlans, ethertype: ethernet::EtherType, payload: &[u8]) -> Vec<u8> {
     let mut frame = macs.to_vec();
-    for (tpid, id) in tags(announcement.target.vlans) {
+    for (tpid, id) in tags(vlans) {
         frame.extend(tpid.to_ne_bytes());
         frame.extend(id.to_be_bytes());
     }
     frame.extend(ethertype.to_ne_bytes());
     frame.extend(payload);
-    Some(frame)
+    frame
 }
 
 /// Outermost first. The outer of two is a service tag (802.1ad).
@@ -137,11 +179,7 @@ mod tests {
         let target = Target { link: LinkId(1), vlans, ip: ip.parse().unwrap() };
         let frame =
             frame(&Announcement { target, round: 0, form, refusals: 0 }, Mac([2, 0, 0, 0, 0, 0xaa])).unwrap();
-        frame
-            .iter()
-            .flat_map(|byte| [byte >> 4, byte & 15])
-            .filter_map(|n| char::from_digit(n.into(), 16))
-            .collect()
+        text(&frame)
     }
 
     /// Golden frames (RFC 5227 section 2.3, RFC 4861 section 7.2.6).
@@ -158,5 +196,31 @@ mod tests {
         assert_eq!(hex(Form::ArpRequest, "192.0.2.100", "42"), tagged);
         let double = advert.replacen("86dd", "88a800648100002a86dd", 1);
         assert_eq!(hex(Form::NeighbourAdvertisement, "2001:db8::64", "100.42"), double);
+    }
+
+    /// To one station, from its own address of the family (RFC 826; RFC 4861 section 7.2.6).
+    #[test]
+    fn golden_introductions() {
+        let told = |vlans: &str, ip: &str, to: &str| {
+            let vlans = if vlans.is_empty() { Vlans::Untagged } else { vlans.parse().unwrap() };
+            let target = Target { link: LinkId(1), vlans, ip: ip.parse().unwrap() };
+            let asked = Asked { at_ns: 1, mac: Mac([2, 0, 0, 0, 0, 0xbb]), ip: to.parse().unwrap() };
+            introduction(target, Mac([2, 0, 0, 0, 0, 0xaa]), &asked).map(|frame| text(&frame))
+        };
+        let request = "0200000000bb0200000000aa080600010800060400010200000000aac0000264000000000000c000020a";
+        let advert = "0200000000bb0200000000aa86dd6000000000203aff20010db800000000000000000000006420010db8000000000000\
+                      0000000000108800c8f62000000020010db800000000000000000000006402010200000000aa";
+        assert_eq!(told("", "192.0.2.100", "192.0.2.10").as_deref(), Some(request));
+        assert_eq!(told("", "2001:db8::64", "2001:db8::10").as_deref(), Some(advert));
+        assert_eq!(
+            told("42", "192.0.2.100", "192.0.2.10"),
+            Some(request.replacen("0806", "8100002a0806", 1))
+        );
+        assert_eq!(told("", "192.0.2.100", "2001:db8::10"), None);
+    }
+
+    fn text(frame: &[u8]) -> String {
+        let digits = frame.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        digits.filter_map(|n| char::from_digit(n.into(), 16)).collect()
     }
 }

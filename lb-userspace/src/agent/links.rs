@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lb_core::burst::Gateways;
 use lb_core::ids::{LinkId, LinkName, Mac};
 
 use super::reconcile::Carrier;
@@ -35,6 +36,12 @@ pub(super) fn carriers(links: &BTreeMap<u32, Link>) -> BTreeMap<LinkId, Carrier>
         changes: link.state.carrier_changes,
     };
     links.values().map(|link| (LinkId(link.index), carrier(link))).collect()
+}
+
+/// The gateways of the links that have one.
+pub(super) fn gateways(links: &BTreeMap<u32, Link>) -> Gateways {
+    let with = links.values().filter(|link| !link.gateways.is_empty());
+    with.map(|link| (LinkId(link.index), link.gateways.clone())).collect()
 }
 
 /// What the data plane wants to know. `tagged` = links with entries on a VLAN.

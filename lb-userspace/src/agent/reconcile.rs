@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lb_core::burst::Bursts;
+use lb_core::burst::{Asked, Bursts, Gateways, direct, order};
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, EntryState, Handovers, Plan, Silence, Target, diff};
 
@@ -42,6 +42,8 @@ pub struct Planned {
     pub carriers: BTreeMap<LinkId, Carrier>,
     /// How often all that is owned on a link had to be announced anew, by the links of which that is known.
     pub renewals: BTreeMap<LinkId, u64>,
+    /// Who sends the packets of others.
+    pub gateways: Gateways,
     /// Every link that the plan may name.
     pub facts: BTreeMap<LinkId, LinkFacts>,
     /// Links to attach to although nothing may be planned for them.
@@ -59,6 +61,8 @@ pub struct Reconciled {
     pub attachments: BTreeMap<LinkId, Attachment>,
     /// Targets that should be answered and are not, with the reason.
     pub unanswered: BTreeMap<Target, Silence>,
+    /// What is to be told directly to who asked for it.
+    pub direct: Vec<(Target, Asked)>,
 }
 
 /// The state between steps: very little, because what is there is read back.
@@ -130,8 +134,8 @@ impl<D: Dataplane> Reconciler<D> {
         let wanted = planned.facts.iter().filter(|(link, _)| wanted(link));
         let attachments = self.dataplane.attach(&wanted.map(|(id, link)| (*id, link.clone())).collect());
         let unanswered = unanswered(plan, &left_out, &attachments);
-        self.announce(planned, &changes, &attachments, &unanswered, silent, clock.monotonic);
-        Ok(Reconciled { changes, attachments, unanswered })
+        let direct = self.announce(planned, &changes, &attachments, &unanswered, silent, clock.monotonic);
+        Ok(Reconciled { changes, attachments, unanswered, direct })
     }
 
     /// After an edit, keeps what another node owns by now until that one answers it too.
@@ -155,7 +159,7 @@ impl<D: Dataplane> Reconciler<D> {
         unanswered: &BTreeMap<Target, Silence>,
         silent: bool,
         now: Duration,
-    ) {
+    ) -> Vec<(Target, Asked)> {
         let entries = &planned.plan.desired;
         let answers = |target: &Target| {
             entries.get(target).is_some_and(|entry| entry.state == EntryState::Answer)
@@ -164,18 +168,31 @@ impl<D: Dataplane> Reconciler<D> {
         self.bursts.retain(answers);
         let mut fresh = self.risen(&planned.carriers);
         fresh.extend(self.newly_attached(attachments));
-        fresh.extend(self.renewed_links(&planned.renewals));
+        fresh.extend(self.disputed(&planned.renewals));
         let everywhere = entries.keys().filter(|target| silent || fresh.contains(&target.link));
         let everywhere = everywhere.take_while(|_| silent || !fresh.is_empty());
-        let gained: BTreeSet<Target> = changes.gained.iter().chain(everywhere).copied().collect();
-        for target in gained.into_iter().filter(answers) {
-            self.bursts.start(target, now);
-        }
+        let gained = changes.gained.iter().chain(everywhere).copied().filter(answers).collect();
+        let asked = self.asked(&gained);
+        let ordered = order(gained, &asked, &planned.gateways);
+        let direct = direct(&ordered, &asked);
+        self.bursts.start_all(ordered, now);
         if self.bursts.repeats() {
             for target in entries.keys().copied().filter(answers) {
                 self.bursts.keep(target, now);
             }
         }
+        direct
+    }
+
+    /// Who asked for these. The table answers by now, so reading it keeps nobody waiting.
+    fn asked(&mut self, gained: &BTreeSet<Target>) -> BTreeMap<Target, Asked> {
+        if gained.is_empty() {
+            return BTreeMap::new();
+        }
+        self.dataplane.asked(gained).unwrap_or_else(|error| {
+            tracing::debug!(%error, "can't read who asked for the addresses: announcing them in any order");
+            BTreeMap::new()
+        })
     }
 
     /// Links whose carrier came up since the last step, be it that it is gone and back.
@@ -188,7 +205,7 @@ impl<D: Dataplane> Reconciler<D> {
     }
 
     /// Links on which all has to be announced anew that were not known to be such in the last step.
-    fn renewed_links(&mut self, renewals: &BTreeMap<LinkId, u64>) -> BTreeSet<LinkId> {
+    fn disputed(&mut self, renewals: &BTreeMap<LinkId, u64>) -> BTreeSet<LinkId> {
         let before = std::mem::replace(&mut self.renewed, renewals.clone());
         let more = |(link, now): &(&LinkId, &u64)| **now > before.get(link).copied().unwrap_or(0);
         renewals.iter().filter(more).map(|(link, _)| *link).collect()

@@ -238,6 +238,9 @@ impl Agent {
         self.barred.note(&self.last.attachments, Instant::now());
         self.metrics.stepped(&self.told, &self.last);
         self.recovered();
+        if self.healthy {
+            self.sender.introduce(&self.last.direct, &self.planned.plan);
+        }
         self.send_due();
         true
     }

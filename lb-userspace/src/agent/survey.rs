@@ -118,6 +118,7 @@ fn look_ahead(question: &mut Question, present: &BTreeMap<u32, Link>) -> Option<
             plan: Arc::new(plan),
             carriers,
             renewals,
+            gateways: links::gateways(present),
             facts,
             tried: question.tried.clone(),
             edited: false,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use aya::Ebpf;
 use aya::maps::{Array, MapData, RingBuf};
 use lb_common::abi;
+use lb_core::burst::Asked;
 use lb_core::ids::LinkId;
 use lb_core::plan::{Changes, Entry, Target};
 
@@ -346,6 +347,10 @@ impl Dataplane for KernelDataplane {
             self.scan.restart();
         }
         Ok(left_out)
+    }
+
+    fn asked(&mut self, targets: &BTreeSet<Target>) -> Result<BTreeMap<Target, Asked>, DataplaneError> {
+        self.counters.asked(&self.rows, targets)
     }
 
     fn valid_until(&mut self) -> Result<u64, DataplaneError> {

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lb_common::abi;
+use lb_core::burst::Asked;
 use lb_core::ids::LinkId;
 use lb_core::plan::{self, Changes, Entry, EntryState, Target};
 
@@ -22,6 +23,8 @@ pub struct Memory {
     pub attached: BTreeMap<LinkId, String>,
     /// Links that refuse every program.
     pub refusing: BTreeSet<LinkId>,
+    /// Who asked last.
+    pub asked: BTreeMap<Target, Asked>,
     /// What is reflected.
     pub reflection: Reflection,
     /// Until when slots that were given back rest.
@@ -77,6 +80,11 @@ impl Dataplane for Memory {
         plan::apply(&fitting, &mut self.table);
         self.seen.clone_from(&self.table);
         Ok(left_out)
+    }
+
+    fn asked(&mut self, targets: &BTreeSet<Target>) -> Result<BTreeMap<Target, Asked>, DataplaneError> {
+        let asked = self.asked.iter().filter(|(target, _)| targets.contains(target));
+        Ok(asked.map(|(target, asked)| (*target, *asked)).collect())
     }
 
     fn valid_until(&mut self) -> Result<u64, DataplaneError> {

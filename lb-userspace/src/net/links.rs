@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CStr;
 use std::io;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
@@ -20,7 +21,10 @@ use tokio::io::unix::AsyncFd;
 
 use super::netlink::{Netlink, NetlinkError};
 
+mod gateways;
 mod parse;
+
+use gateways::gateways;
 
 /// Datagrams thrown away per wake-up before other tasks get a turn; what is left wakes the next call at once.
 const DISCARD_AT_ONCE: usize = 1024;
@@ -52,6 +56,8 @@ pub struct Link {
     pub addresses: BTreeSet<IpNet>,
     /// XDP programs attached, by mode.
     pub xdp: XdpPrograms,
+    /// Next hops of default routes over this interface.
+    pub gateways: BTreeSet<IpAddr>,
 }
 
 /// Interface flags (netdevice(7), `IFF_*`) and counts, as booleans.
@@ -199,6 +205,11 @@ fn read(netlink: &mut Netlink) -> Result<BTreeMap<u32, Link>, NetlinkError> {
             && let Some(link) = links.get_mut(&message.header.index)
         {
             link.addresses.insert(address);
+        }
+    }
+    for (index, gateway) in gateways(netlink) {
+        if let Some(link) = links.get_mut(&index) {
+            link.gateways.insert(gateway);
         }
     }
     Ok(links)

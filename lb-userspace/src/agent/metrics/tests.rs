@@ -108,6 +108,13 @@ fn an_agent_that_has_done_nothing() {
          # TYPE barelb_agent_announcements counter\n\
          barelb_agent_announcements_total{{result=\"refused\"}} 0\n\
          barelb_agent_announcements_total{{result=\"sent\"}} 0\n\
+         # HELP barelb_agent_conflicts Claims of an address that this node answers, at most one a second and address, by \
+         who claims it.\n\
+         # TYPE barelb_agent_conflicts counter\n\
+         barelb_agent_conflicts_total{{kind=\"peer\",family=\"IPv4\"}} 0\n\
+         barelb_agent_conflicts_total{{kind=\"peer\",family=\"IPv6\"}} 0\n\
+         barelb_agent_conflicts_total{{kind=\"stranger\",family=\"IPv4\"}} 0\n\
+         barelb_agent_conflicts_total{{kind=\"stranger\",family=\"IPv6\"}} 0\n\
          # HELP barelb_agent_groups Solicited-node groups that are wanted, by what was reached.\n\
          # TYPE barelb_agent_groups gauge\n\
          barelb_agent_groups{{membership=\"filter_only\"}} 0\n\

@@ -1,6 +1,6 @@
 use std::net::IpAddr;
 
-use lb_core::burst::{Announcement, Form};
+use lb_core::burst::{Announcement, Asked, Form};
 use lb_core::ids::{Mac, NodeName, ServiceKey, Vlans};
 use lb_core::plan::{AddressVerdict, Entry, HANDOVER, Verdict};
 
@@ -43,6 +43,7 @@ impl Node {
             plan: Arc::default(),
             carriers: [(LinkId(1), up), (LinkId(2), up)].into(),
             renewals: BTreeMap::new(),
+            gateways: [(LinkId(1), ["192.0.2.254".parse().unwrap()].into())].into(),
             facts: [(LinkId(1), facts("eth0")), (LinkId(2), facts("eth1"))].into(),
         };
         let reconciler = Reconciler::new(Memory::new(capacity), RATE, None);
@@ -349,4 +350,31 @@ fn nothing_is_handed_over_after_a_silence() {
     node.pass(Duration::from_nanos(GRACE_NS));
     node.step();
     assert_eq!(pair(1).map(|target| node.answers(target)), [false; 2]);
+}
+
+#[test]
+fn what_was_asked_for_is_announced_first() {
+    let mut node = Node::new(99);
+    let all: Vec<Target> = (1..9)
+        .flat_map(|n| [format!("192.0.2.{n}"), format!("2001:db8::{n}")])
+        .map(|ip| target(1, &ip))
+        .collect();
+    let asked = |at_ns, ip: &str| Asked { at_ns, mac: MAC, ip: ip.parse().unwrap() };
+    node.reconciler.dataplane().asked = [
+        (target(1, "192.0.2.5"), asked(7, "192.0.2.9")),
+        (target(1, "2001:db8::6"), Asked { mac: Mac([2; 6]), ..asked(3, "192.0.2.254") }),
+        (target(1, "2001:db8::7"), asked(8, "2001:db8::9")),
+        (target(1, "192.0.2.200"), asked(9, "192.0.2.9")),
+    ]
+    .into();
+    node.want(&all);
+    let direct: Vec<Target> = node.step().direct.into_iter().map(|(target, _)| target).collect();
+    assert_eq!(
+        direct,
+        [target(1, "2001:db8::7"), target(1, "192.0.2.5")],
+        "not the requester of the other family"
+    );
+    let due = node.reconciler.bursts().take_due(Duration::from_nanos(node.now_ns), 5);
+    let ips: Vec<String> = due.iter().map(|frame| frame.target.ip.to_string()).collect();
+    assert_eq!(ips, ["2001:db8::6", "2001:db8::7", "192.0.2.5", "192.0.2.5", "192.0.2.1"]);
 }

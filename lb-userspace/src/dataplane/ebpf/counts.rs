@@ -9,12 +9,14 @@ use aya::util::nr_cpus;
 use lb_common::abi::{self, Counters};
 use lb_common::addr::Address;
 use lb_common::outcome::Outcome;
+use lb_core::burst::Asked;
 use lb_core::ids::Mac;
+use lb_core::plan::Target;
 use serde::Serialize;
 
 use super::super::DataplaneError;
 use super::batch::Walk;
-use super::table::read_pod;
+use super::table::{Row, read_pod};
 use super::view;
 
 /// Bytes of counters that are read in one call, unless one address has more.
@@ -109,6 +111,23 @@ impl CounterMaps {
             next = slots.range(end..room).next().copied();
         }
         Ok(counts.into_iter().collect())
+    }
+
+    /// The last request for each target, as far as it has a row and somebody asked.
+    pub(super) fn asked(
+        &self,
+        rows: &BTreeMap<Target, Row>,
+        targets: &BTreeSet<Target>,
+    ) -> Result<BTreeMap<Target, Asked>, DataplaneError> {
+        let slots: Vec<(Target, u32)> =
+            targets.iter().filter_map(|target| Some((*target, rows.get(target)?.slot))).collect();
+        let counts = self.of(&slots.iter().map(|(_, slot)| *slot).collect())?;
+        let asked = |(target, slot): (Target, u32)| {
+            let Counts { last_seen_ns: at_ns, requester, .. } = counts.get(&slot)?;
+            let Requester { mac, ip } = requester.as_ref()?;
+            Some((target, Asked { at_ns: *at_ns, mac: *mac, ip: *ip }))
+        };
+        Ok(slots.into_iter().filter_map(asked).collect())
     }
 
     /// The maps, opened once more.
