@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{Changes, Plan, Silence, Target, Verdict};
+use crate::ids::LinkId;
 
 /// How long an address that is another node's is answered, at the most.
 pub const HANDOVER: Duration = Duration::from_millis(250);
@@ -56,6 +57,11 @@ impl Handovers {
         self.until.clear();
     }
 
+    /// The links on which something is being handed over.
+    pub fn links(&self) -> BTreeSet<LinkId> {
+        self.until.keys().map(|target| target.link).collect()
+    }
+
     /// Nothing is being handed over.
     pub fn is_empty(&self) -> bool {
         self.until.is_empty()
@@ -81,7 +87,7 @@ fn owned_by_others(plan: &Plan) -> BTreeSet<IpAddr> {
 mod tests {
     use super::*;
     use crate::{
-        ids::{LinkId, Mac, NodeName, ServiceKey, Vlans},
+        ids::{Mac, NodeName, ServiceKey, Vlans},
         plan::{AddressVerdict, Entry, EntryState, apply, diff},
     };
 

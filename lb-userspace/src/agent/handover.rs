@@ -10,6 +10,7 @@ use lb_core::ids::LinkId;
 
 use super::prober::Seen;
 use super::task::Agent;
+use crate::dataplane::links_of;
 use crate::source::decide::Decided;
 
 /// What the table followed last.
@@ -41,8 +42,12 @@ impl Agent {
         }
     }
 
-    /// Links on which something was to be answered not long ago, and could be.
-    pub(super) fn kept_links(&self) -> BTreeSet<LinkId> {
+    /// Links on which something was to be answered not long ago, and could be; where nodes watch each other.
+    pub(super) fn kept_links(&mut self) -> BTreeSet<LinkId> {
+        if self.prober.is_none() {
+            return BTreeSet::new();
+        }
+        self.kept.note(links_of(&self.planned.plan.desired), Instant::now());
         let fit = |id: LinkId| {
             let name = self.present.get(&id.0).map(|link| link.name.as_str());
             let reports = self.report.iter().flatten();

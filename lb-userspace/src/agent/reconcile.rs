@@ -129,7 +129,7 @@ impl<D: Dataplane> Reconciler<D> {
         let mut changes = diff(&plan.desired, &self.dataplane.actual()?);
         self.hand_over(planned, &mut changes, silent, clock.monotonic);
         let left_out = self.dataplane.apply(&changes, clock.boot_ns)?;
-        let used = links_of(&plan.desired);
+        let used = &links_of(&plan.desired) | &self.handovers.links();
         let wanted = |link: &LinkId| used.contains(link) || planned.tried.contains(link);
         let wanted = planned.facts.iter().filter(|(link, _)| wanted(link));
         let attachments = self.dataplane.attach(&wanted.map(|(id, link)| (*id, link.clone())).collect());

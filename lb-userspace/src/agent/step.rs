@@ -124,7 +124,6 @@ impl Agent {
         let Some(prober) = &mut self.prober else { return true };
         let me = &self.settings.node;
         let used = links_of(&planned.plan.desired);
-        self.kept.note(used.iter().copied(), Instant::now());
         let used = &used | &planned.tried;
         prober.probe(&setup(&self.present, &used, &decided.nodes, me));
         let leaving = decided.nodes.get(me).and_then(|node| node.leaving);

@@ -321,7 +321,6 @@ fn what_an_edit_gives_to_another_node_is_answered_until_that_one_has_it() {
         let mut node = Node::new(9);
         node.want(&pair(1));
         node.step();
-        node.settle();
         let verdicts = pair(1).map(|target| AddressVerdict { ip: target.ip, verdict: elsewhere.clone() });
         let services = BTreeMap::from([(ServiceKey::new("default", "web").unwrap(), verdicts.to_vec())]);
         node.planned.plan = Arc::new(Plan { services, ..Plan::default() });
