@@ -4,7 +4,7 @@
 use std::thread;
 use std::time::Duration;
 
-use lb_test::cluster::{Component, Site};
+use lb_test::cluster::{Component, Site, SiteOptions};
 use serde_json::json;
 
 #[test]
@@ -58,7 +58,9 @@ fn l5_one_node_owns_the_addresses_and_the_page_comes_through_them() {
 #[test]
 #[ignore = "L5: needs root and the testbed"]
 fn l5_the_lease_of_a_dead_agent_runs_out_and_the_next_node_takes_over() {
-    let mut site = Site::start().unwrap();
+    // Where nodes watch each other they do not wait for Leases.
+    let arguments = ["--failover-profile", "off"].map(str::to_owned).to_vec();
+    let mut site = Site::start_with(SiteOptions { arguments, ..SiteOptions::default() }).unwrap();
     let owner = site.owner().unwrap();
     site.agents[owner] = None;
     // The table of the dead agent falls silent after its grace, and before the other node answers.
