@@ -59,7 +59,7 @@ fn is_announced(endpoint: &Endpoint, ip: IpAddr, time: Duration) -> bool {
 
 fn is_answered(rooms: &Standalone, endpoint: &Endpoint) -> bool {
     let ask = arp_request(rooms.client.mac(), Ipv4Addr::new(192, 0, 2, 10), V4);
-    let mine = |frame: &[u8]| frame[..6] == rooms.client.mac();
+    let mine = |frame: &[u8]| frame[..6] == rooms.client.mac() && frame[20..22] == [0, 2];
     endpoint.ask(&ask, Duration::from_millis(200), mine).unwrap().is_some()
 }
 
