@@ -12,7 +12,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::link::Interface;
 
-pub use self::frames::{arp_request, is_chatter, neighbour_advertisement, neighbour_solicitation};
+pub use self::frames::{
+    arp_request, is_chatter, neighbour_advertisement, neighbour_advertisement_to, neighbour_solicitation,
+};
 pub(crate) use self::message::Message;
 
 mod frames;

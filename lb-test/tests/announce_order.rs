@@ -10,7 +10,7 @@ use lb_core::election::{RankKey, order};
 use lb_core::ids::NodeName;
 use lb_test::link::mac;
 use lb_test::standalone::{Standalone, node, service};
-use lb_test::wire::{Endpoint, arp_request, neighbour_advertisement, neighbour_solicitation};
+use lb_test::wire::{Endpoint, arp_request, neighbour_advertisement_to, neighbour_solicitation};
 
 const READY: Duration = Duration::from_secs(10);
 const NODE: [u8; 6] = mac(11);
@@ -50,23 +50,6 @@ fn announced(frame: &[u8]) -> Option<IpAddr> {
         }
         _ => None,
     }
-}
-
-fn advertisement_to(station: Ipv6Addr, mac: [u8; 6], vip: Ipv6Addr) -> Vec<u8> {
-    let mut frame = neighbour_advertisement(NODE, vip).to_vec();
-    frame[..6].copy_from_slice(&mac);
-    // The checksum covers the destination: the old one is taken out and the new one put in (RFC 1624).
-    let word = |bytes: &[u8]| u32::from(u16::from_be_bytes([bytes[0], bytes[1]]));
-    let mut sum = u32::from(!u16::from_be_bytes([frame[56], frame[57]]));
-    for (old, new) in frame[38..54].chunks_exact(2).zip(station.octets().chunks_exact(2)) {
-        sum += (0xffff - word(old)) + word(new);
-    }
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    frame[38..54].copy_from_slice(&station.octets());
-    frame[56..58].copy_from_slice(&(!u16::try_from(sum).unwrap()).to_be_bytes());
-    frame
 }
 
 #[test]
@@ -131,7 +114,7 @@ fn what_was_asked_for_lately_is_announced_first() {
         let (vip_v4, vip_v6) = vips(number);
         let mut request = arp_request(NODE, vip_v4, v4).to_vec();
         request[..6].copy_from_slice(&mac);
-        [advertisement_to(v6, mac, vip_v6), request]
+        [neighbour_advertisement_to((mac, v6), NODE, vip_v6).to_vec(), request]
     });
     assert_eq!(direct, expected.concat());
 }

@@ -118,12 +118,14 @@ impl Site {
 
     /// The first of all nodes in the order for the Service `web`.
     fn preferred(&self) -> Result<usize> {
-        let names = self.machines.iter().map(|machine| NodeName::new(&machine.name));
-        let names: Vec<NodeName> = names.collect::<Result<_, _>>()?;
         let vip = *self.vips().first().context("a Service without addresses")?;
-        let order = order(names.iter().map(|name| (name, 0)), &RankKey::new(vip));
-        let first = order.first().context("a cluster without nodes")?;
-        names.iter().position(|name| name == *first).context("a node of another cluster")
+        order_of(&self.names()?, vip).first().copied().context("a cluster without nodes")
+    }
+
+    /// The names of all nodes.
+    pub(crate) fn names(&self) -> Result<Vec<NodeName>> {
+        let names = self.machines.iter().map(|machine| NodeName::new(&machine.name));
+        Ok(names.collect::<Result<_, _>>()?)
     }
 
     /// The same before the first agent is started: nobody answers.
@@ -285,6 +287,12 @@ impl Site {
         let agents = self.agents.iter().flatten().map(NodeAgent::tail);
         agents.chain([self.controller.tail()]).collect::<Vec<_>>().join("\n")
     }
+}
+
+/// The places of these nodes, in their order for an address.
+pub(crate) fn order_of(names: &[NodeName], ip: IpAddr) -> Vec<usize> {
+    let in_order = order(names.iter().map(|name| (name, 0)), &RankKey::new(ip));
+    in_order.into_iter().filter_map(|name| names.iter().position(|one| one == name)).collect()
 }
 
 impl Machine {

@@ -3,15 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
-use lb_core::election::{RankKey, order};
-use lb_core::ids::NodeName;
 use serde_json::json;
 
 use super::echo::EchoServer;
 use super::{NODES, PORT, System, crowd};
 use crate::agent::barelb;
 use crate::cluster::services::{service, slice};
-use crate::cluster::{Component, Network, Site, SiteOptions};
+use crate::cluster::{Component, Network, Site, SiteOptions, order_of};
 use crate::link::{Interface, Veth};
 use crate::process::Process;
 use crate::rig::LossyPort;
@@ -78,7 +76,7 @@ impl Barelb {
     fn add_crowd(&mut self) -> Result<()> {
         // Three of them take minutes for so many Services.
         self.freeze_proxies()?;
-        let names = names(&self.site)?;
+        let names = self.site.names()?;
         let pairs = crowd::pairs_of(&names, &names[self.order[0]])?;
         crowd::add_services(&self.site, &pairs)?;
         self.crowd = pairs.concat();
@@ -108,23 +106,14 @@ impl Barelb {
 /// An address of each family with the same order of nodes, and that order: one node owns both, and the same one is next.
 /// Of more than the usual nodes the first is the same.
 fn addresses(site: &Site) -> Result<([IpAddr; 2], Vec<usize>)> {
-    let names = names(site)?;
-    let order_of = |ip: IpAddr| {
-        let names_in_order = order(names.iter().map(|name| (name, 0)), &RankKey::new(ip));
-        let place = |name: &NodeName| names.iter().position(|one| one == name);
-        names_in_order.into_iter().filter_map(place).collect::<Vec<_>>()
-    };
+    let names = site.names()?;
+    let order_of = |ip| order_of(&names, ip);
     let pairs =
         FREE.flat_map(|v4| FREE.map(move |v6| [Network::addresses(v4)[0], Network::addresses(v6)[1]]));
     let places = if names.len() > usize::from(NODES) { 1 } else { names.len() };
     let same = pairs.into_iter().find(|[v4, v6]| order_of(*v4)[..places] == order_of(*v6)[..places]);
     let vips = same.context("no two addresses of the pool have the same order of nodes")?;
     Ok((vips, order_of(vips[0])))
-}
-
-fn names(site: &Site) -> Result<Vec<NodeName>> {
-    let names = site.machines.iter().map(|machine| NodeName::new(&machine.name));
-    Ok(names.collect::<Result<_, _>>()?)
 }
 
 fn add_service(site: &Site, vips: [IpAddr; 2]) -> Result<()> {

@@ -26,38 +26,41 @@ pub fn arp_request(sha: [u8; 6], spa: Ipv4Addr, tpa: Ipv4Addr) -> [u8; 42] {
 /// A multicast neighbour solicitation (RFC 4861 section 4.3) for `target`, with a source link-layer option and a
 /// complete checksum.
 pub fn neighbour_solicitation(mac: [u8; 6], source: Ipv6Addr, target: Ipv6Addr) -> [u8; 86] {
-    let (source, target) = (source.octets(), target.octets());
-    let low = [target[13], target[14], target[15]];
-    let mut frame = [0; 86];
-    frame[..6].copy_from_slice(&[0x33, 0x33, 0xff, low[0], low[1], low[2]]);
-    frame[6..12].copy_from_slice(&mac);
-    frame[12..14].copy_from_slice(&IPV6);
-    frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 32, ICMPV6, 255]);
-    frame[22..38].copy_from_slice(&source);
-    frame[38..54].copy_from_slice(&[0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, low[0], low[1], low[2]]);
-    frame[54] = 135;
-    frame[62..78].copy_from_slice(&target);
-    frame[78..80].copy_from_slice(&[1, 1]);
-    frame[80..86].copy_from_slice(&mac);
-    let sum = icmpv6_checksum(&frame);
-    frame[56..58].copy_from_slice(&sum.to_be_bytes());
-    frame
+    let [.., a, b, c] = target.octets();
+    let group = Ipv6Addr::from([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, a, b, c]);
+    neighbour_discovery((135, 0, 1), (mac, source), ([0x33, 0x33, 0xff, a, b, c], group), target)
 }
 
 /// A neighbour advertisement of `target` to all nodes that nobody has asked for, with the override flag (RFC 4861 section
 /// 7.2.6) and a complete checksum.
 pub fn neighbour_advertisement(mac: [u8; 6], target: Ipv6Addr) -> [u8; 86] {
+    let all_nodes = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    neighbour_advertisement_to(([0x33, 0x33, 0, 0, 0, 1], all_nodes), mac, target)
+}
+
+/// The same to one station.
+pub fn neighbour_advertisement_to(to: ([u8; 6], Ipv6Addr), mac: [u8; 6], target: Ipv6Addr) -> [u8; 86] {
+    neighbour_discovery((136, 0x20, 2), (mac, target), to, target)
+}
+
+/// A message of this type, with these flags and a link-layer option of this type.
+fn neighbour_discovery(
+    (kind, flags, option): (u8, u8, u8),
+    (mac, source): ([u8; 6], Ipv6Addr),
+    (to_mac, to): ([u8; 6], Ipv6Addr),
+    target: Ipv6Addr,
+) -> [u8; 86] {
     let mut frame = [0; 86];
-    frame[..6].copy_from_slice(&[0x33, 0x33, 0, 0, 0, 1]);
+    frame[..6].copy_from_slice(&to_mac);
     frame[6..12].copy_from_slice(&mac);
     frame[12..14].copy_from_slice(&IPV6);
     frame[14..22].copy_from_slice(&[0x60, 0, 0, 0, 0, 32, ICMPV6, 255]);
-    frame[22..38].copy_from_slice(&target.octets());
-    frame[38..54].copy_from_slice(&Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1).octets());
-    frame[54] = 136;
-    frame[58] = 0x20;
+    frame[22..38].copy_from_slice(&source.octets());
+    frame[38..54].copy_from_slice(&to.octets());
+    frame[54] = kind;
+    frame[58] = flags;
     frame[62..78].copy_from_slice(&target.octets());
-    frame[78..80].copy_from_slice(&[2, 1]);
+    frame[78..80].copy_from_slice(&[option, 1]);
     frame[80..86].copy_from_slice(&mac);
     let sum = icmpv6_checksum(&frame);
     frame[56..58].copy_from_slice(&sum.to_be_bytes());
