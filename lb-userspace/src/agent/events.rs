@@ -116,8 +116,7 @@ impl Agent {
             }
         }
         if taken {
-            self.step();
-            self.look_again();
+            self.handed_over();
         }
     }
 

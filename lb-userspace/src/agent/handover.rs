@@ -37,9 +37,17 @@ impl Agent {
         let due = self.reconciler.handovers().due();
         if due.is_some_and(|at| self.clock().monotonic >= at) {
             tracing::info!("what was handed over ends without a word of its new owner");
-            self.step();
-            self.look_again();
+            self.handed_over();
         }
+    }
+
+    /// Falls silent on what is handed over no more. A table that is not known to be right is left to the step that is to
+    /// mend it.
+    pub(super) fn handed_over(&mut self) {
+        if self.healthy {
+            self.step();
+        }
+        self.look_again();
     }
 
     /// Links on which something was to be answered not long ago, and could be; where nodes watch each other.

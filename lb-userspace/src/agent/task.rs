@@ -375,10 +375,12 @@ impl Agent {
 
     /// Sends the announcements that are due; what is not answered is not announced.
     pub(super) fn send_due(&mut self) {
+        if self.healthy {
+            self.end_handovers();
+        }
         if !self.healthy {
             return;
         }
-        self.end_handovers();
         let now = self.origin.elapsed();
         self.sender.send_due(self.reconciler.bursts(), &self.planned.plan, now);
     }
