@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use crate::eligibility::Node;
 use crate::ids::{Mac, NodeName};
+use crate::membership::LinkReport;
 
 /// An address is defended at most once in this time (`DEFEND_INTERVAL` of RFC 5227). Two stations that both insist would
 /// else fill the network.
@@ -49,8 +50,7 @@ impl Claimant {
 /// dead may be there still, and is no stranger.
 pub fn stations(nodes: &BTreeMap<NodeName, Node>, own: impl IntoIterator<Item = Mac>) -> BTreeSet<Mac> {
     let reports = nodes.values().flat_map(|node| &node.reports);
-    let reported = reports.filter_map(|link| link.mac.as_ref()?.parse().ok());
-    reported.chain(own).collect()
+    reports.filter_map(LinkReport::station).chain(own).collect()
 }
 
 /// What was done before about claims of an address.
@@ -88,7 +88,6 @@ mod tests {
     use super::Claimant::{Peer, Stranger};
     use super::*;
     use crate::ids::LinkName;
-    use crate::membership::LinkReport;
 
     fn node(mac: &str, alive: bool) -> Node {
         let report = LinkReport {

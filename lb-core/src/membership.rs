@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     eligibility::{Leaving, Link, LinkFitness, fault},
-    ids::{LinkName, NodeName},
+    ids::{LinkName, Mac, NodeName},
 };
 
 #[cfg(test)]
@@ -254,6 +254,13 @@ pub struct LinkReport {
     /// How others find out at once whether the node is there; `None`: only by its Lease.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub liveness: Option<LivenessReport>,
+}
+
+impl LinkReport {
+    /// Its Ethernet address, if it says one that can be read.
+    pub fn station(&self) -> Option<Mac> {
+        self.mac.as_ref()?.parse().ok()
+    }
 }
 
 /// Where the probes of other nodes are reflected on a link, and what else its agent is told.

@@ -52,6 +52,14 @@ impl Family {
         }
     }
 
+    /// Its name, as Kubernetes writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ipv4 => "IPv4",
+            Self::Ipv6 => "IPv6",
+        }
+    }
+
     fn bits(self) -> u8 {
         match self {
             Self::Ipv4 => 32,
@@ -62,10 +70,7 @@ impl Family {
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ipv4 => "IPv4",
-            Self::Ipv6 => "IPv6",
-        })
+        f.write_str(self.name())
     }
 }
 

@@ -185,9 +185,7 @@ impl Judge {
             }
         }
     }
-}
 
-impl Judge {
     /// N: beside every node, who was heard last to announce an address is its owner. Not where a node may have died or
     /// fallen silent while nobody heard it: it can't say that it owned anything.
     pub(crate) fn heard(&mut self, nodes: &[Node], believed: &[[Option<usize>; ADDRESSES]], now: Duration) {

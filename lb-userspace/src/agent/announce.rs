@@ -52,13 +52,9 @@ impl Sender {
                 }
             }
         }
-        self.sent += u64::try_from(sent.len()).unwrap_or(u64::MAX);
-        self.errors += refused;
-        self.metrics.announced(&sent, refused);
+        self.count(&sent, refused);
     }
-}
 
-impl Sender {
     /// Announces what somebody else claims, once. A frame that the kernel does not take is not tried again: the next claim
     /// finds the address undefended.
     pub(super) fn defend(&mut self, target: Target, mac: Mac) {
@@ -89,15 +85,23 @@ impl Sender {
         let (targets, frames): (Vec<Target>, Vec<(u32, Vec<u8>)>) =
             framed.into_iter().map(|(target, frame)| (target, (target.link.0, frame))).unzip();
         let results = self.socket.send_batch(&frames);
-        let (sent, lost): (Vec<_>, Vec<_>) =
-            targets.into_iter().zip(results).partition(|(_, result)| result.is_ok());
-        for (target, result) in &lost {
-            tracing::debug!(%target, ?result, "an announcement was not sent");
+        let (mut sent, mut refused) = (Vec::with_capacity(frames.len()), 0);
+        for (target, result) in targets.into_iter().zip(results) {
+            match result {
+                Ok(()) => sent.push(target),
+                Err(error) => {
+                    refused += 1;
+                    tracing::debug!(%error, %target, "announcement not sent");
+                }
+            }
         }
+        self.count(&sent, refused);
+    }
+
+    fn count(&mut self, sent: &[Target], refused: u64) {
         self.sent += u64::try_from(sent.len()).unwrap_or(u64::MAX);
-        let refused = u64::try_from(lost.len()).unwrap_or(u64::MAX);
         self.errors += refused;
-        self.metrics.announced(&sent.into_iter().map(|(target, _)| target).collect::<Vec<_>>(), refused);
+        self.metrics.announced(sent, refused);
     }
 }
 

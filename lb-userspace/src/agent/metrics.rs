@@ -124,8 +124,7 @@ struct Standing {
 }
 
 type Label = [(&'static str, &'static str); 1];
-type ClaimLabels = [(&'static str, &'static str); 2];
-type WriteLabels = [(&'static str, &'static str); 2];
+type TwoLabels = [(&'static str, &'static str); 2];
 type LinkLabels = [(&'static str, String); 2];
 
 /// The agent's metrics and health. Cheap to clone; all clones are one.
@@ -137,14 +136,14 @@ pub struct Metrics {
     synced: Gauge,
     repairs: Counter,
     announcements: Sorted<Label, Counter>,
-    conflicts: Sorted<ClaimLabels, Counter>,
+    conflicts: Sorted<TwoLabels, Counter>,
     links: Sorted<LinkLabels, ConstGauge>,
     groups: Sorted<Label, ConstGauge>,
     services: Gauge,
     members: Gauge,
     problems: Gauge,
     watches_failing: Gauge,
-    writes: Sorted<WriteLabels, Counter>,
+    writes: Sorted<TwoLabels, Counter>,
 }
 
 impl Metrics {
@@ -339,15 +338,11 @@ impl Metrics {
     }
 }
 
-fn claim_labels(claimant: Claimant, family: Family) -> ClaimLabels {
-    let family = match family {
-        Family::Ipv4 => "IPv4",
-        Family::Ipv6 => "IPv6",
-    };
-    [("kind", claimant.name()), ("family", family)]
+fn claim_labels(claimant: Claimant, family: Family) -> TwoLabels {
+    [("kind", claimant.name()), ("family", family.name())]
 }
 
-fn write_labels(kind: WriteKind, result: WriteResult) -> WriteLabels {
+fn write_labels(kind: WriteKind, result: WriteResult) -> TwoLabels {
     [("kind", kind.label()), ("result", result.label())]
 }
 

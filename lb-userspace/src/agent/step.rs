@@ -123,8 +123,7 @@ impl Agent {
     fn watch_peers(&mut self, decided: &Decided, planned: &Planned, seen: Option<&Seen>) -> bool {
         let Some(prober) = &mut self.prober else { return true };
         let me = &self.settings.node;
-        let used = links_of(&planned.plan.desired);
-        let used = &used | &planned.tried;
+        let used = &links_of(&planned.plan.desired) | &planned.tried;
         prober.probe(&setup(&self.present, &used, &decided.nodes, me));
         let leaving = decided.nodes.get(me).and_then(|node| node.leaving);
         let leaves = |leaving| leaving != Leaving::Cordoned || self.settings.leaves_on_cordon;

@@ -209,11 +209,7 @@ impl Metrics {
 }
 
 fn pool_labels(name: &PoolName, family: Family) -> PoolLabels {
-    let family = match family {
-        Family::Ipv4 => "IPv4",
-        Family::Ipv6 => "IPv6",
-    };
-    PoolLabels { pool: name.as_str().to_owned(), family }
+    PoolLabels { pool: name.as_str().to_owned(), family: family.name() }
 }
 
 fn count(size: PoolSize, family: Family) -> i64 {

@@ -91,7 +91,7 @@ fn peer_by_link_local(link: &Link, report: &LinkReport) -> Option<PeerSetup> {
 fn reached(report: &LinkReport, source: IpAddr, address: IpAddr) -> Option<PeerSetup> {
     let liveness = report.liveness?;
     Some(PeerSetup {
-        mac: report.mac.as_ref()?.parse().ok()?,
+        mac: report.station()?,
         address,
         source,
         discriminator: liveness.discriminator,
