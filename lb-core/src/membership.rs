@@ -5,6 +5,8 @@
 //! renewals are not seen to come back, nor before a whole duration has passed since they are seen again: a server or a
 //! watch that was away has kept those of the others away too. So time passes for a Lease only up to the last own
 //! renewal that was seen.
+//!
+//! A node that is heard on the network does not lapse: it has lost the way to the server, and nothing else.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,6 +58,14 @@ pub struct Heartbeat {
     pub reports: Vec<LinkReport>,
 }
 
+impl Heartbeat {
+    /// Its agent has given it back. One that was struck out by others has no holder either, but its links say still where
+    /// they can be probed.
+    fn is_given_back(&self) -> bool {
+        self.holder.is_empty() && self.reports.iter().all(|report| report.liveness.is_none())
+    }
+}
+
 #[derive(Debug, Clone)]
 struct Member {
     heartbeat: Heartbeat,
@@ -72,7 +82,8 @@ pub trait Liveness {
 
 impl Liveness for Membership {
     fn is_alive(&self, node: &NodeName) -> bool {
-        self.members.get(node).is_some_and(|member| member.alive)
+        let is_heard = |member: &Member| self.heard.contains(node) && !member.heartbeat.is_given_back();
+        self.members.get(node).is_some_and(|member| member.alive || is_heard(member))
     }
 }
 
@@ -90,6 +101,8 @@ pub struct Membership {
     /// together, so that a short outage, which nobody notices as one, ends nobody's.
     trust: Duration,
     members: BTreeMap<NodeName, Member>,
+    /// See [`Membership::hear`].
+    heard: BTreeSet<NodeName>,
     /// When the last own renewal was seen.
     renewed: Option<Duration>,
     /// Since when they have gone well without a break.
@@ -120,6 +133,7 @@ impl Membership {
             holder,
             trust,
             members: BTreeMap::new(),
+            heard: BTreeSet::new(),
             renewed: None,
             trusted: None,
             departure: Departure::default(),
@@ -164,6 +178,12 @@ impl Membership {
         }
     }
 
+    /// These nodes are heard on the network, this one among them where it hears another. They are there whatever their
+    /// Leases say, unless they have given these back: who owns what is settled between those that hear each other.
+    pub fn hear(&mut self, heard: BTreeSet<NodeName>) {
+        self.heard = heard;
+    }
+
     fn trusts(&self, now: Duration) -> bool {
         self.renewed.is_some_and(|renewed| now.saturating_sub(renewed) <= self.trust)
     }
@@ -174,7 +194,8 @@ impl Membership {
     pub fn judge(&mut self) -> Vec<(NodeName, String)> {
         let (Some(trusted), Some(renewed)) = (self.trusted, self.renewed) else { return Vec::new() };
         let mut lapsed = Vec::new();
-        for (node, member) in self.members.iter_mut().filter(|(_, member)| member.alive) {
+        let silent = self.members.iter_mut().filter(|(node, _)| !self.heard.contains(*node));
+        for (node, member) in silent.filter(|(_, member)| member.alive) {
             if renewed.saturating_sub(member.changed.max(trusted)) > member.heartbeat.duration {
                 member.alive = false;
                 lapsed.push((node.clone(), member.heartbeat.version.clone()));
@@ -186,7 +207,8 @@ impl Membership {
     /// When somebody lapses next, if the own Lease is renewed then and nothing else until then.
     pub fn next_lapse(&self) -> Option<Duration> {
         let trusted = self.trusted?;
-        let alive = self.members.values().filter(|member| member.alive);
+        let silent = self.members.iter().filter(|(node, _)| !self.heard.contains(*node));
+        let alive = silent.map(|(_, member)| member).filter(|member| member.alive);
         alive.map(|member| member.changed.max(trusted) + member.heartbeat.duration).min()
     }
 

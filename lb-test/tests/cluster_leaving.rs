@@ -1,7 +1,6 @@
 //! L5: nodes that hand over what they own: drained, cordoned, shutting down. Needs root and the testbed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::ops::RangeInclusive;
 use std::thread;
 use std::time::Duration;
 
@@ -11,10 +10,11 @@ use lb_test::cluster::{Site, SiteOptions};
 
 /// Requests a second.
 const PACE: u32 = 500;
-/// How long both nodes answer where the other one says that it does; more for a machine that is busy.
-const ACKNOWLEDGED: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(300);
-/// The same of a node that shuts down, whose agent ends: 1.5 s, and what a busy machine adds.
-const FAREWELL: RangeInclusive<Duration> = Duration::from_millis(750)..=Duration::from_millis(3500);
+/// How long both nodes answer at most where the other one says that it does. Mostly it is less than the time between
+/// two requests; a busy machine adds to it.
+const ACKNOWLEDGED: Duration = Duration::from_millis(300);
+/// The same of a node that shuts down: its agent may end before the hand-over has, and then answers on for 1.5 s.
+const FAREWELL: Duration = Duration::from_millis(3500);
 
 /// Begins to ask often, and has asked for a moment.
 fn probe(site: &Site) -> ProbeClient {
@@ -23,14 +23,14 @@ fn probe(site: &Site) -> ProbeClient {
     probe
 }
 
-/// One node has answered after the other, and no request was left without an answer. Both answer for a moment.
-fn assert_handed_over(probe: ProbeClient, both: &RangeInclusive<Duration>) {
+/// One node has answered after the other, and no request was left without an answer. Both may answer for a moment.
+fn assert_handed_over(probe: ProbeClient, both: Duration) {
     thread::sleep(Duration::from_secs(3));
     let report = probe.stop().unwrap();
     assert_eq!((report.missing.len(), report.late, report.socket_drops), (0, 0, 0), "{}", report.summary());
     assert_eq!(report.by_mac.len(), 2, "{}", report.summary());
     let twice = Duration::from_secs(1) / PACE * u32::try_from(report.duplicates).unwrap();
-    assert!(both.contains(&twice), "{}", report.summary());
+    assert!(twice <= both, "{}", report.summary());
 }
 
 fn drain(site: &Site, node: &str, more: &[&str]) -> Result<String, String> {
@@ -52,7 +52,7 @@ fn l5_a_drained_node_hands_over_and_stays_silent_until_that_is_undone() {
     let asked = probe(&site);
     let said = drain(&site, &this, &[]).unwrap();
     assert_eq!(said, format!("node/{this} drained\nSERVICE      NODE\ndefault/web  {other}\n"));
-    assert_handed_over(asked, &ACKNOWLEDGED);
+    assert_handed_over(asked, ACKNOWLEDGED);
     site.is_owned_by(1 - owner).unwrap();
 
     // An agent that starts on a drained node answers nothing, not even for a moment.
@@ -83,7 +83,7 @@ fn l5_a_cordoned_node_hands_over_where_that_is_wanted() {
     let owner = site.owner().unwrap();
     let asked = probe(&site);
     site.plane.kubectl(&["cordon", &site.machines[owner].name]).unwrap();
-    assert_handed_over(asked, &ACKNOWLEDGED);
+    assert_handed_over(asked, ACKNOWLEDGED);
     site.is_owned_by(1 - owner).unwrap();
     site.plane.kubectl(&["uncordon", &site.machines[owner].name]).unwrap();
     site.is_owned_by(owner).unwrap();
@@ -103,6 +103,6 @@ fn l5_a_node_that_shuts_down_hands_over() {
     let asked = probe(&site);
     site.plane.shut_node_down(&name).unwrap();
     site.agents[owner].take().unwrap().stop().unwrap();
-    assert_handed_over(asked, &FAREWELL);
+    assert_handed_over(asked, FAREWELL);
     site.is_owned_by(1 - owner).unwrap();
 }

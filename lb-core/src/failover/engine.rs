@@ -270,9 +270,9 @@ impl Engine {
     /// The profile, slower where there are so many peers that the rate would be exceeded.
     pub fn pace(&self) -> Profile {
         let Profile { interval, multiplier } = self.settings.profile;
-        // Those that are down are probed twice as often.
-        let probes =
-            self.peers.values().map(|peer| 1 + u32::from(!peer.session.status().is_up())).sum::<u32>();
+        // Those that are down are probed twice as often, and seldom where that has lasted.
+        let often = self.peers.values().filter(|peer| !peer.session.is_given_up());
+        let probes = often.map(|peer| 1 + u32::from(!peer.session.status().is_up())).sum::<u32>();
         let shortest = Duration::from_secs(1) * probes / self.settings.rate.max(1);
         Profile { interval: interval.max(shortest), multiplier }
     }

@@ -10,6 +10,10 @@ const BURST: u32 = 5;
 const BURST_INTERVAL: Duration = Duration::from_millis(1);
 /// What a reply may take at the least. A host that is busy takes a while to hand frames up.
 const PATIENCE: Duration = Duration::from_micros(1500);
+/// Probes in a row, since a peer went down or from the beginning, after which it is not expected soon: 5 to 10 s.
+const PERSISTENT: u32 = 1000;
+/// From one probe to the next then. A switch that has forgotten a station sends what is for it everywhere.
+const SELDOM: Duration = Duration::from_millis(50);
 /// Probes that are remembered: more than can be unanswered and still matter.
 const REMEMBERED: usize = 16;
 
@@ -78,6 +82,8 @@ pub(super) struct Session {
     last_sent: Duration,
     /// Probes since the session began.
     probed: u32,
+    /// Probes since the last sign of life, or since the session began.
+    vain: u32,
     traffic: Traffic,
 }
 
@@ -103,6 +109,7 @@ impl Session {
             burst: 0,
             last_sent: now,
             probed: 0,
+            vain: 0,
             traffic: Traffic::default(),
         }
     }
@@ -146,6 +153,11 @@ impl Session {
         self.missed + 1 >= profile.multiplier
     }
 
+    /// It is not there, or has never replied, for so long that it is probed seldom.
+    pub(super) fn is_given_up(&self) -> bool {
+        matches!(self.status, Status::Down | Status::Unproven) && self.vain > PERSISTENT
+    }
+
     /// How long a reply may take. One that has waited for an agent that was away seems to have taken long, and says nothing.
     fn patience(&self, profile: &Profile) -> Duration {
         let usual = self.traffic.round_trip.unwrap_or_default() * 3;
@@ -182,6 +194,7 @@ impl Session {
             Status::Relayed => (profile.interval, true),
             Status::Up | Status::Unproven => (profile.interval, false),
         };
+        let interval = if self.is_given_up() { interval.max(SELDOM) } else { interval };
         self.missed += 1;
         self.last_sent = now;
         // The rhythm is kept, unless it was missed.
@@ -192,6 +205,7 @@ impl Session {
     /// A probe with this nonce was sent.
     pub(super) fn sent(&mut self, nonce: u32, now: Duration) {
         self.probed = self.probed.saturating_add(1);
+        self.vain = self.vain.saturating_add(1);
         self.traffic.sent += 1;
         remember(&mut self.unanswered, nonce, now);
     }
@@ -243,7 +257,7 @@ impl Session {
         (self.status, self.remote) = (status, remote);
         // A reply may be on its way still.
         self.missed = u32::from(status == Status::Up && !self.unanswered.is_empty());
-        self.burst = 0;
+        (self.burst, self.vain) = (0, 0);
         Heard {
             was_down: before.0 == Status::Down,
             is_news: before != (status, remote),
@@ -271,4 +285,45 @@ fn remember(list: &mut Vec<Sent>, nonce: u32, at: Duration) {
         list.remove(0);
     }
     list.push(Sent { nonce, at });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROFILE: Profile = Profile::DEFAULT;
+
+    /// Probes that are sent in a time, none of them answered.
+    fn vain(session: &mut Session, from: Duration, to: Duration) -> u32 {
+        let mut now = from;
+        let mut sent = 0;
+        while now < to {
+            if session.poll(&PROFILE, now).probe {
+                sent += 1;
+                session.sent(sent, now);
+            }
+            now = session.due(&PROFILE).max(now + Duration::from_micros(100));
+        }
+        sent
+    }
+
+    #[test]
+    fn who_stays_away_is_probed_seldom_until_it_is_heard() {
+        let second = Duration::from_secs(1);
+        for (proven, often) in [(true, 200), (false, 100)] {
+            let mut session = Session::new(proven, Duration::ZERO);
+            vain(&mut session, Duration::ZERO, second);
+            assert_eq!(vain(&mut session, second, second * 2), often, "{proven}");
+            vain(&mut session, second * 2, second * 20);
+            assert_eq!(vain(&mut session, second * 20, second * 21), 20, "{proven}");
+            assert!(session.is_given_up());
+
+            let now = second * 21;
+            session.poll(&PROFILE, now);
+            session.sent(u32::MAX, now);
+            assert!(session.reply(u32::MAX, Remote::Up, now).is_some());
+            assert!(!session.is_given_up());
+            assert!(session.due(&PROFILE) <= now + SELDOM, "{proven}");
+        }
+    }
 }

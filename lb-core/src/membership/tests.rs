@@ -259,3 +259,57 @@ fn a_report_of_a_node_that_leaves_says_why() {
     let drained = "the node is drained: `barelb drain --undo` with its name ends that";
     assert_eq!(whys, [(false, drained.to_owned()), (false, "it is down".to_owned())]);
 }
+
+/// Leases whose links can be probed.
+fn probed(list: &[(&str, i64)]) -> BTreeMap<NodeName, Heartbeat> {
+    let report = LinkReport {
+        name: LinkName::new("eth0").unwrap(),
+        mac: Some("02:00:00:00:00:0b".to_owned()),
+        addresses: vec!["192.0.2.11".parse().unwrap(), "2001:db8::11".parse().unwrap()],
+        fit: true,
+        why: None,
+        liveness: Some(LivenessReport { discriminator: 1, port: 7785 }),
+    };
+    let mut leases = leases(list);
+    for heartbeat in leases.values_mut() {
+        heartbeat.reports = vec![report.clone()];
+    }
+    leases
+}
+
+fn heard(names: &[&str]) -> BTreeSet<NodeName> {
+    names.iter().copied().map(node).collect()
+}
+
+#[test]
+fn who_is_heard_does_not_lapse() {
+    let mut membership = membership();
+    membership.hear(heard(&["b", "me"]));
+    for second in (0..=200).step_by(10) {
+        membership.observe(&probed(&[("me", second + 1), ("b", 1)]), seconds(second.unsigned_abs()));
+        assert_eq!(membership.judge(), [], "{second}");
+    }
+    assert_eq!(alive(&membership), ["b"]);
+    assert_eq!(membership.next_lapse(), None, "nobody needs to ask for it again and again");
+    // It falls silent too.
+    membership.hear(heard(&[]));
+    assert_eq!(membership.judge(), [(node("b"), "1".to_owned())]);
+    assert_eq!(alive(&membership), Vec::<&str>::new());
+    membership.hear(heard(&["b", "me"]));
+    assert_eq!(alive(&membership), ["b"], "it is back, and can't say so in its Lease");
+}
+
+#[test]
+fn who_was_struck_out_by_others_and_is_heard_is_there_and_who_has_given_its_lease_back_is_not() {
+    let mut membership = membership();
+    membership.hear(heard(&["a", "b", "me"]));
+    let mut leases = probed(&[("me", 0), ("a", 0), ("b", 0)]);
+    for report in &mut leases.get_mut(&node("a")).unwrap().reports {
+        report.liveness = None;
+    }
+    membership.observe(&leases, seconds(1));
+    assert_eq!(alive(&membership), ["b"]);
+    assert!(membership.is_alive(&node("me")), "the others hear it too");
+    membership.hear(heard(&[]));
+    assert!(!membership.is_alive(&node("me")), "who struck it out may answer");
+}

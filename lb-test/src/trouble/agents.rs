@@ -105,6 +105,26 @@ pub(super) const CASES: &[Case] = &[
         },
     },
     Case {
+        name: "long-partition",
+        what: "nothing comes through from or to the node for longer than its Lease, with a carrier all the while",
+        allowed: RETURNED,
+        why: "both answer, each for its side; together again, until they hear each other",
+        grace: "2s",
+        act: |site, owner| {
+            // 0: disabled, 3: forwarding.
+            let port = |state| -> Result<()> {
+                let end = &site.machines[owner].cable.b;
+                let change = ["link", "set", end.name(), "type", "bridge_slave", "state", state];
+                end.namespace().ip(&change).map(drop)
+            };
+            port("0")?;
+            thread::sleep(25 * SECOND);
+            port("3")?;
+            thread::sleep(5 * SECOND);
+            site.is_owned_by(owner)
+        },
+    },
+    Case {
         name: "shutdown",
         what: "the node shuts down: the kubelet says so in the Node, and ends the pods",
         allowed: HAND_OVER,

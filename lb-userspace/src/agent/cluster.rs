@@ -78,6 +78,7 @@ pub struct Cluster {
     reports: watch::Sender<Option<Vec<LinkReport>>>,
     announced: watch::Sender<Option<teller::All>>,
     alarms: mpsc::Sender<Claimed>,
+    heard: watch::Sender<BTreeSet<NodeName>>,
     plan_problems: Vec<String>,
 }
 
@@ -120,10 +121,11 @@ impl Cluster {
         let (alarms, alarmed) = mpsc::channel(ALARMS);
         let told = Telling { announced: telling, alarms: alarmed };
         let (teller, rivals) = Teller::new(node.clone(), voice, told, l2_status::watch(&reading, &namespace));
+        let (heard, hearing) = watch::channel(BTreeSet::new());
         let (again, questions) = mpsc::channel(1);
         let objects = Objects { client: reading, settings: Settings { namespace, config_map }, metrics };
         let decider = Decider::new(node, holder, duration, rules);
-        let (follower, decided) = Follower::new(objects, decider, member, pulse, rivals, questions);
+        let (follower, decided) = Follower::new(objects, decider, member, pulse, rivals, hearing, questions);
         let (stepping, stepped) = watch::channel(None);
         Ok(Self {
             tasks: Some(Tasks { follower, heart, teller, snapshot, stepped }),
@@ -136,6 +138,7 @@ impl Cluster {
             reports,
             announced,
             alarms,
+            heard,
             plan_problems: Vec::new(),
         })
     }
@@ -240,6 +243,11 @@ impl Cluster {
     /// Where it is told that a stranger claims an address; what finds no room there is not told.
     pub(super) fn alarms(&self) -> mpsc::Sender<Claimed> {
         self.alarms.clone()
+    }
+
+    /// Where it is told which nodes are heard on the network.
+    pub(super) fn heard(&self) -> watch::Sender<BTreeSet<NodeName>> {
+        self.heard.clone()
     }
 
     pub(super) fn reports(&self) -> watch::Sender<Option<Vec<LinkReport>>> {

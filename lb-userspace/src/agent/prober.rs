@@ -118,6 +118,8 @@ pub(super) struct Origin {
     pub(super) secret_dir: Option<PathBuf>,
     pub(super) state_dir: PathBuf,
     pub(super) start: Start,
+    /// Whom to tell who is heard.
+    pub(super) heard: watch::Sender<BTreeSet<NodeName>>,
     pub(super) frames: RawSender,
 }
 

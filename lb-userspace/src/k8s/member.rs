@@ -84,9 +84,11 @@ impl Member {
         self.apply(&self.holder, links, now).await
     }
 
-    /// Says that the agent is not there any more.
+    /// Says that the agent is not there any more, and reflects nothing soon.
     pub async fn give_back(&self, links: &[LinkReport], now: SystemTime) -> Result<(), WriteError> {
-        self.apply("", links, now).await
+        let links: Vec<LinkReport> =
+            links.iter().cloned().map(|link| LinkReport { liveness: None, ..link }).collect();
+        self.apply("", &links, now).await
     }
 
     /// Marks the Lease of another node as given back, if it is still of this version: its agent was judged dead.

@@ -1,6 +1,6 @@
 //! From everything a cluster says to what is announced and by whom.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +80,11 @@ impl Decider {
     pub(super) fn forget_members(&mut self) {
         self.membership.forget();
         self.generation = None;
+    }
+
+    /// Knows who is heard on the network.
+    pub(super) fn hear(&mut self, heard: BTreeSet<NodeName>) {
+        self.membership.hear(heard);
     }
 
     /// When an agent lapses next.

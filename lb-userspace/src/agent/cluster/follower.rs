@@ -1,5 +1,6 @@
 //! Takes in everything that happens in the cluster, and decides anew soon after.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,6 +55,8 @@ pub(super) struct Follower {
     leaving: watch::Sender<Option<Leaving>>,
     /// What MetalLB announces; `None`: not known yet.
     rivals: watch::Receiver<Option<Rivals>>,
+    /// Who is heard on the network.
+    heard: watch::Receiver<BTreeSet<NodeName>>,
     again: mpsc::Receiver<Again>,
     /// Who has asked for everything anew.
     waits: Option<Again>,
@@ -79,6 +82,7 @@ impl Follower {
         member: Member,
         pulse: Pulse,
         rivals: watch::Receiver<Option<Rivals>>,
+        heard: watch::Receiver<BTreeSet<NodeName>>,
         again: mpsc::Receiver<Again>,
     ) -> (Self, watch::Receiver<Option<Arc<Decided>>>) {
         let (decided, receiver) = watch::channel(None);
@@ -93,6 +97,7 @@ impl Follower {
             asked: pulse.asked,
             leaving: pulse.leaving,
             rivals,
+            heard,
             again,
             waits: None,
             decided,
@@ -130,6 +135,7 @@ impl Follower {
                 }
                 Some(waits) = self.again.recv() => self.begin_anew(waits),
                 Ok(()) = self.rivals.changed() => self.see_rivals(),
+                Ok(()) = self.heard.changed() => self.call(),
                 Some(seen) = self.watches.next() => self.see(seen),
                 () = until(leaves_at), if due.is_none() => self.call(),
                 // Somebody has lapsed, if the server answers now.
@@ -209,6 +215,7 @@ impl Follower {
         let start = Instant::now();
         (self.due, self.decided_at) = (None, start);
         self.tell_leaving();
+        self.decider.hear(self.heard.borrow_and_update().clone());
         let (decided, lapsed) = self.decider.decide(&self.cluster, self.origin.elapsed());
         self.strike_out(lapsed);
         let Some(decided) = decided else {

@@ -148,8 +148,8 @@ impl Heart {
                 if !std::mem::replace(&mut self.failing, true) {
                     tracing::warn!(
                         error = &error as &dyn Error,
-                        "can't renew the Lease of this node, trying again; what is announced stays as it is, and \
-                         another node takes over if this lasts longer than the Lease"
+                        "can't renew the Lease of this node, trying again; what is announced stays as it is, and nodes that \
+                         do not hear this one take over if this lasts longer than the Lease"
                     );
                 }
                 RETRY.min(interval)

@@ -52,7 +52,9 @@ pub(in crate::agent) fn setup(
 }
 
 fn on_link(link: &Link, nodes: &BTreeMap<NodeName, Node>, me: &NodeName) -> Option<LinkSetup> {
-    let others = nodes.iter().filter(|(name, node)| *name != me && node.alive);
+    // Also those whose Leases have run out: parted from this node, or from the server, they may answer still, and are to be
+    // heard as soon as they can be.
+    let others = nodes.iter().filter(|(name, _)| *name != me);
     let peers = others.filter_map(|(name, node)| {
         let peer = node.reports.iter().find_map(|report| peer(link, report, |ip, net| net.contains(&ip)));
         // Link-local addresses are everywhere: the name of the link says which is meant.

@@ -23,7 +23,9 @@ pub(in crate::agent) fn start_prober(
     source: &Source,
     dataplane: &mut KernelDataplane,
 ) -> Result<Option<Prober>> {
-    let (Source::Cluster(_), Some(profile)) = (source, settings.failover.profile) else { return Ok(None) };
+    let (Source::Cluster(cluster), Some(profile)) = (source, settings.failover.profile) else {
+        return Ok(None);
+    };
     let is_valid = dataplane.valid_until()? > boot_time_ns();
     let start = match dataplane.epoch()? {
         epoch if is_valid && epoch != NO_EPOCH => Start::Resumed { epoch },
@@ -36,6 +38,7 @@ pub(in crate::agent) fn start_prober(
         secret_dir: settings.secret_dir.clone(),
         state_dir: settings.state_dir.clone(),
         start,
+        heard: cluster.heard(),
         frames: RawSender::open().context("opening the socket for probes")?,
     };
     Prober::start(origin).map(Some)

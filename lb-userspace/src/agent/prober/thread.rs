@@ -1,6 +1,6 @@
 //! What the thread does: take in what has arrived, judge, send, publish, sleep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
@@ -195,11 +195,15 @@ impl Thread {
             Some(Ok(Keys::Unchanged | Keys::Missing)) | None => {}
         }
         let mut states = Vec::new();
+        let mut heard = BTreeSet::new();
         for wire in self.wires.values() {
             let interval = wire.engine.pace().interval;
             for (peer, address, status, traffic) in wire.sessions() {
                 if traffic.replies > 0 {
                     self.proven.note(&peer, wire.name());
+                }
+                if matches!(status, Status::Up | Status::Relayed | Status::Suspect) {
+                    heard.extend([peer.clone(), self.origin.me.clone()]);
                 }
                 states.push(SessionState {
                     peer: peer.to_string(),
@@ -215,6 +219,11 @@ impl Thread {
             }
         }
         self.proven.save();
+        self.origin.heard.send_if_modified(|known| {
+            let news = *known != heard;
+            *known = heard;
+            news
+        });
         *self.sessions.lock().unwrap_or_else(PoisonError::into_inner) = states;
     }
 
