@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use lb_core::failover::Standing;
 use lb_core::ids::LinkId;
+use lb_core::plan::EntryState;
 
 use super::prober::Seen;
 use super::task::Agent;
@@ -48,6 +49,12 @@ impl Agent {
             self.step();
         }
         self.look_again();
+    }
+
+    /// Another node has not taken everything over yet.
+    pub(super) fn owns(&mut self) -> bool {
+        let mut planned = self.planned.plan.desired.values();
+        planned.any(|entry| entry.state == EntryState::Answer) || !self.reconciler.handovers().is_empty()
     }
 
     /// Links on which something was to be answered not long ago, and could be; where nodes watch each other.

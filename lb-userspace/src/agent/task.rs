@@ -238,14 +238,14 @@ impl Agent {
     }
 
     /// Leaves behind what the settings say.
-    pub(super) async fn end(self) -> Result<()> {
-        let shuts_down = self.is_shutting_down();
+    pub(super) async fn end(mut self) -> Result<()> {
+        let (shuts_down, owns) = (self.is_shutting_down(), self.owns());
         let Self { mut reconciler, keeper, admin, settings, farewell, .. } = self;
         drop(admin);
         if settings.on_exit == OnExit::Withdraw || shuts_down {
             // The table answers on meanwhile.
             if let Some(farewell) = farewell {
-                farewell.say().await;
+                farewell.say(owns).await;
             }
             reconciler.dataplane().withdraw().context("withdrawing the addresses")?;
             keeper.leave().await.context("leaving the solicited-node groups")?;

@@ -28,8 +28,8 @@ pub(crate) struct Farewell {
 }
 
 impl Farewell {
-    /// Ends the renewals, says that this node leaves, and waits until others have taken over.
-    pub(crate) async fn say(self) {
+    /// Ends the renewals, says that this node leaves, and waits until others have taken over what it `owns` still.
+    pub(crate) async fn say(self, owns: bool) {
         self.leave.notify_one();
         // A renewal that is on its way would undo it.
         let _ended = timeout(PATIENCE, self.ended).await;
@@ -37,7 +37,9 @@ impl Farewell {
         match in_time(self.member.give_back(&links, SystemTime::now())).await {
             Ok(()) => {
                 tracing::info!("gave the Lease of this node back: other nodes take its addresses over");
-                sleep(HAND_OVER).await;
+                if owns {
+                    sleep(HAND_OVER).await;
+                }
             }
             Err(_) => {
                 tracing::warn!(
