@@ -21,6 +21,7 @@ pub mod config;
 pub mod conflict;
 pub mod election;
 pub mod eligibility;
+pub mod explain;
 pub mod failover;
 pub mod ids;
 pub mod membership;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use proptest::sample::Index;
 
 use super::*;
+use crate::explain::explain;
 use crate::membership::{Heartbeat, Liveness, Membership};
 
 const NAMES: [&str; 5] = ["n0", "n1", "n2", "n3", "n4"];
@@ -254,6 +255,28 @@ proptest! {
                 let ownership = plan.owners.get(&ip);
                 prop_assert_eq!(ownership.map_or(0, |o| o.candidates), candidates.len());
                 prop_assert_eq!(ownership.and_then(|o| o.rank).is_some(), candidates.contains(name));
+            }
+        }
+    }
+
+    /// What is explained is what is planned: the same owner, the same candidates, and each other node has its reason.
+    #[test]
+    fn an_explanation_is_that_of_the_plan(world in worlds()) {
+        for me in NAMES {
+            let snapshot = world.seen_by(me);
+            let plan = plan(&snapshot);
+            for ip in world.addresses() {
+                let explained = explain(&snapshot, ip);
+                let ownership = plan.owners.get(&ip);
+                prop_assert_eq!(explained.owner.as_ref(), ownership.map(|o| &o.owner), "{}", ip);
+                let order: Vec<&NodeName> = explained.candidates.iter().map(|one| &one.node).collect();
+                prop_assert_eq!(order.len(), ownership.map_or(0, |o| o.candidates));
+                let rank = order.iter().position(|name| name.as_str() == me);
+                prop_assert_eq!(rank, ownership.and_then(|o| o.rank));
+                prop_assert_eq!(order.len() + explained.others.len(), snapshot.nodes.len());
+                let announced = explained.services.iter().any(|holder| holder.silence.is_none());
+                let unexplained = explained.others.values().filter(|bars| bars.is_empty()).count();
+                prop_assert!(!announced || unexplained == 0, "{:?}", explained.others);
             }
         }
     }
