@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ids::NodeName;
 
+mod cuts;
 mod engine;
 mod message;
 mod own;
@@ -32,7 +33,8 @@ mod session;
 mod standing;
 mod view;
 
-pub use engine::{Engine, Output, Settings, Start};
+pub use cuts::{CutNews, Cuts};
+pub use engine::{Engine, Output, PeerState, Settings, Start};
 pub use message::{Message, Tell};
 pub use own::Failback;
 pub use session::{Remote, Status, Traffic};

@@ -53,6 +53,7 @@ mod kubectl;
 mod metallb;
 mod network;
 mod node;
+mod pods;
 mod programs;
 mod proxy;
 mod server;

@@ -123,6 +123,11 @@ impl Interface {
         self.set(&["master", master])
     }
 
+    /// As a port of a bridge: whether frames pass between it and other isolated ports. Between it and the rest they do.
+    pub fn isolate(&self, on: bool) -> Result<()> {
+        self.set(&["type", "bridge_slave", "isolated", if on { "on" } else { "off" }])
+    }
+
     /// Switches one offload.
     pub fn offload(&self, offload: Offload, on: bool) -> Result<()> {
         self.namespace.enter(|| offload::set(&self.name, offload, on))

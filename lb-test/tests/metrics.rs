@@ -113,6 +113,7 @@ fn what_is_counted_is_what_was_on_the_wire() {
     ] {
         assert_eq!(count(name), expected, "{name}");
     }
+    nobody_is_watched(&pages);
     let deadline = pages.metric("barelb_deadline_seconds").unwrap();
     assert!((55.0..=60.5).contains(&deadline), "{deadline}");
 
@@ -134,6 +135,19 @@ fn what_is_counted_is_what_was_on_the_wire() {
     let [requests, replies, probes, conflicts, _] = shown();
     assert_eq!([requests, replies], [const { (IpAddr::V4(V4), 0) }; 2].map(|zero| vec![zero]));
     assert_eq!([probes, conflicts], [const { Vec::new() }; 2]);
+}
+
+/// Without a cluster; what can be counted is there all the same.
+fn nobody_is_watched(pages: &Pages) {
+    for name in [
+        "barelb_peer_sessions{status=\"up\"}",
+        "barelb_peer_sessions{status=\"relayed\"}",
+        "barelb_peer_datagrams_refused_total{reason=\"stale_reply\"}",
+        "barelb_peer_datagrams_refused_total{reason=\"forged\"}",
+        "barelb_peer_datagrams_refused_total{reason=\"bfd_malformed\"}",
+    ] {
+        assert_eq!(pages.count(name).unwrap(), 0, "{name}");
+    }
 }
 
 /// Not before the table is in step: not while nothing could be read, and not behind another agent.

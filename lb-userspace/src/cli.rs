@@ -17,6 +17,9 @@ pub mod drain;
 mod duration;
 pub mod inspect;
 pub mod migrate;
+mod sessions;
+pub mod status;
+mod table;
 pub mod trace;
 
 /// Layer-2 load balancer for bare-metal Kubernetes: ARP and neighbour discovery answered in XDP.
@@ -39,6 +42,8 @@ pub enum Command {
     Inspect(inspect::Inspect),
     /// Say whether this node is fit to announce, and what to change if not.
     Check(check::Check),
+    /// Show a cluster as its agents see it, through the API server.
+    Status(status::Status),
     /// Follow events and sampled requests for an address.
     Trace(trace::Trace),
     /// Remove programs and pins from this node.
@@ -105,6 +110,7 @@ impl Cli {
             Command::Controller(verb) => verb.run(),
             Command::Inspect(verb) => verb.run(),
             Command::Check(verb) => verb.run(),
+            Command::Status(verb) => verb.run(),
             Command::Trace(verb) => verb.run(),
             Command::Detach(verb) => verb.run(),
             Command::Drain(verb) => verb.run(),

@@ -7,6 +7,7 @@
 //! a node to hand over, and [`time`] writes times as the API does. The rest of the program sees
 //! lb-core's values only, wherever an object came from.
 
+pub mod agents;
 pub mod client;
 pub mod convert;
 pub mod crd;

@@ -8,9 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lb_core::allocator::PoolUsage;
+use lb_core::failover::{PeerState, Status, Traffic};
 use lb_core::ids::{LinkId, Mac, NodeName, PoolName};
 use lb_core::plan::{AddressVerdict, Entry, EntryState, Plan, Target, Verdict};
 use lb_core::pool::PoolSize;
+use lb_userspace::agent::sessions::{SessionName, SessionState};
 use lb_userspace::agent::{self, Reconciled, metrics::Reading};
 use lb_userspace::controller::metrics::{Metrics, WriteKind};
 use lb_userspace::dataplane::ebpf::{Counts, Row};
@@ -45,6 +47,7 @@ fn agent() -> String {
     let attachments = BTreeMap::from([(target.link, eth0)]);
     let done = Reconciled { attachments, ..Reconciled::default() };
     metrics.stepped(&Arc::new(Plan { services, ..Plan::default() }), &done);
+    metrics.watched_peers(&[session()], &BTreeMap::new());
     metrics.read_by(move || {
         let entry = Entry { mac: Mac([2; 6]), state: EntryState::Answer };
         let counts = Counts { probes: 1, conflicts: 1, ..Counts::default() };
@@ -52,6 +55,17 @@ fn agent() -> String {
         Ok(Reading { entries, deadline: 1.0, ..Reading::default() })
     });
     rendered(&registry)
+}
+
+fn session() -> SessionState {
+    let name = SessionName {
+        peer: "node-b".to_owned(),
+        link: "eth0".to_owned(),
+        address: "192.0.2.12".parse().unwrap(),
+    };
+    let traffic = Traffic { round_trip: Some(Duration::from_micros(200)), ..Traffic::default() };
+    let [interval, unlimited] = [Duration::from_millis(10); 2];
+    SessionState::new(name, &PeerState { status: Status::Up, traffic, interval, unlimited })
 }
 
 fn rendered(registry: &Registry) -> String {
@@ -143,7 +157,12 @@ fn every_kind_and_result_of_a_write_is_explained() {
 #[test]
 fn every_value_of_a_label_is_explained() {
     let (text, document) = (agent(), document());
-    for name in ["barelb_agent_groups", "barelb_table_entries", "barelb_agent_announcements_total"] {
+    for name in [
+        "barelb_agent_groups",
+        "barelb_table_entries",
+        "barelb_agent_announcements_total",
+        "barelb_peer_sessions",
+    ] {
         let samples =
             text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{')?.split('"').nth(1));
         let row = document.lines().find(|line| line.starts_with(&format!("| `{name}`"))).unwrap();

@@ -49,6 +49,19 @@ pub enum Start {
     },
 }
 
+/// What is known of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerState {
+    /// Whether it is there.
+    pub status: Status,
+    /// What was counted.
+    pub traffic: Traffic,
+    /// From one probe to the next.
+    pub interval: Duration,
+    /// The same where the rate is no limit.
+    pub unlimited: Duration,
+}
+
 /// What is to be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
@@ -327,8 +340,14 @@ impl Engine {
     }
 
     /// What is known of a peer.
-    pub fn peer(&self, peer: PeerId) -> Option<(Status, Traffic)> {
-        self.peers.get(&peer).map(|peer| (peer.session.status(), peer.session.traffic()))
+    pub fn peer(&self, peer: PeerId) -> Option<PeerState> {
+        let session = &self.peers.get(&peer)?.session;
+        Some(PeerState {
+            status: session.status(),
+            traffic: session.traffic(),
+            interval: session.interval(&self.pace()),
+            unlimited: session.interval(&self.settings.profile),
+        })
     }
 }
 

@@ -155,6 +155,23 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// All of them; of versions one.
+    pub const ALL: [Self; 13] = [
+        Self::Foreign,
+        Self::Version(0),
+        Self::Truncated,
+        Self::Malformed,
+        Self::Misdirected,
+        Self::UnknownSender,
+        Self::Forged,
+        Self::OwnName,
+        Self::SameName,
+        Self::Replayed,
+        Self::Late,
+        Self::Hushed,
+        Self::UnknownTarget,
+    ];
+
     /// A name that stays the same, for metrics.
     pub fn name(&self) -> &'static str {
         match self {

@@ -42,6 +42,20 @@ pub enum Status {
 }
 
 impl Status {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Unproven, Self::Up, Self::Relayed, Self::Suspect, Self::Down];
+
+    /// A name that stays the same, for people and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unproven => "unproven",
+            Self::Up => "up",
+            Self::Relayed => "relayed",
+            Self::Suspect => "suspect",
+            Self::Down => "down",
+        }
+    }
+
     /// It is there, or nobody knows otherwise.
     pub fn is_up(self) -> bool {
         self != Self::Down
@@ -55,10 +69,23 @@ pub struct Traffic {
     pub sent: u64,
     /// Replies to them.
     pub replies: u64,
+    /// Probes that got no reply, but for those that got none because the peer was down.
+    pub lost: u64,
     /// Times it was down.
     pub downs: u32,
     /// Round trip, smoothed as by RFC 6298; `None` before the first.
     pub round_trip: Option<Duration>,
+    /// The shortest and the longest round trip. The longest has in it what the agent took to look.
+    pub extremes: Option<(Duration, Duration)>,
+}
+
+impl Traffic {
+    fn took(&mut self, time: Duration) {
+        let smoothed = |before: Duration| (before * 7 + time) / 8;
+        self.round_trip = Some(self.round_trip.map_or(time, smoothed));
+        let (least, most) = self.extremes.unwrap_or((time, time));
+        self.extremes = Some((least.min(time), most.max(time)));
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +109,8 @@ pub(super) struct Session {
     last_sent: Duration,
     /// Probes since the session began.
     probed: u32,
+    /// When the last probe was sent to a peer that was down: what was sent until then counts as no loss.
+    excused: Option<Duration>,
     /// Probes since the last sign of life, or since the session began.
     vain: u32,
     traffic: Traffic,
@@ -109,6 +138,7 @@ impl Session {
             burst: 0,
             last_sent: now,
             probed: 0,
+            excused: None,
             vain: 0,
             traffic: Traffic::default(),
         }
@@ -153,6 +183,17 @@ impl Session {
         self.missed + 1 >= profile.multiplier
     }
 
+    /// From one probe to the next, as the session is now.
+    pub(super) fn interval(&self, profile: &Profile) -> Duration {
+        let interval = match self.status {
+            Status::Suspect => BURST_INTERVAL,
+            // Twice as often as else, so that two owners hear each other within two intervals also where a probe is lost.
+            Status::Down => profile.interval / 2,
+            Status::Up | Status::Relayed | Status::Unproven => profile.interval,
+        };
+        if self.is_given_up() { interval.max(SELDOM) } else { interval }
+    }
+
     /// It is not there, or has never replied, for so long that it is probed seldom.
     pub(super) fn is_given_up(&self) -> bool {
         matches!(self.status, Status::Down | Status::Unproven) && self.vain > PERSISTENT
@@ -183,18 +224,17 @@ impl Session {
         if now < self.next {
             return Wants::default();
         }
-        let (interval, ask) = match self.status {
+        let ask = match self.status {
             Status::Suspect => {
                 self.burst += 1;
-                (BURST_INTERVAL, self.burst % 2 == 1)
+                self.burst % 2 == 1
             }
-            // A cut may end anywhere: others are asked all the while, if seldom. Twice as often as else, so that two
-            // owners hear each other within two intervals also where a probe is lost.
-            Status::Down => (profile.interval / 2, self.probed.is_multiple_of(16)),
-            Status::Relayed => (profile.interval, true),
-            Status::Up | Status::Unproven => (profile.interval, false),
+            // A cut may end anywhere: others are asked all the while, if seldom.
+            Status::Down => self.probed.is_multiple_of(16),
+            Status::Relayed => true,
+            Status::Up | Status::Unproven => false,
         };
-        let interval = if self.is_given_up() { interval.max(SELDOM) } else { interval };
+        let interval = self.interval(profile);
         self.missed += 1;
         self.last_sent = now;
         // The rhythm is kept, unless it was missed.
@@ -207,7 +247,15 @@ impl Session {
         self.probed = self.probed.saturating_add(1);
         self.vain = self.vain.saturating_add(1);
         self.traffic.sent += 1;
-        remember(&mut self.unanswered, nonce, now);
+        let forgotten = remember(&mut self.unanswered, nonce, now);
+        self.count_lost(forgotten);
+    }
+
+    fn count_lost(&mut self, probes: impl IntoIterator<Item = Sent>) {
+        let counts = |sent: &Sent| self.excused.is_none_or(|until| sent.at > until);
+        if self.status != Status::Down {
+            self.traffic.lost += probes.into_iter().filter(counts).map(|_| 1).sum::<u64>();
+        }
     }
 
     /// It was not sent after all.
@@ -222,17 +270,17 @@ impl Session {
 
     /// Others were asked for the peer with this nonce.
     pub(super) fn asked(&mut self, nonce: u32, now: Duration) {
-        remember(&mut self.questions, nonce, now);
+        let _forgotten = remember(&mut self.questions, nonce, now);
     }
 
     /// A reply; `None` when it answers no probe.
     pub(super) fn reply(&mut self, nonce: u32, remote: Remote, now: Duration) -> Option<Heard> {
         let at = self.unanswered.iter().position(|sent| sent.nonce == nonce)?;
-        let sent = self.unanswered.drain(..=at).next_back()?;
+        let mut until: Vec<Sent> = self.unanswered.drain(..=at).collect();
+        let sent = until.pop()?;
+        self.count_lost(until);
         self.traffic.replies += 1;
-        let took = now.saturating_sub(sent.at);
-        let smoothed = |before: Duration| (before * 7 + took) / 8;
-        self.traffic.round_trip = Some(self.traffic.round_trip.map_or(took, smoothed));
+        self.traffic.took(now.saturating_sub(sent.at));
         Some(self.alive(Status::Up, remote))
     }
 
@@ -255,6 +303,9 @@ impl Session {
     fn alive(&mut self, status: Status, remote: Remote) -> Heard {
         let before = (self.status, self.remote);
         (self.status, self.remote) = (status, remote);
+        if before.0 == Status::Down {
+            self.excused = Some(self.last_sent);
+        }
         // A reply may be on its way still.
         self.missed = u32::from(status == Status::Up && !self.unanswered.is_empty());
         (self.burst, self.vain) = (0, 0);
@@ -280,50 +331,12 @@ pub(super) struct Heard {
     pub(super) is_first: bool,
 }
 
-fn remember(list: &mut Vec<Sent>, nonce: u32, at: Duration) {
-    if list.len() >= REMEMBERED {
-        list.remove(0);
-    }
+/// The oldest, if it was forgotten for it.
+fn remember(list: &mut Vec<Sent>, nonce: u32, at: Duration) -> Option<Sent> {
+    let oldest = (list.len() >= REMEMBERED).then(|| list.remove(0));
     list.push(Sent { nonce, at });
+    oldest
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PROFILE: Profile = Profile::DEFAULT;
-
-    /// Probes that are sent in a time, none of them answered.
-    fn vain(session: &mut Session, from: Duration, to: Duration) -> u32 {
-        let mut now = from;
-        let mut sent = 0;
-        while now < to {
-            if session.poll(&PROFILE, now).probe {
-                sent += 1;
-                session.sent(sent, now);
-            }
-            now = session.due(&PROFILE).max(now + Duration::from_micros(100));
-        }
-        sent
-    }
-
-    #[test]
-    fn who_stays_away_is_probed_seldom_until_it_is_heard() {
-        let second = Duration::from_secs(1);
-        for (proven, often) in [(true, 200), (false, 100)] {
-            let mut session = Session::new(proven, Duration::ZERO);
-            vain(&mut session, Duration::ZERO, second);
-            assert_eq!(vain(&mut session, second, second * 2), often, "{proven}");
-            vain(&mut session, second * 2, second * 20);
-            assert_eq!(vain(&mut session, second * 20, second * 21), 20, "{proven}");
-            assert!(session.is_given_up());
-
-            let now = second * 21;
-            session.poll(&PROFILE, now);
-            session.sent(u32::MAX, now);
-            assert!(session.reply(u32::MAX, Remote::Up, now).is_some());
-            assert!(!session.is_given_up());
-            assert!(session.due(&PROFILE) <= now + SELDOM, "{proven}");
-        }
-    }
-}
+mod tests;

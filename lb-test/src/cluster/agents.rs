@@ -91,7 +91,8 @@ impl NodeAgent {
         command.args(["--log", "lb_userspace=debug,info"]).args(arguments).env_remove("RUST_BACKTRACE");
         command.envs(environment.iter().map(|(name, value)| (name, value)));
         let pages = Pages::new(machine, plane.options.loopback(METRICS));
-        command.args(pages.flag());
+        // On every address, so that the API server gets there too.
+        command.arg(format!("--metrics-addr=[::]:{METRICS}"));
         let command_line = run::command_line(&command);
         let process = machine.spawn_command(&mut command, &files.log_file())?;
         Ok(Self { process, namespace: machine.clone(), pages, command_line })

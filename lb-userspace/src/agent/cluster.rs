@@ -23,8 +23,8 @@ use self::follower::{Again, Follower, Objects};
 pub(super) use self::heartbeat::Farewell;
 use self::heartbeat::Heart;
 use self::snapshot::{Saved, SnapshotFile};
-pub(super) use self::teller::Claimed;
 use self::teller::{Announced, Complaint, Teller, Telling, Voice};
+pub(super) use self::teller::{Claimed, CutLink};
 use super::metrics::Metrics;
 use crate::controller::identity::identity;
 use crate::k8s::client;
@@ -78,6 +78,8 @@ pub struct Cluster {
     reports: watch::Sender<Option<Vec<LinkReport>>>,
     announced: watch::Sender<Option<teller::All>>,
     alarms: mpsc::Sender<Claimed>,
+    cuts: watch::Sender<BTreeSet<CutLink>>,
+    whole: mpsc::Sender<CutLink>,
     heard: watch::Sender<BTreeSet<NodeName>>,
     plan_problems: Vec<String>,
 }
@@ -119,7 +121,9 @@ impl Cluster {
         };
         let (announced, telling) = watch::channel(None);
         let (alarms, alarmed) = mpsc::channel(ALARMS);
-        let told = Telling { announced: telling, alarms: alarmed };
+        let (cuts, cut) = watch::channel(BTreeSet::new());
+        let (whole, healed) = mpsc::channel(ALARMS);
+        let told = Telling { announced: telling, alarms: alarmed, cuts: cut, whole: healed };
         let (teller, rivals) = Teller::new(node.clone(), voice, told, l2_status::watch(&reading, &namespace));
         let (heard, hearing) = watch::channel(BTreeSet::new());
         let (again, questions) = mpsc::channel(1);
@@ -138,6 +142,8 @@ impl Cluster {
             reports,
             announced,
             alarms,
+            cuts,
+            whole,
             heard,
             plan_problems: Vec::new(),
         })
@@ -238,6 +244,16 @@ impl Cluster {
     /// The way to leave in order, once.
     pub(super) fn farewell(&mut self) -> Option<Farewell> {
         self.farewell.take()
+    }
+
+    /// Where it is told which links are cut.
+    pub(super) fn cuts(&self) -> watch::Sender<BTreeSet<CutLink>> {
+        self.cuts.clone()
+    }
+
+    /// Where it is told which link is whole again; what finds no room there is not told.
+    pub(super) fn whole(&self) -> mpsc::Sender<CutLink> {
+        self.whole.clone()
     }
 
     /// Where it is told that a stranger claims an address; what finds no room there is not told.

@@ -25,18 +25,22 @@ use prometheus_client::registry::Registry;
 use tokio::time::{Instant, sleep};
 
 use super::reconcile::Reconciled;
+use super::sessions::{self, SessionState, Watching};
 use crate::dataplane::DataplaneError;
 use crate::k8s::write::WriteResult;
 use crate::net::groups::{GroupReport, Membership};
-use crate::telemetry::endpoint::Endpoint;
+use crate::telemetry::endpoint::{Endpoint, Json};
 use crate::telemetry::health::{Health, Unfit};
 use crate::telemetry::metric::{Sorted, register_build_info};
 
+mod peers;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub use table::Reading;
+
+use peers::Peers;
 use table::Table;
 
 /// How long an agent that ends may take to give its port free to the one that follows it.
@@ -85,8 +89,13 @@ impl Telemetry {
 
     /// Begins to answer, if there is an address.
     pub(super) fn answer(&self) -> io::Result<Option<Endpoint>> {
-        let start =
-            |address| Endpoint::start(address, Arc::clone(&self.registry), self.metrics.health.clone());
+        let start = |address| {
+            let peers = self.metrics.peers.clone();
+            let text = move || serde_json::to_string(&peers.page()).unwrap_or_default();
+            let json = Json { path: sessions::PATH, text: Arc::new(text) };
+            let (registry, health) = (Arc::clone(&self.registry), self.metrics.health.clone());
+            Endpoint::start(address, registry, health, Some(json))
+        };
         self.address.map(start).transpose()
     }
 
@@ -144,6 +153,7 @@ pub struct Metrics {
     problems: Gauge,
     watches_failing: Gauge,
     writes: Sorted<TwoLabels, Counter>,
+    peers: Peers,
 }
 
 impl Metrics {
@@ -164,6 +174,7 @@ impl Metrics {
             problems: Gauge::default(),
             watches_failing: Gauge::default(),
             writes: Sorted::default(),
+            peers: Peers::new(node),
         };
         for result in ["sent", "refused"] {
             new.announcements.insert([("result", result)], Counter::default());
@@ -237,6 +248,7 @@ impl Metrics {
             "Writes to the API server, by what was written and what became of it",
             self.writes.clone(),
         );
+        self.peers.register(registry);
         registry.register_collector(Box::new(Arc::clone(&self.table)));
     }
 
@@ -330,6 +342,17 @@ impl Metrics {
     /// Something was written, or was to be.
     pub fn written(&self, kind: WriteKind, result: WriteResult) {
         self.writes.with(write_labels(kind, result), |counter| counter.inc());
+    }
+
+    /// Whether other nodes are watched.
+    pub fn watching(&self, watching: Watching) {
+        self.peers.watching(watching);
+    }
+
+    /// What is known of the nodes that are watched, and how many datagrams were refused since the last call, by reason.
+    pub fn watched_peers(&self, sessions: &[SessionState], refused: &BTreeMap<&'static str, u64>) {
+        self.peers.sessions(sessions);
+        self.peers.refused(refused);
     }
 
     /// How the maps are read at a scrape, from now on.

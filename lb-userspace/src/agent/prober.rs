@@ -15,13 +15,19 @@ use lb_core::failover::{Failback, Profile, Standing, Start};
 use lb_core::ids::{LinkId, NodeName};
 use tokio::sync::watch;
 
+use super::cluster::CutLink;
+use super::metrics::Metrics;
+use super::sessions::SessionState;
 use crate::net::raw::RawSender;
 
 pub(super) mod proven;
+mod refused;
 pub(super) mod setup;
 pub(super) mod start;
 mod thread;
 mod wire;
+
+pub use refused::Refused;
 
 use setup::Setup;
 use thread::Thread;
@@ -74,30 +80,6 @@ pub(super) struct Seen {
     pub(super) epoch: Option<u32>,
 }
 
-/// A session, for people.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct SessionState {
-    /// The node.
-    pub peer: String,
-    /// The link.
-    pub link: String,
-    /// Its address there.
-    pub address: std::net::IpAddr,
-    /// `up`, `down`, `suspect`, `relayed`, `unproven`.
-    pub status: String,
-    /// From one probe to the next, microseconds.
-    pub interval_us: u64,
-    /// Probes sent.
-    pub sent: u64,
-    /// Replies.
-    pub replies: u64,
-    /// Times it was down.
-    pub downs: u32,
-    /// Smoothed, microseconds.
-    pub round_trip_us: Option<u64>,
-}
-
 /// The thread, seen from the agent's task.
 pub(super) struct Prober {
     commands: mpsc::Sender<Command>,
@@ -121,6 +103,10 @@ pub(super) struct Origin {
     /// Whom to tell who is heard.
     pub(super) heard: watch::Sender<BTreeSet<NodeName>>,
     pub(super) frames: RawSender,
+    pub(super) metrics: Metrics,
+    pub(super) cuts: watch::Sender<BTreeSet<CutLink>>,
+    /// Links that were cut and are whole again.
+    pub(super) whole: tokio::sync::mpsc::Sender<CutLink>,
 }
 
 impl Prober {

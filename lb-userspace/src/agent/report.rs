@@ -8,7 +8,8 @@ use lb_core::ids::LinkId;
 use lb_core::plan::{Plan, Verdict};
 
 use super::admin::{Admin, Request};
-use super::prober::{Prober, SessionState};
+use super::prober::Prober;
+use super::sessions::SessionState;
 use super::state::{ConflictState, GroupState, LinkState, ServiceState, State};
 use super::task::Agent;
 use super::worker::Told;

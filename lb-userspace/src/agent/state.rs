@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::prober::SessionState;
+use super::sessions::SessionState;
 
 use serde::{Deserialize, Serialize};
 

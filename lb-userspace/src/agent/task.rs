@@ -138,7 +138,7 @@ impl Agent {
         let view = dataplane.view()?;
         metrics.read_by(move || Reading::of(&view));
         let socket = RawSender::open().context("opening the socket for announcements")?;
-        let prober = start_prober(&settings, &source, &mut dataplane)?;
+        let prober = start_prober(&settings, &source, &mut dataplane, &metrics)?;
         // Programs are loaded and the raw socket is open: nothing later needs these two.
         capabilities::drop_from_all_threads(&[Capability::Perfmon, Capability::NetRaw])
             .context("dropping capabilities")?;

@@ -31,6 +31,15 @@ pub enum ClientError {
         "no way to an API server is known: run in a pod with a ServiceAccount, or give --kubeconfig FILE"
     )]
     Nowhere(#[source] Box<InferConfigError>),
+    /// The context that was named.
+    #[error("the context {context} can't be used: `kubectl config get-contexts` lists those that exist")]
+    Context {
+        /// Its name.
+        context: String,
+        /// What is wrong with it.
+        #[source]
+        source: Box<KubeconfigError>,
+    },
     /// Certificates or address are not usable.
     #[error("the client can't be made")]
     Client(#[source] Box<kube::Error>),
@@ -49,6 +58,34 @@ pub async fn configuration(kubeconfig: Option<&Path>) -> Result<Config, ClientEr
     };
     config.connect_timeout = Some(CONNECT);
     Ok(config)
+}
+
+/// The same by another context than the current one of the kubeconfig, if one is named.
+pub async fn configuration_of(
+    kubeconfig: Option<&Path>,
+    context: Option<&str>,
+) -> Result<Config, ClientError> {
+    let Some(context) = context else { return configuration(kubeconfig).await };
+    let wrong = |source| ClientError::Context { context: context.to_owned(), source: Box::new(source) };
+    let file = match kubeconfig {
+        Some(path) => Kubeconfig::read_from(path)
+            .map_err(|source| ClientError::Kubeconfig { path: path.to_owned(), source: Box::new(source) })?,
+        None => Kubeconfig::read().map_err(wrong)?,
+    };
+    let options = KubeConfigOptions { context: Some(context.to_owned()), ..KubeConfigOptions::default() };
+    let mut config = Config::from_custom_kubeconfig(file, &options).await.map_err(wrong)?;
+    config.connect_timeout = Some(CONNECT);
+    Ok(config)
+}
+
+/// What [`configuration`] goes by, for a person.
+pub fn place(kubeconfig: Option<&Path>) -> String {
+    let named = || std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
+    match (kubeconfig, named()) {
+        (Some(path), _) => path.display().to_string(),
+        (None, Some(paths)) => format!("{} ($KUBECONFIG)", paths.display()),
+        (None, None) => "~/.kube/config, or the pod's ServiceAccount where there is no such file".to_owned(),
+    }
 }
 
 /// A client for lists and watches, which repeats what an overloaded server refuses.

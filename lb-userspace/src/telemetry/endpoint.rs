@@ -1,4 +1,5 @@
-//! The HTTP port: `/metrics` for Prometheus, `/livez` and `/readyz` for the kubelet.
+//! The HTTP port: `/metrics` for Prometheus, `/livez` and `/readyz` for the kubelet, a page for programs where there is
+//! one.
 //!
 //! The port is open to the whole pod network, so a client gets little: one request per connection, a small header, no
 //! body, ten seconds for all of it. Of more than sixteen connections the oldest ends, rather than the newest waits:
@@ -83,6 +84,15 @@ enum ListenError {
     },
 }
 
+/// A page for programs, made when it is asked for.
+#[derive(Clone)]
+pub struct Json {
+    /// Where it is.
+    pub path: &'static str,
+    /// The page.
+    pub text: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
 /// Answers on a thread of its own, so that neither side waits for the other: a main task that hangs is told of, and a
 /// page that takes long is nobody else's time. Two pages are never made at once.
 ///
@@ -96,7 +106,12 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Listens, and begins to answer. An error names the address and says what to do.
-    pub fn start(address: SocketAddr, registry: Arc<Registry>, health: Health) -> io::Result<Self> {
+    pub fn start(
+        address: SocketAddr,
+        registry: Arc<Registry>,
+        health: Health,
+        json: Option<Json>,
+    ) -> io::Result<Self> {
         let (end, ended) = oneshot::channel::<()>();
         let (tell, told) = mpsc::channel();
         let fail = tell.clone();
@@ -107,7 +122,7 @@ impl Endpoint {
             };
             drop(tell.send(listener.local_addr()));
             tokio::select! {
-                never = accept(listener, routes(registry, health)) => match never {},
+                never = accept(listener, routes(registry, health, json)) => match never {},
                 _ = ended => {}
             }
         };
@@ -148,7 +163,7 @@ pub fn serve(
     health: Health,
 ) -> io::Result<impl Future<Output = Infallible> + Send + 'static> {
     let listener = listen(address)?;
-    Ok(accept(listener, routes(registry, health)))
+    Ok(accept(listener, routes(registry, health, None)))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -172,9 +187,13 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-fn routes(registry: Arc<Registry>, health: Health) -> Router {
+fn routes(registry: Arc<Registry>, health: Health, json: Option<Json>) -> Router {
     let live = health.clone();
-    Router::new()
+    let mut router = Router::new();
+    if let Some(Json { path, text }) = json {
+        router = router.route(path, get(move || ready(([(CONTENT_TYPE, "application/json")], text()))));
+    }
+    router
         .route("/metrics", get(move || ready(metrics(&registry))))
         .route("/livez", get(move || ready(state(live.live()))))
         .route("/readyz", get(move || ready(state(health.ready()))))

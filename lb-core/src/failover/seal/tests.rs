@@ -29,6 +29,12 @@ const TELL: Tell = Tell {
     heard: 9,
 };
 
+#[test]
+fn names_of_refusals_are_unique() {
+    let names = BTreeSet::from(Refusal::ALL.map(|refusal| refusal.name()));
+    assert_eq!(names.len(), Refusal::ALL.len());
+}
+
 fn key(secret: &[u8]) -> Key {
     Key::new(secret).unwrap()
 }

@@ -28,9 +28,9 @@ mod complaints;
 #[cfg(test)]
 mod tests;
 
-pub(in crate::agent) use complaints::Claimed;
 pub(super) use complaints::Complaint;
 use complaints::Complaints;
+pub(in crate::agent) use complaints::{Claimed, CutLink};
 
 /// Writes under way at most.
 const WRITES: usize = 8;
@@ -91,6 +91,8 @@ pub(super) struct Voice {
 pub(super) struct Telling {
     pub(super) announced: watch::Receiver<Option<All>>,
     pub(super) alarms: mpsc::Receiver<Claimed>,
+    pub(super) cuts: watch::Receiver<BTreeSet<CutLink>>,
+    pub(super) whole: mpsc::Receiver<CutLink>,
 }
 
 /// See the module.
@@ -99,6 +101,8 @@ pub(super) struct Teller {
     voice: Voice,
     announced: watch::Receiver<Option<All>>,
     alarms: mpsc::Receiver<Claimed>,
+    cuts: watch::Receiver<BTreeSet<CutLink>>,
+    whole: mpsc::Receiver<CutLink>,
     seen: Seen,
     shelf: Shelf<String, Announcement>,
     rivals: watch::Sender<Option<Rivals>>,
@@ -119,12 +123,14 @@ impl Teller {
         seen: Seen,
     ) -> (Self, watch::Receiver<Option<Rivals>>) {
         let (rivals, receiver) = watch::channel(None);
-        let Telling { announced, alarms } = telling;
+        let Telling { announced, alarms, cuts, whole } = telling;
         let teller = Self {
             node,
             voice,
             announced,
             alarms,
+            cuts,
+            whole,
             seen,
             shelf: Shelf::default(),
             rivals,
@@ -153,7 +159,10 @@ impl Teller {
                     }
                     due = Some(due.map_or(earliest, |due| due.min(earliest)));
                 }
-                Some(claimed) = self.alarms.recv() => alarm(&self.voice, &claimed.complaints(&self.node)).await,
+                // Without an end of its own: whoever watches nodes may end before this.
+                Ok(()) = self.cuts.changed() => due = Some(due.map_or(earliest, |due| due.min(earliest))),
+                Some(claimed) = self.alarms.recv() => at_once(&self.voice, &claimed.complaints(&self.node)).await,
+                Some(link) = self.whole.recv() => at_once(&self.voice, &[link.end(&self.node)]).await,
                 () = until(due) => {
                     let again = self.tell().await;
                     let pause = if self.failures == 0 { PACE } else { doubled(RETRY, self.failures) };
@@ -186,7 +195,8 @@ impl Teller {
     /// Brings everything that is said in line; returns when to look again.
     async fn tell(&mut self) -> Option<Instant> {
         let all = self.announced.borrow_and_update().clone()?;
-        let complains_at = self.complain(&all.complaints).await;
+        let cuts = self.cuts.borrow_and_update().iter().map(|cut| cut.complaint(&self.node)).collect();
+        let complains_at = self.complain(&[all.complaints.clone(), cuts].concat()).await;
         if self.shelf.listed() == Listed::No {
             return complains_at;
         }
@@ -288,8 +298,8 @@ impl Teller {
     }
 }
 
-/// Tells of a stranger that claims an address. An event that fails is lost.
-async fn alarm(voice: &Voice, complaints: &[Complaint]) {
+/// Tells what happened: a stranger claims an address, or a cut is over. An event that fails is lost.
+async fn at_once(voice: &Voice, complaints: &[Complaint]) {
     stream::iter(complaints)
         .for_each_concurrent(WRITES, |complaint| async move {
             complaint.tell(voice).await;

@@ -5,6 +5,7 @@ use lb_core::plan::{Entry, EntryState, Silence};
 use lb_core::pool::Family;
 use prometheus_client::encoding::text;
 
+use super::peers::tests::nobody_is_watched;
 use super::*;
 use crate::dataplane::ebpf::{Counts, Row};
 use crate::dataplane::{Attachment, Mode};
@@ -94,6 +95,7 @@ fn an_agent_that_has_done_nothing() {
         .iter()
         .flat_map(|kind| results.map(|result| write(*kind, result)))
         .collect();
+    let peers = nobody_is_watched();
     let expected = format!(
         "# HELP barelb_build_info Always 1; the version is a label.\n\
          # TYPE barelb_build_info gauge\n\
@@ -135,6 +137,7 @@ fn an_agent_that_has_done_nothing() {
          # HELP barelb_agent_writes Writes to the API server, by what was written and what became of it.\n\
          # TYPE barelb_agent_writes counter\n\
          {writes}\
+         {peers}\
          # EOF\n",
         version = env!("CARGO_PKG_VERSION"),
     );

@@ -7,7 +7,9 @@ use lb_core::failover::Start;
 use tokio::sync::watch;
 
 use super::{Origin, Prober};
+use crate::agent::metrics::Metrics;
 use crate::agent::run::Settings;
+use crate::agent::sessions::Watching;
 use crate::agent::source::Source;
 use crate::dataplane::Dataplane;
 use crate::dataplane::ebpf::KernelDataplane;
@@ -22,10 +24,13 @@ pub(in crate::agent) fn start_prober(
     settings: &Settings,
     source: &Source,
     dataplane: &mut KernelDataplane,
+    metrics: &Metrics,
 ) -> Result<Option<Prober>> {
     let (Source::Cluster(cluster), Some(profile)) = (source, settings.failover.profile) else {
+        metrics.watching(Watching::Off);
         return Ok(None);
     };
+    metrics.watching(Watching::On);
     let is_valid = dataplane.valid_until()? > boot_time_ns();
     let start = match dataplane.epoch()? {
         epoch if is_valid && epoch != NO_EPOCH => Start::Resumed { epoch },
@@ -40,6 +45,9 @@ pub(in crate::agent) fn start_prober(
         start,
         heard: cluster.heard(),
         frames: RawSender::open().context("opening the socket for probes")?,
+        metrics: metrics.clone(),
+        cuts: cluster.cuts(),
+        whole: cluster.whole(),
     };
     Prober::start(origin).map(Some)
 }

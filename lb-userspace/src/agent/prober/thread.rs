@@ -9,15 +9,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use lb_core::failover::seal::{Key, Keyring};
-use lb_core::failover::{Remote, Settings as EngineSettings, Standing, Status};
+use lb_core::failover::{CutNews, Cuts, Remote, Settings as EngineSettings, Standing, Status};
 use lb_core::ids::{LinkId, NodeName};
 use tokio::sync::watch;
 
 use super::proven::Proven;
 use super::setup::Setup;
 use super::wire::{Beginning, Wire};
-use super::{Command, Origin, Seen, SessionState};
+use super::{Command, Origin, Seen};
+use crate::agent::cluster::CutLink;
 use crate::agent::secret::{Keys, SecretDir};
+use crate::agent::sessions::{SessionName, SessionState};
 use crate::net::probes::wait;
 use crate::random;
 
@@ -37,6 +39,7 @@ pub(super) struct Thread {
     sessions: Arc<Mutex<Vec<SessionState>>>,
     wires: BTreeMap<LinkId, Wire>,
     proven: Proven,
+    cuts: Cuts<CutLink>,
     secret: Option<SecretDir>,
     keys: Keyring,
     clock: Instant,
@@ -57,6 +60,7 @@ impl Thread {
     ) -> Result<Self> {
         Ok(Self {
             proven: Proven::load(&origin.state_dir),
+            cuts: Cuts::default(),
             secret: origin.secret_dir.clone().map(SecretDir::new),
             keys: Keyring { current: Key::new(NO_SECRET).context("making a key")?, previous: None },
             origin,
@@ -194,28 +198,28 @@ impl Thread {
             }
             Some(Ok(Keys::Unchanged | Keys::Missing)) | None => {}
         }
-        let mut states = Vec::new();
-        let mut heard = BTreeSet::new();
-        for wire in self.wires.values() {
-            let interval = wire.engine.pace().interval;
-            for (peer, address, status, traffic) in wire.sessions() {
-                if traffic.replies > 0 {
+        self.report(now);
+    }
+
+    /// Says how the sessions are and who is heard, and writes down who has replied.
+    fn report(&mut self, now: Duration) {
+        let (mut states, mut heard) = (Vec::new(), BTreeSet::new());
+        let (mut refused, mut links) = (BTreeMap::new(), BTreeMap::new());
+        for wire in self.wires.values_mut() {
+            for (reason, count) in wire.take_refused() {
+                *refused.entry(reason).or_default() += count;
+            }
+            for (peer, address, session) in wire.sessions() {
+                if session.traffic.replies > 0 {
                     self.proven.note(&peer, wire.name());
                 }
-                if matches!(status, Status::Up | Status::Relayed | Status::Suspect) {
+                if matches!(session.status, Status::Up | Status::Relayed | Status::Suspect) {
                     heard.extend([peer.clone(), self.origin.me.clone()]);
                 }
-                states.push(SessionState {
-                    peer: peer.to_string(),
-                    link: wire.name().to_owned(),
-                    address,
-                    status: describe(status).to_owned(),
-                    interval_us: micros(interval),
-                    sent: traffic.sent,
-                    replies: traffic.replies,
-                    downs: traffic.downs,
-                    round_trip_us: traffic.round_trip.map(micros),
-                });
+                let link = wire.name().to_owned();
+                let name = SessionName { peer: peer.to_string(), link: link.clone(), address };
+                states.push(SessionState::new(name, &session));
+                links.insert(CutLink { peer, link }, session.status);
             }
         }
         self.proven.save();
@@ -224,7 +228,37 @@ impl Thread {
             *known = heard;
             news
         });
+        self.tell_cuts(&links, now);
+        self.origin.metrics.watched_peers(&states, &refused);
         *self.sessions.lock().unwrap_or_else(PoisonError::into_inner) = states;
+    }
+
+    /// Says which links are cut though both nodes are there.
+    fn tell_cuts(&mut self, links: &BTreeMap<CutLink, Status>, now: Duration) {
+        for (cut, news) in self.cuts.look(links, now) {
+            let CutLink { peer, link } = &cut;
+            match news {
+                CutNews::Cut => tracing::warn!(
+                    %peer,
+                    link,
+                    "nothing gets through to another node and back, though others hear it: look at the switch ports, \
+                     cables and firewalls between both; no address moves"
+                ),
+                CutNews::Whole => {
+                    tracing::info!(%peer, link, "another node is heard directly again");
+                    // Without room there is no Event; the log has it.
+                    drop(self.origin.whole.try_send(cut));
+                }
+            }
+        }
+        let cuts: BTreeSet<CutLink> = self.cuts.told().cloned().collect();
+        self.origin.cuts.send_if_modified(|known| {
+            let differs = *known != cuts;
+            if differs {
+                *known = cuts;
+            }
+            differs
+        });
     }
 
     /// Publishes what is other than before. True when there is something to send.
@@ -283,18 +317,4 @@ impl Thread {
         let all: Vec<BorrowedFd<'_>> = sockets.chain([self.rung.as_fd()]).collect();
         wait(&all, due);
     }
-}
-
-fn describe(status: Status) -> &'static str {
-    match status {
-        Status::Unproven => "unproven",
-        Status::Up => "up",
-        Status::Relayed => "relayed",
-        Status::Suspect => "suspect",
-        Status::Down => "down",
-    }
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 use lb_common::packet::bfd::initiator::Question;
 use lb_common::packet::bfd::{self, State};
 use lb_core::failover::seal::{Channel, Keyring, Opened};
-use lb_core::failover::{Engine, LinkStanding, Output, PeerId, Remote, Settings, Start, Status, Traffic};
+use lb_core::failover::{Engine, LinkStanding, Output, PeerId, PeerState, Remote, Settings, Start};
 use lb_core::ids::{LinkId, NodeName};
 
+use super::refused::Refused;
 use super::setup::{LinkSetup, PeerSetup};
 use crate::net::probes::ProbeSockets;
 use crate::net::raw::RawSender;
@@ -26,8 +27,8 @@ pub(super) struct Wire {
     pub(super) engine: Engine,
     channel: Channel,
     ids: BTreeMap<NodeName, PeerId>,
-    /// Datagrams that were nothing, by reason.
-    pub(super) refused: BTreeMap<&'static str, u64>,
+    /// Datagrams that were nothing, by reason, since they were asked for last.
+    refused: BTreeMap<&'static str, u64>,
 }
 
 /// What a wire begins with.
@@ -103,10 +104,10 @@ impl Wire {
                     Ok((name, nonce, remote)) => {
                         let known = ids.get(name).is_some_and(|id| engine.reply(*id, nonce, remote, now));
                         if !known {
-                            *refused.entry("stale_reply").or_default() += 1;
+                            *refused.entry(Refused::StaleReply.name()).or_default() += 1;
                         }
                     }
-                    Err(reason) => *refused.entry(reason).or_default() += 1,
+                    Err(reason) => *refused.entry(reason.name()).or_default() += 1,
                 }
                 return;
             }
@@ -115,7 +116,7 @@ impl Wire {
                 Ok(Opened::Introduction { answer, .. }) => {
                     answers.extend(answer.map(|answer| (from, port, answer)));
                 }
-                Err(refusal) => *refused.entry(refusal.name()).or_default() += 1,
+                Err(refusal) => *refused.entry(Refused::Message(refusal).name()).or_default() += 1,
             }
         });
         for (to, port, answer) in answers {
@@ -210,13 +211,17 @@ impl Wire {
         LinkStanding { own: view.own, peers: self.ids.iter().filter_map(place).collect() }
     }
 
-    /// Each peer, whether it is there, and what was counted.
-    pub(super) fn sessions(&self) -> Vec<(NodeName, IpAddr, Status, Traffic)> {
+    /// Each peer, and what is known of it.
+    pub(super) fn sessions(&self) -> Vec<(NodeName, IpAddr, PeerState)> {
         let session = |(name, id): (&NodeName, &PeerId)| {
-            let (status, traffic) = self.engine.peer(*id)?;
-            Some((name.clone(), self.setup.peers.get(name)?.address, status, traffic))
+            Some((name.clone(), self.setup.peers.get(name)?.address, self.engine.peer(*id)?))
         };
         self.ids.iter().filter_map(session).collect()
+    }
+
+    /// Datagrams that were nothing, by reason, since the last call.
+    pub(super) fn take_refused(&mut self) -> BTreeMap<&'static str, u64> {
+        std::mem::take(&mut self.refused)
     }
 
     pub(super) fn name(&self) -> &str {
@@ -229,13 +234,12 @@ fn reply<'a>(
     setup: &'a LinkSetup,
     from: IpAddr,
     datagram: &[u8],
-) -> Result<(&'a NodeName, u32, Remote), &'static str> {
-    let (name, peer) =
-        setup.peers.iter().find(|(_, peer)| peer.address == from).ok_or("unknown_reflector")?;
-    let (nonce, discriminator, state) =
-        bfd::initiator::parse_control(datagram).map_err(lb_common::outcome::Outcome::name)?;
+) -> Result<(&'a NodeName, u32, Remote), Refused> {
+    let peer = setup.peers.iter().find(|(_, peer)| peer.address == from);
+    let (name, peer) = peer.ok_or(Refused::UnknownReflector)?;
+    let (nonce, discriminator, state) = bfd::initiator::parse_control(datagram).map_err(Refused::Reply)?;
     if discriminator != peer.discriminator {
-        return Err("foreign_discriminator");
+        return Err(Refused::ForeignDiscriminator);
     }
     let remote = match state {
         State::Up => Remote::Up,

@@ -2,10 +2,12 @@
 
 use std::fmt::Write;
 
-use comfy_table::{Table, presets::NOTHING};
+use comfy_table::Table;
 
 use super::report::{Link, Report, Row};
 use crate::agent::state::{LinkState, State};
+use crate::cli::sessions;
+use crate::cli::table::{lines, plain};
 use crate::dataplane::Mode;
 
 /// All of it as text.
@@ -38,7 +40,7 @@ fn write(text: &mut String, report: &Report, wide: bool) -> std::fmt::Result {
         report.maps.iter().try_for_each(|folder| writeln!(text, "{folder}"))?;
     }
     match &report.agent {
-        Some(state) => agent(text, state, report.now_ns),
+        Some(state) => agent(text, state, report.now_ns, wide),
         None => writeln!(
             text,
             "\nNO AGENT answers: Services, groups and problems are not known. Is it running, and is this its --state-dir?"
@@ -187,7 +189,7 @@ fn refused(state: &LinkState) -> Vec<String> {
     state.refused.iter().map(|refusal| format!("not {refusal}")).collect()
 }
 
-fn agent(text: &mut String, state: &State, now_ns: u64) -> std::fmt::Result {
+fn agent(text: &mut String, state: &State, now_ns: u64, wide: bool) -> std::fmt::Result {
     writeln!(
         text,
         "\nagent {} on node {}, pid {}; map repaired {} times; announcement frames: {} sent, {} refused",
@@ -209,6 +211,13 @@ fn agent(text: &mut String, state: &State, now_ns: u64) -> std::fmt::Result {
         }
     }
     if !table.is_empty() {
+        writeln!(text, "\n{}", lines(&table))?;
+    }
+    if !state.peers.is_empty() {
+        let mut table = plain(&sessions::headers(wide));
+        for session in &state.peers {
+            table.add_row(sessions::cells(session, wide));
+        }
         writeln!(text, "\n{}", lines(&table))?;
     }
     groups(text, state)?;
@@ -242,18 +251,6 @@ fn groups(text: &mut String, state: &State) -> std::fmt::Result {
         )?;
     }
     groups.errors.iter().try_for_each(|error| writeln!(text, "  {error}"))
-}
-
-fn plain(headers: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(NOTHING).set_header(headers);
-    table
-}
-
-/// Without the padding at both ends.
-fn lines(table: &Table) -> String {
-    let lines = table.lines().map(|line| line.strip_prefix(' ').unwrap_or(&line).trim_end().to_owned());
-    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn seconds(ms: u64) -> String {

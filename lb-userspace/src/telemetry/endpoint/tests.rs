@@ -21,7 +21,7 @@ fn served(health: Health) -> Served {
     registry.register("tries", "Tries", counter);
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let task = tokio::spawn(accept(listener, routes(Arc::new(registry), health.clone())));
+    let task = tokio::spawn(accept(listener, routes(Arc::new(registry), health.clone(), None)));
     Served { address, health, task }
 }
 
@@ -170,19 +170,28 @@ async fn a_thread_of_its_own_answers_until_it_is_dropped() {
     use std::io::{Read, Write};
 
     let any = "127.0.0.1:0".parse().unwrap();
-    let endpoint = Endpoint::start(any, Arc::default(), Health::default()).unwrap();
+    let json = Json { path: "/more", text: Arc::new(|| "{\"a\":1}".to_owned()) };
+    let endpoint = Endpoint::start(any, Arc::default(), Health::default(), Some(json)).unwrap();
     let address = endpoint.address();
     let connect = || net::TcpStream::connect(address);
-    let mut stream = connect().unwrap();
-    stream.write_all(b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
-    let taken = Endpoint::start(address, Arc::default(), Health::default()).unwrap_err();
+    for (path, kind, body) in
+        [("/livez", "text/plain; charset=utf-8", "ok\n"), ("/more", "application/json", "{\"a\":1}")]
+    {
+        let mut stream = connect().unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n");
+        assert!(answer.starts_with(&head) && answer.ends_with(&format!("\r\n\r\n{body}")), "{answer}");
+    }
+    let taken = Endpoint::start(address, Arc::default(), Health::default(), None).unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AddrInUse);
     drop(endpoint);
     assert!(connect().is_err());
-    assert!(Endpoint::start(address, Arc::default(), Health::default()).is_ok(), "the port is free at once");
+    assert!(
+        Endpoint::start(address, Arc::default(), Health::default(), None).is_ok(),
+        "the port is free at once"
+    );
 }
 
 #[tokio::test]

@@ -27,7 +27,7 @@ const AGAIN: Duration = Duration::from_mins(1);
 /// Between two times.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Something that is wrong with an object.
+/// Something that is wrong with an object, or is well again.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::agent::cluster) struct Complaint {
     /// Kind, namespace and name.
@@ -35,6 +35,8 @@ pub(in crate::agent::cluster) struct Complaint {
     reason: &'static str,
     note: String,
     uid: Arc<str>,
+    /// `Warning` instead of `Normal`.
+    warning: bool,
 }
 
 impl Complaint {
@@ -53,7 +55,7 @@ impl Complaint {
         } else {
             (Word::ConfigurationWarning.name(), format!("{field}: {said}"))
         };
-        Self { uid: uid.cloned().unwrap_or_default(), object, reason, note: readable(&note) }
+        Self { uid: uid.cloned().unwrap_or_default(), object, reason, note: readable(&note), warning: true }
     }
 
     /// Records it as an event; false: the API server has not answered, and it may be tried again.
@@ -63,7 +65,7 @@ impl Complaint {
         let known = Kind::OF_AGENT.into_iter().find(|known| known.name() == kind);
         let Some(api_version) = known.map(Kind::api_version) else { return true };
         let regarding = Regarding { api_version, kind, namespace, name, uid: &self.uid };
-        let said = Said { warning: true, reason: self.reason, note: &self.note };
+        let said = Said { warning: self.warning, reason: self.reason, note: &self.note };
         tracing::info!(object = self.object, reason = self.reason, note = self.note, "an event");
         let event = voice.writer.record(&voice.reporter, regarding, said, SystemTime::now());
         let result = in_time(event).await;
@@ -100,9 +102,44 @@ impl Claimed {
             reason: "addressConflict",
             note: note.clone(),
             uid: Arc::clone(uid),
+            warning: true,
         };
         services.iter().map(complaint).collect()
     }
+}
+
+/// A link over which nothing gets through between this node and another one that others hear.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::agent) struct CutLink {
+    pub(in crate::agent) peer: NodeName,
+    pub(in crate::agent) link: String,
+}
+
+impl CutLink {
+    /// Both nodes say so, each below itself.
+    pub(super) fn complaint(&self, node: &NodeName) -> Complaint {
+        let Self { peer, link } = self;
+        let note = readable(&format!(
+            "nothing gets through on {link} from node {node} to node {peer} and back, though other nodes hear {peer}: look at \
+             the switch ports, cables and firewalls (UDP ports 7784 and 7785) between these two; no address has moved. \
+             `barelb status --peers` shows how all nodes hear each other"
+        ));
+        of_node(node, "LinkCut", note, true)
+    }
+
+    /// Said once the cut is over: what was told of it holds no more.
+    pub(super) fn end(&self, node: &NodeName) -> Complaint {
+        let Self { peer, link } = self;
+        let note = readable(&format!(
+            "node {node} and node {peer} hear each other directly on {link} again: nothing is left to do"
+        ));
+        of_node(node, "LinkWhole", note, false)
+    }
+}
+
+/// The `uid` is the name, as in the kubelet's own events.
+fn of_node(node: &NodeName, reason: &'static str, note: String, warning: bool) -> Complaint {
+    Complaint { object: format!("Node {node}"), reason, note, uid: Arc::from(node.as_str()), warning }
 }
 
 /// What is wrong, and what of it was told.
@@ -213,6 +250,35 @@ mod tests {
                 )
             );
         }
+    }
+
+    #[test]
+    fn a_link_that_is_cut_is_told_of_the_node_with_both_names() {
+        let [node, peer] = ["node-a", "node-b"].map(|name| NodeName::new(name).unwrap());
+        let told = CutLink { peer, link: "eth0".to_owned() }.complaint(&node);
+        assert_eq!((told.object.as_str(), told.reason, &*told.uid), ("Node node-a", "LinkCut", "node-a"));
+        assert!(told.warning);
+        let start = "nothing gets through on eth0 from node node-a to node node-b and back, though other nodes hear node-b: ";
+        assert!(
+            told.note.starts_with(start) && told.note.contains("`barelb status --peers`"),
+            "{}",
+            told.note
+        );
+        let known = Kind::OF_AGENT.into_iter().find(|kind| told.object.starts_with(kind.name()));
+        assert_eq!(known.map(Kind::api_version), Some("v1"), "an event can be made of it");
+    }
+
+    #[test]
+    fn the_end_of_a_cut_is_told_of_the_same_node_and_is_no_warning() {
+        let [node, peer] = ["node-a", "node-b"].map(|name| NodeName::new(name).unwrap());
+        let cut = CutLink { peer, link: "eth0".to_owned() };
+        let told = cut.end(&node);
+        assert_eq!((&told.object, &told.uid), (&cut.complaint(&node).object, &cut.complaint(&node).uid));
+        assert_eq!((told.reason, told.warning), ("LinkWhole", false));
+        assert_eq!(
+            told.note,
+            "node node-a and node node-b hear each other directly on eth0 again: nothing is left to do"
+        );
     }
 
     #[test]

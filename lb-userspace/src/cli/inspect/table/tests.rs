@@ -219,6 +219,20 @@ REFLECTS PROBES OF  INTERFACE  MAC
 }
 
 #[test]
+fn nodes_that_are_watched_are_shown() {
+    let state = State { peers: sessions::tests::sessions().to_vec(), ..agent() };
+    let report = Report { agent: Some(state), ..pinned() };
+    let expected = "
+INTERFACE  PEER    STATUS   INTERVAL          SENT    LOST           DOWNS  ROUND TRIP
+eth0       node-b  up       10ms              360000  12 (<0.01%)    0      213µs
+eth0       node-c  relayed  24ms (stretched)  700     684 (100.00%)  1      -
+
+solicited-node groups";
+    assert!(text(&report, false).contains(expected), "{}", text(&report, false));
+    assert!(text(&report, true).contains("LONGEST\neth0       node-b"), "{}", text(&report, true));
+}
+
+#[test]
 fn silence_and_absence_are_said() {
     let report = Report {
         valid_for_ms: -3_200,

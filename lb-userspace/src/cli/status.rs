@@ -1,0 +1,102 @@
+//! `barelb status`: a cluster as its agents see it, asked through the API server.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow, bail};
+use clap::Args;
+use futures::StreamExt;
+use futures::stream;
+
+use super::{Output, print};
+use crate::agent::sessions::{PATH, PeerReport};
+use crate::k8s::agents::{AgentPod, Agents};
+use crate::k8s::client;
+
+mod fault;
+mod report;
+
+use fault::{Cluster, Fault};
+use report::{NodePeers, Report, Unasked};
+
+/// Agents that are asked at a time.
+const AT_ONCE: usize = 16;
+
+/// Arguments of `barelb status`.
+#[derive(Debug, Args)]
+pub struct Status {
+    /// Show how the nodes hear each other: a row for each node, interface and other node there, with its status (up,
+    /// suspect, relayed: only other nodes hear it, down, unproven: never heard), how often it is probed, probes sent and
+    /// lost, how often it was down, and the round trip.
+    #[arg(long, required = true)]
+    pub peers: bool,
+    /// Where the API server is [default: $KUBECONFIG, ~/.kube/config or the pod's ServiceAccount].
+    #[arg(long, value_name = "FILE")]
+    kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: the current one].
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
+    /// Namespace of the agents.
+    #[arg(short, long, env = "LB_NAMESPACE", value_name = "NS", default_value = "metallb-system")]
+    namespace: String,
+    /// How to print.
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Output,
+}
+
+impl Status {
+    /// Prints what the agents say; exit code 1 when one of them has not said it.
+    pub fn run(self) -> Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("starting the asynchronous runtime")?;
+        let report = runtime.block_on(self.ask())?;
+        print(self.output.render(&report, |wide| report.table(wide))?)?;
+        let mut warnings = String::new();
+        for (nodes, warning) in report.warnings() {
+            writeln!(warnings, "warning: {nodes}: {warning}")?;
+        }
+        io::stderr().lock().write_all(warnings.as_bytes())?;
+        Ok(if report.unasked.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+
+    async fn ask(&self) -> Result<Report> {
+        let access = client::place(self.kubeconfig.as_deref());
+        let config = client::configuration_of(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
+        let client = client::writing(&config).with_context(|| format!("going by {access}"))?;
+        let agents = Agents::new(client, &self.namespace);
+        let cluster = Cluster { namespace: &self.namespace, access: &access };
+        let pods = agents.list().await.map_err(|error| anyhow!("{}", cluster.not_listed(&error)))?;
+        if pods.is_empty() {
+            bail!("{}", cluster.no_agents());
+        }
+        let agents = &agents;
+        let answers = stream::iter(&pods).map(|pod| async move { (pod, peers(agents, pod).await) });
+        let answers: Vec<_> = answers.buffered(AT_ONCE).collect().await;
+        let mut report = Report::default();
+        for (pod, answer) in answers {
+            let (node, name) = (pod.node.clone(), pod.name.clone());
+            match answer {
+                Ok(said) => report.nodes.push(NodePeers { pod: name, said }),
+                Err(fault) => {
+                    let why = fault.describe(cluster, pod);
+                    report.unasked.push(Unasked { node, pod: name, why });
+                }
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// What an agent says of the nodes that it watches.
+async fn peers(agents: &Agents, pod: &AgentPod) -> Result<PeerReport, Fault> {
+    if !pod.has_address {
+        return Err(Fault::NoAddress);
+    }
+    let port = pod.port.ok_or(Fault::NoPort)?;
+    let page = agents.ask(&pod.name, port, PATH).await?;
+    Fault::of(serde_json::from_str(&page)?)
+}
