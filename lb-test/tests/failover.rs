@@ -2,7 +2,7 @@
 //! that a loaded machine keeps. Needs root, keepalived, and for L5 the testbed.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test fails by panicking and shows figures")]
 
-use lb_test::failover::{Barelb, Kind, Seen, System, Way, Ways, case};
+use lb_test::failover::{Barelb, Kind, Purpose, Seen, System, Way, Ways, case};
 
 /// One trial of a case.
 fn run(system: &mut dyn System, name: &str) -> Ways {
@@ -23,7 +23,7 @@ fn assert_moved(seen: &Ways, within_ms: u64, both_ms: u64) {
 #[test]
 #[ignore = "needs root and keepalived: makes network namespaces"]
 fn a_client_sees_keepalived_move() {
-    let mut system = Kind::Keepalived.set_up(false).unwrap();
+    let mut system = Kind::Keepalived.set_up(Purpose::Faults).unwrap();
     // Three intervals and a half by the standard.
     let seen = run(system.as_mut(), "death");
     assert_moved(&seen, 15_000, 1000);
@@ -41,7 +41,7 @@ fn a_client_sees_keepalived_move() {
 #[test]
 #[ignore = "needs root and keepalived: makes network namespaces"]
 fn a_client_sees_two_nodes_of_keepalived_and_none() {
-    let mut system = Kind::Keepalived.set_up(false).unwrap();
+    let mut system = Kind::Keepalived.set_up(Purpose::Faults).unwrap();
     // A frozen master keeps the addresses, and its kernel answers beside the new one.
     let seen = run(system.as_mut(), "freeze");
     assert!(seen[&Way::Arp].both_us > 100_000 && seen[&Way::Ns].both_us > 100_000, "{seen:?}");
@@ -56,7 +56,7 @@ fn a_client_sees_two_nodes_of_keepalived_and_none() {
 /// What an agent may do, whatever tells it that another node is gone: addresses move within this time, and two nodes answer
 /// after a partition for no longer than that.
 fn moves_only_where_it_must(kind: Kind, within_ms: u64, healed_ms: u64) {
-    let mut system = kind.set_up(false).unwrap();
+    let mut system = kind.set_up(Purpose::Faults).unwrap();
     assert_moved(&run(system.as_mut(), "death"), within_ms, 0);
     // The table of a frozen agent is silent before anybody takes over.
     assert_moved(&run(system.as_mut(), "freeze"), within_ms, 0);
@@ -88,7 +88,7 @@ fn l5_addresses_move_by_the_leases_alone() {
 #[test]
 #[ignore = "L5: needs root and the testbed"]
 fn l5_a_dead_node_is_replaced_by_probes() {
-    let mut system = Kind::Barelb.set_up(false).unwrap();
+    let mut system = Kind::Barelb.set_up(Purpose::Faults).unwrap();
     // A Lease takes twice as long at the least; docs/reliability.md has what it takes on a machine that is not busy.
     assert_moved(&run(system.as_mut(), "death"), 8_000, 0);
 }
@@ -98,7 +98,7 @@ fn l5_a_dead_node_is_replaced_by_probes() {
 #[test]
 #[ignore = "L5: needs root and the testbed"]
 fn l5_who_was_cut_off_and_owns_still_is_followed_at_once() {
-    let mut system = Barelb::start_with("default", 2, false).unwrap();
+    let mut system = Barelb::start_with("default", 2, Purpose::Faults).unwrap();
     let seen = run(&mut system, "heal");
     for way in [Way::Udp4, Way::Udp6] {
         assert!(seen[&way].first_us.is_some_and(|first| first <= 3_000_000), "{way:?}: {seen:?}");

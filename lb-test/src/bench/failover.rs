@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 
-use crate::failover::{CASES, Case, Kind, MAIN, System, case};
+use crate::failover::{CASES, Case, Kind, MAIN, Purpose, System, case};
 use crate::interrupt::Interrupt;
 use record::{Record, Records};
 
@@ -163,10 +163,11 @@ fn turn_of(
     interrupt: &Interrupt,
 ) -> Result<Vec<String>> {
     let (mut system, mut missing): (Option<Box<dyn System>>, _) = (None, Vec::new());
-    let mut is_crowded = false;
+    let mut purpose = Purpose::Faults;
     for case in cases {
-        if case.crowded != is_crowded {
-            (system, is_crowded) = (None, case.crowded);
+        let wanted = if case.crowded { Purpose::Crowd } else { Purpose::Faults };
+        if wanted != purpose {
+            (system, purpose) = (None, wanted);
         }
         let mut failures = 0;
         while records.count(kind, case) < due(case) {
@@ -174,9 +175,7 @@ fn turn_of(
             let trial = (|| {
                 let mut ready = match system.take() {
                     Some(system) => system,
-                    None => {
-                        kind.set_up(case.crowded).with_context(|| format!("setting up {}", kind.what()))?
-                    }
+                    None => kind.set_up(purpose).with_context(|| format!("setting up {}", kind.what()))?,
                 };
                 let seen = case.run(ready.as_mut())?;
                 system = Some(ready);

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde_json::json;
 
 use super::echo::EchoServer;
-use super::{NODES, PORT, System, crowd};
+use super::{NODES, PORT, Purpose, System, crowd};
 use crate::agent::barelb;
 use crate::cluster::services::{service, slice};
 use crate::cluster::{Component, Network, Site, SiteOptions, order_of};
@@ -17,6 +17,8 @@ use crate::run;
 
 /// The argument of the agents that says how fast others take over.
 const PROFILE: &str = "--failover-profile";
+/// What the clusters of tests have otherwise.
+const AS_USERS_HAVE_IT: [&str; 2] = ["--failback-after", "10s"];
 /// The profile without probes: addresses move by the Leases.
 pub(super) const OFF: &str = "off";
 /// The Service that is asked for.
@@ -37,15 +39,19 @@ pub struct Barelb {
 }
 
 impl Barelb {
-    /// Three nodes with agents of this profile, and ten thousand further addresses where it is to be crowded.
-    pub fn start(profile: &str, crowded: bool) -> Result<Self> {
-        Self::start_with(profile, NODES, crowded)
+    /// Three nodes with agents of this profile, and what the purpose wants beside.
+    pub fn start(profile: &str, purpose: Purpose) -> Result<Self> {
+        Self::start_with(profile, NODES, purpose)
     }
 
     /// The same with another number of nodes.
-    pub fn start_with(profile: &str, nodes: u8, crowded: bool) -> Result<Self> {
-        let room = crowded.then_some(crowd::ROOM);
-        let arguments = [PROFILE, profile].into_iter().chain(room.into_iter().flatten());
+    pub fn start_with(profile: &str, nodes: u8, purpose: Purpose) -> Result<Self> {
+        let own: &[&str] = match purpose {
+            Purpose::Faults => &[],
+            Purpose::Crowd => &crowd::ROOM,
+            Purpose::Soak => &AS_USERS_HAVE_IT,
+        };
+        let arguments = [PROFILE, profile].into_iter().chain(own.iter().copied());
         let arguments = arguments.map(ToOwned::to_owned).collect();
         let options = SiteOptions { nodes, arguments, ..SiteOptions::default() };
         let mut site = Site::without_agents(options)?;
@@ -67,7 +73,7 @@ impl Barelb {
         site.wait_for_members(site.machines.len())?;
         let mut system = Self { ports, _echoes: echoes, site, vips, order, crowd: Vec::new() };
         (&system as &dyn System).settle()?;
-        if crowded {
+        if purpose == Purpose::Crowd {
             system.add_crowd()?;
         }
         Ok(system)

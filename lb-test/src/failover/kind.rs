@@ -6,6 +6,17 @@ use anyhow::{Result, bail};
 
 use super::{Background, Barelb, Case, Keepalived, System, barelb};
 
+/// What a system is set up for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Faults one after the other: what was away is soon back.
+    Faults,
+    /// The same with ten thousand further addresses.
+    Crowd,
+    /// To be left alone, as users have it.
+    Soak,
+}
+
 /// A system that can be set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -65,9 +76,9 @@ impl Kind {
     }
 
     /// Sets it up, well and ready; with ten thousand further addresses when it is to be crowded.
-    pub fn set_up(self, crowded: bool) -> Result<Box<dyn System>> {
+    pub fn set_up(self, purpose: Purpose) -> Result<Box<dyn System>> {
         if let Some(profile) = self.profile() {
-            return Ok(Box::new(Barelb::start(profile, crowded)?));
+            return Ok(Box::new(Barelb::start(profile, purpose)?));
         }
         let interval = if self == Self::KeepalivedFast { "0.01" } else { "1" };
         Ok(Box::new(Keepalived::start(interval)?))

@@ -11,7 +11,7 @@ use super::record::{append, read};
 use super::{Options, tell};
 use crate::bench::cpu;
 use crate::bench::document::{Goal, Page};
-use crate::failover::{Barelb, Kind, System};
+use crate::failover::{Barelb, Kind, Purpose, System};
 
 /// Peers and the node itself.
 const NODES: u8 = 11;
@@ -73,7 +73,7 @@ pub(super) fn run(options: &Options) -> Result<()> {
 
 fn measure(kind: Kind) -> Result<Cost> {
     let profile = kind.profile().context("it has no agents")?;
-    let mut system = Barelb::start_with(profile, NODES, false)?;
+    let mut system = Barelb::start_with(profile, NODES, Purpose::Soak)?;
     system.freeze_proxies()?;
     let node = system.order()[0];
     let pid = system.agent(node)?.pid();

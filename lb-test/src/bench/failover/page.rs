@@ -19,7 +19,8 @@ something happens to it. The client asks for both, a thousand times a second eac
 as often it sends a datagram through each address, which its own kernel sends to whom it takes for the owner.
 
 * BareLB: real etcd, kube-apiserver and kube-proxy, the controller, an agent on each node with a grace of 2 s, and
-  `--failback-after 100ms`, so that the next trial can begin; the datagrams go by a Service with an endpoint on each node.
+  `--failback-after 100ms`, so that the next trial can begin (false moves and cost: 10 s); the datagrams go by a Service
+  with an endpoint on each node.
   keepalived: Debian's, VRRP version 3, as it is by itself but for the interval of its advertisements.
 * A dead node is a port of the switch that lets nothing through, from one frame to the next (an XDP program on the port one
   way, tcx the other): its link stays up, and nobody is told.

@@ -11,7 +11,7 @@ use super::record::{append, read};
 use super::{Options, tell};
 use crate::bench::document::Page;
 use crate::client::{ProbeClient, ProbeConfig};
-use crate::failover::{Hogs, Kind, System, lose};
+use crate::failover::{Hogs, Kind, Purpose, System, lose};
 use crate::interrupt::Interrupt;
 
 /// What is saved at a time.
@@ -67,7 +67,8 @@ pub(super) fn run(options: &Options, long: Duration, interrupt: &Interrupt) -> R
         }
         let done = saved(options)?.iter().filter(|one| is_same(one)).count();
         if done < pieces {
-            let mut system = kind.set_up(false).with_context(|| format!("setting up {}", kind.what()))?;
+            let mut system =
+                kind.set_up(Purpose::Soak).with_context(|| format!("setting up {}", kind.what()))?;
             let hogs = options.busy.then(Hogs::start).transpose()?;
             lose(system.as_mut(), options.loss * 10)?;
             for _ in done..pieces {
