@@ -87,6 +87,18 @@ impl Liveness for Membership {
     }
 }
 
+/// By one look, whose agents are not there: their Leases are given back or marked, or were renewed so long before the newest
+/// that they have run out. The clocks of the nodes are taken to go alike, which [`Membership`] does not.
+pub fn gone_at_a_glance(leases: &BTreeMap<NodeName, Heartbeat>) -> BTreeSet<NodeName> {
+    let newest = leases.values().map(|heartbeat| heartbeat.renewed).max().unwrap_or_default();
+    let behind = |heartbeat: &Heartbeat| {
+        let micros = u64::try_from(newest.saturating_sub(heartbeat.renewed)).unwrap_or_default();
+        Duration::from_micros(micros) > heartbeat.duration
+    };
+    let gone = leases.iter().filter(|(_, heartbeat)| heartbeat.holder.is_empty() || behind(heartbeat));
+    gone.map(|(node, _)| node.clone()).collect()
+}
+
 fn can_announce(links: &BTreeMap<LinkName, LinkFitness>) -> bool {
     links.values().any(|fitness| *fitness == LinkFitness::Fit)
 }

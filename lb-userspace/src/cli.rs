@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
+pub mod access;
 pub mod agent;
 pub mod check;
 pub mod controller;
@@ -15,6 +16,7 @@ pub mod crds;
 pub mod detach;
 pub mod drain;
 mod duration;
+pub mod explain;
 pub mod inspect;
 pub mod migrate;
 mod sessions;
@@ -44,6 +46,8 @@ pub enum Command {
     Check(check::Check),
     /// Show a cluster as its agents see it, through the API server.
     Status(status::Status),
+    /// Say which node answers for an address, and why not another one: every decision with the rule that made it.
+    Explain(explain::Explain),
     /// Follow events and sampled requests for an address.
     Trace(trace::Trace),
     /// Remove programs and pins from this node.
@@ -111,6 +115,7 @@ impl Cli {
             Command::Inspect(verb) => verb.run(),
             Command::Check(verb) => verb.run(),
             Command::Status(verb) => verb.run(),
+            Command::Explain(verb) => verb.run(),
             Command::Trace(verb) => verb.run(),
             Command::Detach(verb) => verb.run(),
             Command::Drain(verb) => verb.run(),

@@ -313,3 +313,11 @@ fn who_was_struck_out_by_others_and_is_heard_is_there_and_who_has_given_its_leas
     membership.hear(heard(&[]));
     assert!(!membership.is_alive(&node("me")), "who struck it out may answer");
 }
+
+#[test]
+fn at_a_glance_a_lease_is_held_to_the_newest() {
+    let second = 1_000_000;
+    let leases = leases(&[("a", 100 * second), ("b", 25 * second), ("c", 24 * second), ("d", 0)]);
+    assert_eq!(gone_at_a_glance(&leases), heard(&["c", "d"]));
+    assert_eq!(gone_at_a_glance(&BTreeMap::new()), BTreeSet::new());
+}

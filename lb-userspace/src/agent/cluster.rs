@@ -33,7 +33,7 @@ use crate::k8s::l2_status::{self, Statuses};
 use crate::k8s::member::Member;
 use crate::k8s::write::Writer;
 use crate::source::decide::Decided;
-use crate::source::kubernetes::Settings;
+use crate::source::kubernetes::{self, Settings};
 
 mod decide;
 mod follower;
@@ -269,6 +269,19 @@ impl Cluster {
     pub(super) fn reports(&self) -> watch::Sender<Option<Vec<LinkReport>>> {
         self.reports.clone()
     }
+}
+
+/// What the agents of a cluster go by, for someone who asks from outside: as the node `me` has it. `rivals` says what
+/// MetalLB announces.
+pub fn glance(
+    cluster: &kubernetes::Cluster,
+    me: NodeName,
+    rules: ClusterRules,
+    rivals: BTreeMap<ServiceKey, NodeName>,
+) -> Decided {
+    let mut decider = Decider::new(me, String::new(), Duration::ZERO, rules);
+    decider.see_rivals(rivals);
+    decider.glance(cluster)
 }
 
 /// What was saved before the restart; a file that says nothing is told and left to be replaced.

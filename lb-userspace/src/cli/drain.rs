@@ -1,7 +1,6 @@
 //! `barelb drain`: have a node hand its addresses over to others.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
@@ -11,8 +10,8 @@ use comfy_table::{Table, presets::NOTHING};
 use lb_core::ids::{NodeName, ServiceKey};
 use tokio::time::{Instant, sleep};
 
+use super::access::{Access, runtime};
 use super::{duration, print};
-use crate::k8s::client;
 use crate::k8s::drain::{Agent, Announcing, Drain as Cluster};
 use crate::k8s::time::rfc3339;
 use crate::k8s::write::{WriteError, in_time};
@@ -34,30 +33,21 @@ pub struct Drain {
     /// How long to wait until other nodes announce.
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration::parse)]
     timeout: Duration,
-    /// Where the API server is [default: $KUBECONFIG, ~/.kube/config or the pod's ServiceAccount].
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Namespace of MetalLB's objects and of the agents' Leases.
-    #[arg(short, long, env = "LB_NAMESPACE", value_name = "NS", default_value = "metallb-system")]
-    namespace: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 impl Drain {
     /// Marks the node and waits until it announces nothing.
     pub fn run(self) -> Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("starting the asynchronous runtime")?;
-        let said = runtime.block_on(self.carry_out())?;
+        let said = runtime()?.block_on(self.carry_out())?;
         print(said)?;
         Ok(ExitCode::SUCCESS)
     }
 
     async fn carry_out(&self) -> Result<String> {
         let node = NodeName::new(&self.node).with_context(|| format!("NODE {:?}", self.node))?;
-        let config = client::configuration(self.kubeconfig.as_deref()).await?;
-        let cluster = Cluster::new(client::writing(&config)?, &self.namespace);
+        let cluster = Cluster::new(self.access.client().await?, &self.access.namespace);
         if self.undo {
             mark(&cluster, &node, None).await?;
             return Ok(format!("node/{node} undrained\n"));
@@ -81,7 +71,7 @@ impl Drain {
 
     /// Waits until the node announces nothing.
     async fn wait(&self, cluster: &Cluster, node: &NodeName) -> Result<()> {
-        let (since, namespace) = (Instant::now(), &self.namespace);
+        let (since, namespace) = (Instant::now(), &self.access.namespace);
         loop {
             let (agent, announced) = match look(cluster, node).await {
                 Ok(seen) => seen,

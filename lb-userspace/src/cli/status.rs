@@ -2,18 +2,17 @@
 
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
 use futures::StreamExt;
 use futures::stream;
 
+use super::access::{Access, runtime};
 use super::{Output, print};
 use crate::agent::sessions::{PATH, PeerReport};
 use crate::k8s::agents::{AgentPod, Agents};
-use crate::k8s::client;
 
 mod fault;
 mod report;
@@ -32,15 +31,8 @@ pub struct Status {
     /// lost, how often it was down, and the round trip.
     #[arg(long, required = true)]
     pub peers: bool,
-    /// Where the API server is [default: $KUBECONFIG, ~/.kube/config or the pod's ServiceAccount].
-    #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
-    /// Context of the kubeconfig [default: the current one].
-    #[arg(long, value_name = "NAME")]
-    context: Option<String>,
-    /// Namespace of the agents.
-    #[arg(short, long, env = "LB_NAMESPACE", value_name = "NS", default_value = "metallb-system")]
-    namespace: String,
+    #[command(flatten)]
+    access: Access,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
@@ -49,11 +41,7 @@ pub struct Status {
 impl Status {
     /// Prints what the agents say; exit code 1 when one of them has not said it.
     pub fn run(self) -> Result<ExitCode> {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("starting the asynchronous runtime")?;
-        let report = runtime.block_on(self.ask())?;
+        let report = runtime()?.block_on(self.ask())?;
         print(self.output.render(&report, |wide| report.table(wide))?)?;
         let mut warnings = String::new();
         for (nodes, warning) in report.warnings() {
@@ -64,11 +52,9 @@ impl Status {
     }
 
     async fn ask(&self) -> Result<Report> {
-        let access = client::place(self.kubeconfig.as_deref());
-        let config = client::configuration_of(self.kubeconfig.as_deref(), self.context.as_deref()).await?;
-        let client = client::writing(&config).with_context(|| format!("going by {access}"))?;
-        let agents = Agents::new(client, &self.namespace);
-        let cluster = Cluster { namespace: &self.namespace, access: &access };
+        let (access, namespace) = (self.access.place(), &self.access.namespace);
+        let agents = Agents::new(self.access.client().await?, namespace);
+        let cluster = Cluster { namespace, access: &access };
         let pods = agents.list().await.map_err(|error| anyhow!("{}", cluster.not_listed(&error)))?;
         if pods.is_empty() {
             bail!("{}", cluster.no_agents());

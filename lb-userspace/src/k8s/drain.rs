@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::{coordination::v1::Lease, core::v1::Node};
 use kube::{
     Api, Client,
-    api::{ListParams, Patch, PatchParams},
+    api::{Patch, PatchParams},
 };
 use lb_core::{
     eligibility::{DRAIN_ANNOTATION, LinkFitness},
@@ -15,10 +15,8 @@ use lb_core::{
 use serde_json::json;
 
 use super::{
-    crd::ServiceL2Status,
     l2_status,
     member::{self, lease_name},
-    watch::Guarded,
     write::WriteError,
 };
 
@@ -29,7 +27,8 @@ const FIELD_MANAGER: &str = "barelb-drain";
 pub struct Drain {
     nodes: Api<Node>,
     leases: Api<Lease>,
-    statuses: Api<Guarded<ServiceL2Status>>,
+    client: Client,
+    namespace: String,
 }
 
 impl std::fmt::Debug for Drain {
@@ -58,7 +57,8 @@ impl Drain {
         Self {
             nodes: Api::all(client.clone()),
             leases: Api::namespaced(client.clone(), namespace),
-            statuses: Api::namespaced(client, namespace),
+            namespace: namespace.to_owned(),
+            client,
         }
     }
 
@@ -85,12 +85,10 @@ impl Drain {
     /// Who announces what.
     pub async fn announcing(&self) -> Result<Announcing, WriteError> {
         let mut announcing = Announcing::new();
-        for object in self.statuses.list(&ListParams::default()).await? {
-            if let Some((_, said)) = l2_status::read(object)
-                && !said.of_metallb
-            {
-                announcing.entry(said.service).or_default().insert(said.node);
-            }
+        for said in
+            l2_status::list(&self.client, &self.namespace).await?.into_iter().filter(|said| !said.of_metallb)
+        {
+            announcing.entry(said.service).or_default().insert(said.node);
         }
         Ok(announcing)
     }

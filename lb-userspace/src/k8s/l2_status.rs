@@ -6,7 +6,7 @@ use futures::{StreamExt, stream::BoxStream};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client,
-    api::{DeleteParams, Patch, PatchParams, PostParams},
+    api::{DeleteParams, ListParams, Patch, PatchParams, PostParams},
 };
 use lb_core::ids::{LinkName, NodeName, ServiceKey};
 use serde_json::json;
@@ -58,6 +58,13 @@ pub fn read(object: Guarded<ServiceL2Status>) -> Option<(String, Announcement)> 
 pub fn watch(client: &Client, namespace: &str) -> BoxStream<'static, Change<Option<(String, Announcement)>>> {
     let objects = watch::watch(Api::<Guarded<ServiceL2Status>>::namespaced(client.clone(), namespace), None);
     objects.map(|change| change.map(read)).boxed()
+}
+
+/// What all objects of one namespace say.
+pub async fn list(client: &Client, namespace: &str) -> Result<Vec<Announcement>, WriteError> {
+    let api = Api::<Guarded<ServiceL2Status>>::namespaced(client.clone(), namespace);
+    let objects = api.list(&ListParams::default()).await?;
+    Ok(objects.into_iter().filter_map(read).map(|(_, said)| said).collect())
 }
 
 /// Writes the objects of one namespace.

@@ -12,6 +12,7 @@ mod cluster;
 mod configuration;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod look;
 mod object;
 mod shelf;
 mod watches;
@@ -22,6 +23,7 @@ pub use kube::Client;
 
 pub use cluster::{Cluster, Seen, State};
 pub use configuration::{Configuration, InForce};
+pub use look::{LookError, look};
 pub use object::{
     Item, Meta, SeenConfig, SeenIngress, SeenPool, SeenService, SeenSlice, SeenState, Unserved,
 };
@@ -80,6 +82,18 @@ impl Kind {
         Self::BfdProfile,
         Self::Community,
         Self::State,
+    ];
+
+    /// Those that both decide from.
+    pub const OF_READER: [Self; 8] = [
+        Self::Service,
+        Self::Namespace,
+        Self::Node,
+        Self::EndpointSlice,
+        Self::Lease,
+        Self::Pool,
+        Self::Advertisement,
+        Self::ConfigMap,
     ];
 
     /// Those that an agent watches.

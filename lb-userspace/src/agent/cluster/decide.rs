@@ -8,7 +8,7 @@ use std::time::Duration;
 use lb_core::addresses::Addresses;
 use lb_core::eligibility::{Endpoint, Endpoints, Leaving, Node};
 use lb_core::ids::{NodeName, ServiceKey};
-use lb_core::membership::{Liveness, Membership};
+use lb_core::membership::{Liveness, Membership, gone_at_a_glance};
 use lb_core::plan::AnnouncedService;
 use lb_core::request::ServiceType;
 
@@ -117,6 +117,20 @@ impl Decider {
             self.membership.leave(self.leaving(cluster).is_some(), now);
         }
         (joined.then(|| self.decided(cluster, now)), lapsed)
+    }
+
+    /// What an agent that has been there all the while would go by, whoever asks; for people, and only as good as the Leases:
+    /// how nodes hear each other is not in the cluster.
+    pub(super) fn glance(&mut self, cluster: &Cluster) -> Decided {
+        let now = Duration::ZERO;
+        self.membership.observe(cluster.leases(), now);
+        let mut decided = self.decided(cluster, now);
+        for node in gone_at_a_glance(cluster.leases()) {
+            if let Some(node) = decided.nodes.get_mut(&node) {
+                node.alive = false;
+            }
+        }
+        decided
     }
 
     fn decided(&mut self, cluster: &Cluster, now: Duration) -> Decided {

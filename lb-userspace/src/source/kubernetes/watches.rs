@@ -39,10 +39,9 @@ impl Watches {
     /// Begins to list and to watch what a controller decides from; `state` is the name of its `ConfigurationState`.
     pub fn of_controller(client: &Client, settings: &Settings, state: &str) -> Self {
         let namespace = &settings.namespace;
-        let namespaces = Api::<Guarded<PartialObjectMeta<core::Namespace>>>::all(client.clone());
         let states = Api::<Guarded<crd::ConfigurationState>>::namespaced(client.clone(), namespace);
         let own = [
-            watch(namespaces, None).map(|change| Seen::Namespace(change.map(object::namespace))).boxed(),
+            namespaces(client),
             watch(states, Some(state)).map(|change| Seen::State(change.map(object::state))).boxed(),
             unserved::<crd::BGPPeer>(client, namespace, Kind::BgpPeer),
             unserved::<crd::BGPAdvertisement>(client, namespace, Kind::BgpAdvertisement),
@@ -54,15 +53,14 @@ impl Watches {
 
     /// Begins to list and to watch what an agent announces from.
     pub fn of_agent(client: &Client, settings: &Settings) -> Self {
-        let slices = Api::<Guarded<discovery::EndpointSlice>>::all(client.clone());
-        let leases = Api::<Guarded<coordination::Lease>>::namespaced(client.clone(), &settings.namespace);
-        let own = [
-            watch(slices, None).map(|change| Seen::EndpointSlice(change.map(object::endpoint_slice))).boxed(),
-            watch_labelled(leases, member::SELECTOR)
-                .map(|change| Seen::Lease(change.map(object::lease)))
-                .boxed(),
-        ];
         let both = both(client, settings, object::announced_service);
+        Self { streams: both.into_iter().chain(announcing(client, settings)).collect() }
+    }
+
+    /// Begins to list and to watch what both decide from.
+    pub fn of_reader(client: &Client, settings: &Settings) -> Self {
+        let both = both(client, settings, object::service);
+        let own = announcing(client, settings).into_iter().chain([namespaces(client)]);
         Self { streams: both.into_iter().chain(own).collect() }
     }
 
@@ -102,6 +100,21 @@ fn both(client: &Client, settings: &Settings, service: OfService) -> [Stream; 5]
             .map(|change| Seen::ConfigMap(change.map(object::config_map)))
             .boxed(),
     ]
+}
+
+/// What an agent watches beside that: where Services can be served, and who is there.
+fn announcing(client: &Client, settings: &Settings) -> [Stream; 2] {
+    let slices = Api::<Guarded<discovery::EndpointSlice>>::all(client.clone());
+    let leases = Api::<Guarded<coordination::Lease>>::namespaced(client.clone(), &settings.namespace);
+    [
+        watch(slices, None).map(|change| Seen::EndpointSlice(change.map(object::endpoint_slice))).boxed(),
+        watch_labelled(leases, member::SELECTOR).map(|change| Seen::Lease(change.map(object::lease))).boxed(),
+    ]
+}
+
+fn namespaces(client: &Client) -> Stream {
+    let namespaces = Api::<Guarded<PartialObjectMeta<core::Namespace>>>::all(client.clone());
+    watch(namespaces, None).map(|change| Seen::Namespace(change.map(object::namespace))).boxed()
 }
 
 /// Objects of a kind that has no effect, of which only the names are read.

@@ -1,0 +1,67 @@
+//! A cluster at one moment, for those who ask once.
+
+use std::time::Duration;
+
+use kube::Client;
+use tokio::time::timeout;
+
+use super::{Cluster, Kind, Settings, State, Watches, Watching};
+
+/// Longest wait for all lists.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Why a cluster can't be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// A kind can't be listed.
+    #[error("can't list objects of kind {}", .kind.name())]
+    Refused {
+        /// The kind.
+        kind: Kind,
+        /// What the server, or the way to it, says.
+        #[source]
+        why: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It takes too long.
+    #[error(
+        "the API server has not listed {} within {PATIENCE:?}: try again, or ask `kubectl get --raw /readyz`",
+        missing.join(", ")
+    )]
+    Late {
+        /// The kinds that are missing.
+        missing: Vec<&'static str>,
+    },
+}
+
+/// Lists everything that decisions are made from, by the watches that controller and agents have. A kind that the server
+/// does not have is known as such; one that can't be listed is an error.
+pub async fn look(client: &Client, settings: &Settings) -> Result<Cluster, LookError> {
+    let (mut cluster, mut watching) = (Cluster::default(), Watching::default());
+    let mut watches = Watches::of_reader(client, settings);
+    let listing = async {
+        while !cluster.missing(&Kind::OF_READER).is_empty() {
+            let Some(seen) = watches.next().await else { return Ok(()) };
+            if let State::Fails(error) = seen.state() {
+                return Err(LookError::Refused { kind: seen.kind(), why: chain(error).into() });
+            }
+            watches.take_in(seen, &mut watching, &mut cluster);
+        }
+        Ok(())
+    };
+    if let Ok(listed) = timeout(PATIENCE, listing).await {
+        listed?;
+        cluster.dress();
+        return Ok(cluster);
+    }
+    let missing = cluster.missing(&Kind::OF_READER).into_iter().map(Kind::name).collect();
+    Err(LookError::Late { missing })
+}
+
+/// What an error and its causes say.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut said: Vec<String> = causes.map(ToString::to_string).collect();
+    // Some causes repeat what they cause.
+    said.dedup_by(|cause, error| error.contains(cause.as_str()));
+    said.join(": ")
+}
