@@ -50,6 +50,7 @@ mod certificate;
 mod controller;
 mod image;
 mod kubectl;
+pub mod manifests;
 mod metallb;
 mod network;
 mod node;

@@ -102,6 +102,33 @@ fn detach_all_leaves_nothing() {
     }
 }
 
+/// As the pods of manifests/uninstall do it: with two capabilities, and to stay after that.
+#[test]
+#[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
+fn detach_with_two_capabilities_leaves_nothing_and_waits() {
+    for (capabilities, enough) in [("-all,+net_admin,+bpf", true), ("-all,+bpf", false)] {
+        let rooms = rooms();
+        drop(start(&rooms, &rooms.config().unwrap()));
+        let mut command = rooms.node.namespace().command("setpriv");
+        command.args(["--no-new-privs", "--bounding-set", capabilities]).arg(barelb().unwrap());
+        command.args(["detach", "--all", "--wait", "--bpffs"]).arg(rooms.bpffs());
+        let log = rooms.state().join("detach.log");
+        let mut process = rooms.node.namespace().spawn_command(&mut command, &log).unwrap();
+        let deadline = Instant::now() + READY;
+        while process.is_running() && !process.log().contains("waiting") {
+            assert!(Instant::now() < deadline, "{}", process.log());
+            sleep(Duration::from_millis(20));
+        }
+        assert_eq!(process.is_running(), enough, "{capabilities}: {}", process.log());
+        if enough {
+            assert!(!rooms.bpffs().join("barelb").exists());
+            assert_clean(&rooms);
+            process.term().unwrap();
+            assert!(process.wait(READY).unwrap().unwrap().success(), "{}", process.log());
+        }
+    }
+}
+
 #[test]
 #[ignore = "needs root, the barelb binary and the rig object: makes network namespaces"]
 fn detach_leaves_the_maps_alone() {

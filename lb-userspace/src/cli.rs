@@ -19,6 +19,7 @@ mod duration;
 pub mod explain;
 pub mod inspect;
 pub mod migrate;
+pub mod seccomp;
 mod sessions;
 pub mod status;
 mod table;
@@ -56,6 +57,8 @@ pub enum Command {
     Drain(drain::Drain),
     /// Print the custom resource definitions as YAML, for `kubectl apply --server-side -f -`.
     Crds(crds::Crds),
+    /// Print the seccomp profile of the agent, for a kubelet's folder.
+    Seccomp(seccomp::Seccomp),
     /// Turn a ConfigMap of MetalLB 0.9 to 0.12 into custom resources.
     Migrate(migrate::Migrate),
 }
@@ -120,6 +123,7 @@ impl Cli {
             Command::Detach(verb) => verb.run(),
             Command::Drain(verb) => verb.run(),
             Command::Crds(verb) => verb.run(),
+            Command::Seccomp(verb) => verb.run(),
             Command::Migrate(verb) => verb.run(),
         }
     }

@@ -288,6 +288,10 @@ fn two_replicas_stand_on_different_nodes() {
     let spread = only(pod.topology_spread_constraints.unwrap());
     assert_eq!(spread.topology_key, "kubernetes.io/hostname");
     assert_eq!(spread.label_selector.unwrap().match_labels, labels);
+    assert_eq!((spread.max_skew, spread.when_unsatisfiable.as_str()), (1, "DoNotSchedule"));
+    // Else the second one waits while no other node can take it, or beside one that is about to go.
+    assert_eq!(spread.node_taints_policy.as_deref(), Some("Honor"));
+    assert_eq!(spread.match_label_keys.unwrap(), ["pod-template-hash"]);
 }
 
 #[test]

@@ -2,11 +2,12 @@
 //!
 //! `KUBEBUILDER_ASSETS` is honoured first, as in the rest of the ecosystem. What it lacks is built from the modules
 //! pinned in `testbed/go.mod`, once per version, into the user's cache. Either way `target/testbed` shows all of
-//! them in one folder, with `MetalLB`'s own CRDs beside them. Traefik, which only tests want, comes from a module of its
-//! own.
+//! them in one folder, with `MetalLB`'s own CRDs beside them. Traefik and Helm, which only tests want, come from modules of
+//! their own.
 
 mod building;
 mod go;
+mod helm;
 mod metallb;
 mod program;
 mod traefik;
@@ -24,8 +25,8 @@ use crate::workspace::{Workspace, tool_folder};
 use building::Building;
 use program::{PROGRAMS, Program, Versions};
 
-/// Build etcd, kube-apiserver, kube-proxy, kubectl and Traefik for the cluster tests, fetch MetalLB's CRDs, and print the
-/// folder they are in.
+/// Build etcd, kube-apiserver, kube-proxy, kubectl, Traefik and Helm for the cluster tests, fetch MetalLB's CRDs, and print
+/// the folder they are in.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -35,13 +36,15 @@ pub(crate) fn run(workspace: &Workspace, _args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The same as [`prepare`], and Traefik.
+/// The same as [`prepare`], and what only tests want.
 pub(crate) fn prepare_for_tests(workspace: &Workspace) -> Result<PathBuf> {
     let shown = prepare(workspace)?;
     let module = module(workspace);
-    let traefik = traefik::prepare(&module.join("traefik"), Versions::read(&module.join("go.mod"))?.go)?;
+    let oldest = Versions::read(&module.join("go.mod"))?.go;
+    let traefik = traefik::prepare(&module.join("traefik"), oldest)?;
     show(&traefik.program, &shown.join("traefik"))?;
     show(&traefik.crds, &shown.join("traefik-crds.yaml"))?;
+    show(&helm::prepare(&module.join("helm"), oldest)?, &shown.join("helm"))?;
     Ok(shown)
 }
 

@@ -52,10 +52,6 @@ impl ControlPlane {
         Ok(())
     }
 
-    fn wait_for_crds(&self) -> Result<()> {
-        self.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", "--all"]).map(drop)
-    }
-
     /// The account of the Deployment.
     pub fn controller_account(&self) -> Result<Access> {
         self.service_account(NAMESPACE, "barelb-controller")
@@ -75,7 +71,11 @@ impl Controller {
     /// Starts the replica of this number on the machine of the control plane, with further arguments. The manifests
     /// are installed: [`ControlPlane::install`].
     pub fn start(plane: &ControlPlane, replica: u16, arguments: &[&str]) -> Result<Self> {
-        let access = plane.controller_account()?;
+        Self::start_as(plane, &plane.controller_account()?, replica, arguments)
+    }
+
+    /// As [`Controller::start`], as another account.
+    pub fn start_as(plane: &ControlPlane, access: &Access, replica: u16, arguments: &[&str]) -> Result<Self> {
         let folder = Scratch::new("controller")?;
         let pages = Pages::new(plane.namespace(), plane.options.loopback(METRICS + replica));
         let image = Image::new()?;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::Places;
 use crate::dataplane::ebpf::{Pins, check_bpffs};
@@ -17,6 +18,9 @@ pub struct Detach {
     /// Remove the maps too: nothing of BareLB is left on the node.
     #[arg(long)]
     all: bool,
+    /// Stay after that until told to end, as the pods of a DaemonSet have to.
+    #[arg(long)]
+    wait: bool,
     #[command(flatten)]
     places: Places,
 }
@@ -48,6 +52,10 @@ impl Detach {
             println!("the maps are left in {}; remove them with --all", pins.root().display());
         }
         drop(lock);
+        if self.wait {
+            println!("waiting for SIGTERM");
+            wait()?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 
@@ -60,6 +68,20 @@ impl Detach {
             ),
         }
     }
+}
+
+/// The first process of a container ends by no signal that it does not listen for.
+fn wait() -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        Ok(())
+    })
 }
 
 /// Ends the memberships, and the reception of all multicast if it is ours: nothing answers for them any more.

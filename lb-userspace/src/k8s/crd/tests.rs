@@ -23,7 +23,13 @@ fn refused(kind: &str, spec: &Value) -> Vec<String> {
 /// `cargo xtask crds` writes them.
 #[test]
 fn the_manifests_are_up_to_date() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/crds");
+    for folder in ["manifests/crds", "charts/barelb/crds"] {
+        are_up_to_date(folder);
+    }
+}
+
+fn are_up_to_date(folder: &str) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(folder);
     let files = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     let mut found: BTreeMap<_, _> =
@@ -33,7 +39,7 @@ fn the_manifests_are_up_to_date() {
     let expected: BTreeMap<_, _> = manifests().unwrap().into_iter().collect();
     assert!(found.keys().eq(expected.keys()), "the files are {:?}", found.keys());
     for (name, text) in expected {
-        assert!(found[&name] == text, "manifests/crds/{name} is out of date: run `cargo xtask crds`");
+        assert!(found[&name] == text, "{folder}/{name} is out of date: run `cargo xtask crds`");
     }
 }
 
