@@ -21,6 +21,7 @@ pub mod link;
 pub mod namespace;
 pub mod pages;
 pub mod process;
+pub mod prometheus;
 pub mod rig;
 pub mod scratch;
 pub mod standalone;

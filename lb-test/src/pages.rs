@@ -29,6 +29,11 @@ impl Pages {
         ["--metrics-addr".to_owned(), self.address.to_string()]
     }
 
+    /// The address that it listens on.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// HTTP status and text of a page; an error when nobody answers.
     pub fn ask(&self, path: &str) -> Result<(u16, String)> {
         let url = format!("http://{}{path}", self.address);

@@ -18,25 +18,27 @@ use lb_userspace::controller::metrics::{Metrics, WriteKind};
 use lb_userspace::dataplane::ebpf::{Counts, Row};
 use lb_userspace::dataplane::{Attachment, Mode};
 use lb_userspace::k8s::write::WriteResult;
+use lb_userspace::telemetry::exposition::metallb::TWINS;
+use lb_userspace::telemetry::exposition::{Compat, Exposition};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
 /// Type and labels of each metric.
 type Described = BTreeMap<String, (String, BTreeSet<String>)>;
 
-/// The text of a controller that has something to say in each of its metrics.
-fn controller() -> String {
+/// A controller that has something to say in each of its metrics.
+fn controller() -> Registry {
     let mut registry = Registry::default();
     let metrics = Metrics::new(&mut registry);
     let size = PoolSize { ipv4: 4, ipv6: 4 };
     metrics.pool(&PoolName::new("default").unwrap(), PoolUsage { size, in_use: size });
     metrics.waiting(&BTreeMap::from([("Taken", 1)]));
     metrics.pass(Duration::from_millis(1));
-    rendered(&registry)
+    registry
 }
 
 /// The same of an agent.
-fn agent() -> String {
+fn agent() -> Registry {
     let mut registry = Registry::default();
     let metrics = agent::Metrics::new(&mut registry, &NodeName::new("node-a").unwrap());
     let ip = "192.0.2.100".parse().unwrap();
@@ -54,7 +56,7 @@ fn agent() -> String {
         let entries = BTreeMap::from([(target, (Row { entry, slot: 0 }, counts))]);
         Ok(Reading { entries, deadline: 1.0, ..Reading::default() })
     });
-    rendered(&registry)
+    registry
 }
 
 fn session() -> SessionState {
@@ -118,10 +120,10 @@ fn document() -> String {
 #[test]
 fn every_metric_is_in_the_table() {
     let document = document();
-    for (text, heading) in
+    for (registry, heading) in
         [(controller(), "## The metrics of the controller"), (agent(), "## The metrics of the agent")]
     {
-        let registered = described(&text);
+        let registered = described(&rendered(&registry));
         assert!(registered.len() > 5, "{registered:?}");
         assert_eq!(documented(&document, heading), registered, "{heading}");
     }
@@ -129,8 +131,8 @@ fn every_metric_is_in_the_table() {
 
 #[test]
 fn whatever_else_is_named_exists() {
-    let mut registered = described(&controller());
-    registered.extend(described(&agent()));
+    let mut registered = described(&rendered(&controller()));
+    registered.extend(described(&rendered(&agent())));
     let document = document();
     let words = document.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
     for word in words.filter(|word| word.starts_with("barelb_")) {
@@ -156,11 +158,12 @@ fn every_kind_and_result_of_a_write_is_explained() {
 /// So does every way in which a link is attached to, a group is joined, or an entry is kept.
 #[test]
 fn every_value_of_a_label_is_explained() {
-    let (text, document) = (agent(), document());
+    let (text, document) = (rendered(&agent()), document());
     for name in [
         "barelb_agent_groups",
         "barelb_table_entries",
         "barelb_agent_announcements_total",
+        "barelb_agent_addresses",
         "barelb_peer_sessions",
     ] {
         let samples =
@@ -177,4 +180,58 @@ fn every_value_of_a_label_is_explained() {
         assert!(row.contains(&format!("`{mode}`")), "{mode}");
     }
     assert!(row.contains("`none`"));
+}
+
+/// MetalLB's metrics in the document: the type, the labels and what they are made of, of those that have something.
+fn of_metallb(document: &str) -> (Described, BTreeMap<String, String>, BTreeSet<String>) {
+    let section = document.lines().skip_while(|line| *line != "| MetalLB | type | labels | ours | to know |");
+    let (mut described, mut made_of, mut without) = (Described::new(), BTreeMap::new(), BTreeSet::new());
+    for row in section.skip(2).take_while(|line| line.starts_with('|')) {
+        let row = row.replace("\\|", "");
+        let cells: Vec<_> = row.split('|').map(str::trim).collect();
+        let [_, name, kind, labels, ours, to_know, _] = cells.try_into().unwrap();
+        if ours == "none" {
+            assert!(to_know.len() > 20, "no reason: {row}");
+            without.insert(name.to_owned());
+            continue;
+        }
+        let labels = labels.split(", ").filter(|label| !label.is_empty());
+        let labels = labels.map(|label| label.trim_matches('`').to_owned()).collect();
+        let name = name.trim_matches('`').to_owned();
+        made_of.insert(name.clone(), ours.to_owned());
+        described.insert(name, (kind.to_owned(), labels));
+    }
+    (described, made_of, without)
+}
+
+/// In the older text format the name of a type is that of its samples.
+fn described_classic(text: &str) -> Described {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
+    let of_metallb = types.filter(|(name, _)| name.starts_with("metallb_"));
+    let labels = |name: &str| {
+        let samples = text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('{'));
+        let labels = samples.flat_map(|rest| rest.split(['{', ',', '}']));
+        labels.filter_map(|label| Some(label.split_once("=\"")?.0.to_owned())).collect()
+    };
+    of_metallb.map(|(name, kind)| (name.to_owned(), (kind.to_owned(), labels(name)))).collect()
+}
+
+#[test]
+fn the_table_of_metallbs_metrics_is_what_is_served() {
+    let (documented, made_of, without) = of_metallb(&document());
+    let mut served = Described::new();
+    for registry in [controller(), agent()] {
+        let exposition = Exposition::new(Arc::new(registry), Compat::Metallb);
+        let (kind, page) = exposition.page().unwrap();
+        assert_eq!(kind, "text/plain; version=0.0.4; charset=utf-8");
+        served.extend(described_classic(&page));
+    }
+    assert_eq!(documented, served);
+    assert_eq!(served.len(), TWINS.len());
+    for twin in TWINS {
+        assert!(twin.of.iter().all(|ours| made_of[twin.name].contains(ours)), "{}", twin.name);
+    }
+    let silent =
+        ["`metallb_allocator_services_allocated_total`", "`metallb_bgp_*`, `metallb_bfd_*`, `frrk8s_*`"];
+    assert!(silent.iter().all(|name| without.contains(*name)), "{without:?}");
 }

@@ -14,6 +14,7 @@ mod fuzz;
 mod objects;
 mod packages;
 mod process;
+mod rules;
 mod test;
 mod testbed;
 mod toolchain;

@@ -118,6 +118,9 @@ impl NodeAgent {
         self.process.log()
     }
 
+    /// The port of its metrics, on every address of its machine.
+    pub const METRICS: u16 = METRICS;
+
     /// What it says of itself.
     pub fn metrics(&self) -> &Pages {
         &self.pages

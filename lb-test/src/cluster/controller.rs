@@ -116,6 +116,11 @@ impl Controller {
         Ok(())
     }
 
+    /// Where it answers, inside the namespace of the control plane.
+    pub fn pages(&self) -> &Pages {
+        &self.pages
+    }
+
     /// What it answers at `/metrics`, `/livez` or `/readyz`; an error if that is no success.
     pub fn page(&self, path: &str) -> Result<String> {
         self.pages.get(path)

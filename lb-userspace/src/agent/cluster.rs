@@ -241,6 +241,11 @@ impl Cluster {
         of_objects.chain(resumed).chain(self.plan_problems.iter().cloned()).collect()
     }
 
+    /// Whether everything was read, and is in force as it is written.
+    pub(super) fn is_valid(&self) -> bool {
+        self.decided.borrow().as_deref().is_some_and(Decided::is_valid)
+    }
+
     /// The way to leave in order, once.
     pub(super) fn farewell(&mut self) -> Option<Farewell> {
         self.farewell.take()

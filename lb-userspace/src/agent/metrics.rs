@@ -30,14 +30,18 @@ use crate::dataplane::DataplaneError;
 use crate::k8s::write::WriteResult;
 use crate::net::groups::{GroupReport, Membership};
 use crate::telemetry::endpoint::{Endpoint, Json};
+use crate::telemetry::exposition::{Compat, Exposition};
 use crate::telemetry::health::{Health, Unfit};
 use crate::telemetry::metric::{Sorted, register_build_info};
 
+mod addresses;
+mod intake;
 mod peers;
 mod table;
 #[cfg(test)]
 mod tests;
 
+use intake::Intake;
 pub use table::Reading;
 
 use peers::Peers;
@@ -75,16 +79,16 @@ impl WriteKind {
 pub struct Telemetry {
     /// The metrics.
     pub metrics: Metrics,
-    registry: Arc<Registry>,
+    exposition: Exposition,
     address: Option<SocketAddr>,
 }
 
 impl Telemetry {
     /// Of the agent of a node, answered at this address or nowhere.
-    pub fn new(node: &NodeName, address: Option<SocketAddr>) -> Self {
+    pub fn new(node: &NodeName, address: Option<SocketAddr>, compat: Compat) -> Self {
         let mut registry = Registry::default();
         let metrics = Metrics::new(&mut registry, node);
-        Self { metrics, registry: Arc::new(registry), address }
+        Self { metrics, exposition: Exposition::new(Arc::new(registry), compat), address }
     }
 
     /// Begins to answer, if there is an address.
@@ -93,8 +97,8 @@ impl Telemetry {
             let peers = self.metrics.peers.clone();
             let text = move || serde_json::to_string(&peers.page()).unwrap_or_default();
             let json = Json { path: sessions::PATH, text: Arc::new(text) };
-            let (registry, health) = (Arc::clone(&self.registry), self.metrics.health.clone());
-            Endpoint::start(address, registry, health, Some(json))
+            let (exposition, health) = (self.exposition.clone(), self.metrics.health.clone());
+            Endpoint::start(address, exposition, health, Some(json))
         };
         self.address.map(start).transpose()
     }
@@ -150,6 +154,7 @@ pub struct Metrics {
     groups: Sorted<Label, ConstGauge>,
     services: Gauge,
     members: Gauge,
+    intake: Intake,
     problems: Gauge,
     watches_failing: Gauge,
     writes: Sorted<TwoLabels, Counter>,
@@ -171,6 +176,7 @@ impl Metrics {
             groups: Sorted::default(),
             services: Gauge::default(),
             members: Gauge::default(),
+            intake: Intake::default(),
             problems: Gauge::default(),
             watches_failing: Gauge::default(),
             writes: Sorted::default(),
@@ -238,6 +244,7 @@ impl Metrics {
             "Problems of the configuration, warnings among them",
             self.problems.clone(),
         );
+        self.intake.register(registry);
         registry.register(
             "barelb_agent_watches_failing",
             "Kinds of objects that can't be listed or watched now",
@@ -289,9 +296,15 @@ impl Metrics {
         self.repairs.inc();
     }
 
-    /// How many problems the configuration has.
-    pub fn problems(&self, problems: usize) {
+    /// So many changes of objects were taken in.
+    pub fn updated(&self, updates: u64) {
+        self.intake.updated(updates);
+    }
+
+    /// How many problems the configuration has, and whether all of it is in force.
+    pub fn problems(&self, problems: usize, valid: bool) {
         self.problems.set(count(problems));
+        self.intake.valid(valid);
     }
 
     /// How many nodes have an agent that is there.

@@ -73,6 +73,14 @@ impl Source {
         }
     }
 
+    /// Whether all objects are in force as they are written.
+    pub(super) fn is_valid(&self) -> bool {
+        match self {
+            Self::Directory(standalone) => standalone.is_valid(),
+            Self::Cluster(cluster) => cluster.is_valid(),
+        }
+    }
+
     /// Why Services have no address, or not the one they ask for; in a cluster the controller knows.
     pub(super) fn allocation_errors(&self) -> BTreeMap<ServiceKey, String> {
         match self {

@@ -146,6 +146,11 @@ impl Standalone {
         all.map(ToString::to_string)
     }
 
+    /// Whether everything could be read, and is in force as it is written.
+    pub(super) fn is_valid(&self) -> bool {
+        self.unread.is_none() && self.decided.as_deref().is_some_and(Decided::is_valid)
+    }
+
     /// Why Services have no address, or not the one they ask for.
     pub(super) fn allocation_errors(&self) -> BTreeMap<ServiceKey, String> {
         let decisions = self.decided.iter().flat_map(|decided| &decided.decisions);

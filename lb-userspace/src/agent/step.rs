@@ -40,7 +40,8 @@ impl Agent {
             }
             self.look_again();
         }
-        self.metrics.problems(self.worker.told().problems.len());
+        let told = self.worker.told();
+        self.metrics.problems(told.problems.len(), told.valid);
         self.untidy = true;
     }
 

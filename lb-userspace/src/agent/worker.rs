@@ -29,6 +29,7 @@ pub(super) enum Done {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     pub(super) problems: Vec<String>,
+    pub(super) valid: bool,
     pub(super) allocation_errors: BTreeMap<ServiceKey, String>,
 }
 
@@ -203,5 +204,9 @@ impl Worker {
 }
 
 fn tell(source: &Source) -> Told {
-    Told { problems: source.problems(), allocation_errors: source.allocation_errors() }
+    Told {
+        problems: source.problems(),
+        valid: source.is_valid(),
+        allocation_errors: source.allocation_errors(),
+    }
 }

@@ -18,6 +18,7 @@ use crate::agent::{
 };
 use crate::dataplane::ModeChoice;
 use crate::telemetry::endpoint;
+use crate::telemetry::exposition::Compat;
 use crate::telemetry::logging::{self, Logging};
 
 /// What cordoning a node means for its addresses.
@@ -138,6 +139,9 @@ pub struct Agent {
     /// Answer /metrics, /livez and /readyz here, for example 0.0.0.0:7475 [default: nowhere].
     #[arg(long, env = "LB_METRICS_ADDR", value_name = "ADDRESS", value_parser = endpoint::address)]
     metrics_addr: Option<SocketAddr>,
+    /// Whose metrics /metrics has beside our own.
+    #[arg(long, env = "LB_METRICS_COMPAT", value_enum, default_value_t)]
+    metrics_compat: Compat,
     /// Log the outcome of each ARP and neighbour discovery frame; needs a build with `cargo xtask build --frame-log`.
     #[arg(long, env = "LB_FRAME_LOG")]
     frame_log: bool,
@@ -149,6 +153,11 @@ impl Agent {
     /// Runs until told to end.
     pub fn run(self) -> Result<ExitCode> {
         logging::start(&self.logging);
+        let logging = self.logging.clone();
+        logging::ended(&logging, self.announce())
+    }
+
+    fn announce(self) -> Result<()> {
         if self.frame_log && !cfg!(feature = "frame-log") {
             bail!("this build can't log frames: make one with `cargo xtask build --frame-log`");
         }
@@ -159,13 +168,13 @@ impl Agent {
             .build()
             .context("starting the asynchronous runtime")?;
         let result = runtime.block_on(async {
-            let telemetry = Telemetry::new(&settings.node, self.metrics_addr);
+            let telemetry = Telemetry::new(&settings.node, self.metrics_addr, self.metrics_compat);
             let source = self.source(&settings, &telemetry.metrics).await?;
             Box::pin(run(settings, source, telemetry)).await
         });
         // A thread that still waits for a disk does not hold up the end.
         runtime.shutdown_background();
-        result.map(|()| ExitCode::SUCCESS)
+        result
     }
 
     async fn source(&self, settings: &Settings, metrics: &Metrics) -> Result<Source> {

@@ -9,6 +9,7 @@ use clap::Args;
 
 use crate::controller::run::{Settings, run};
 use crate::telemetry::endpoint;
+use crate::telemetry::exposition::Compat;
 use crate::telemetry::logging::{self, Logging};
 
 /// Arguments of `barelb controller`.
@@ -29,6 +30,9 @@ pub struct Controller {
     /// Answer /metrics, /livez and /readyz here, for example 0.0.0.0:7472 [default: nowhere].
     #[arg(long, env = "LB_METRICS_ADDR", value_name = "ADDRESS", value_parser = endpoint::address)]
     metrics_addr: Option<SocketAddr>,
+    /// Whose metrics /metrics has beside our own.
+    #[arg(long, env = "LB_METRICS_COMPAT", value_enum, default_value_t)]
+    metrics_compat: Compat,
     /// Name of this pod: the first part of the name under which this replica competes for the lease.
     #[arg(long, env = "POD_NAME", value_name = "NAME", hide = true)]
     pod_name: Option<String>,
@@ -40,12 +44,18 @@ impl Controller {
     /// Runs until told to end.
     pub fn run(self) -> Result<ExitCode> {
         logging::start(&self.logging);
+        let logging = self.logging.clone();
+        logging::ended(&logging, self.allocate())
+    }
+
+    fn allocate(self) -> Result<()> {
         let settings = Settings {
             kubeconfig: self.kubeconfig,
             namespace: self.namespace,
             config_map: self.config_map,
             lb_class: self.lb_class,
             metrics: self.metrics_addr,
+            compat: self.metrics_compat,
             pod: self.pod_name,
         };
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -54,6 +64,6 @@ impl Controller {
             .context("starting the asynchronous runtime")?;
         let result = runtime.block_on(run(settings));
         runtime.shutdown_background();
-        result.map(|()| ExitCode::SUCCESS)
+        result
     }
 }

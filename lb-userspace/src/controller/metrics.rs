@@ -70,6 +70,7 @@ pub struct Metrics {
     in_use: Sorted<PoolLabels, ConstGauge>,
     waiting: Sorted<WaitingLabels, ConstGauge>,
     passes: Histogram,
+    updates: Counter,
     writes: Sorted<WriteLabels, Counter>,
     leader: Gauge,
     synced: Gauge,
@@ -85,6 +86,7 @@ impl Metrics {
             in_use: Sorted::default(),
             waiting: Sorted::default(),
             passes: Histogram::new(PASS_BUCKETS),
+            updates: Counter::default(),
             writes: Sorted::default(),
             leader: Gauge::default(),
             synced: Gauge::default(),
@@ -123,6 +125,11 @@ impl Metrics {
             "Time that a pass over all Services took, without the writes",
             Unit::Seconds,
             self.passes.clone(),
+        );
+        registry.register(
+            "barelb_controller_updates",
+            "Changes of objects that watches have shown, their first lists among them",
+            self.updates.clone(),
         );
         registry.register(
             "barelb_controller_writes",
@@ -186,14 +193,25 @@ impl Metrics {
         self.passes.observe(took.as_secs_f64());
     }
 
+    /// So many changes of objects were taken in.
+    pub fn updated(&self, updates: u64) {
+        self.updates.inc_by(updates);
+    }
+
     /// Something was written, or was to be.
     pub fn written(&self, kind: WriteKind, result: WriteResult) {
         self.writes.with(write_labels(kind, result), |counter| counter.inc());
     }
 
-    /// Whether this replica leads.
+    /// Whether this replica leads. One that does not knows nothing of pools, Services and the configuration: what it
+    /// knew when it led may be wrong by now.
     pub fn leader(&self, leads: bool) {
         self.leader.set(leads.into());
+        if !leads {
+            self.retain_pools(|_| false);
+            self.waiting(&BTreeMap::new());
+            self.configuration(false, 0);
+        }
     }
 
     /// Whether every kind of object has been listed.

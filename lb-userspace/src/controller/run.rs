@@ -41,7 +41,11 @@ use crate::{
         write::{Writer, configuration, says_the_same},
     },
     source::kubernetes::{self, Cluster, Kind, Listed, Seen, Watches, Watching},
-    telemetry::{endpoint, health::Health},
+    telemetry::{
+        endpoint,
+        exposition::{Compat, Exposition},
+        health::Health,
+    },
     timer::until,
 };
 
@@ -65,6 +69,8 @@ pub struct Settings {
     pub lb_class: Option<String>,
     /// Where `/metrics`, `/livez` and `/readyz` are answered.
     pub metrics: Option<SocketAddr>,
+    /// Whose metrics are shown beside our own.
+    pub compat: Compat,
     /// The name of the pod.
     pub pod: Option<String>,
 }
@@ -76,7 +82,8 @@ pub async fn run(settings: Settings) -> Result<()> {
     let (mut registry, health) = (Registry::default(), Health::default());
     let metrics = Metrics::new(&mut registry);
     if let Some(address) = settings.metrics {
-        tokio::spawn(endpoint::serve(address, Arc::new(registry), health.clone())?);
+        let exposition = Exposition::new(Arc::new(registry), settings.compat);
+        tokio::spawn(endpoint::serve(address, exposition, health.clone())?);
     }
     let config = client::configuration(settings.kubeconfig.as_deref()).await?;
     let identity = identity(settings.pod.as_deref()).context("making a name for this replica")?;
@@ -194,7 +201,9 @@ impl Controller {
 
     /// Takes in what a watch shows, and what has come with it.
     fn see(&mut self, first: Seen) {
-        if self.watches.take_in(first, &mut self.watching, &mut self.cluster) {
+        let changed = self.watches.take_in(first, &mut self.watching, &mut self.cluster);
+        self.metrics.updated(self.watching.take_updates());
+        if changed {
             let missing = self.cluster.missing(&Kind::OF_CONTROLLER);
             self.metrics.synced(missing.is_empty());
             self.health.missing(missing.into_iter().map(Kind::name));

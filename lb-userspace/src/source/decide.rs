@@ -256,6 +256,11 @@ impl Decided {
         Self { config, services, nodes, problems, ..Self::default() }
     }
 
+    /// Whether everything is in force as it is written.
+    pub fn is_valid(&self) -> bool {
+        self.problems.iter().all(Problem::is_warning)
+    }
+
     /// Whether nothing else is to be announced than by `other`.
     pub fn is_like(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.config, &other.config)

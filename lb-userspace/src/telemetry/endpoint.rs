@@ -22,14 +22,13 @@ use http::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use hyper_util::service::TowerToHyperService;
-use prometheus_client::encoding::text;
-use prometheus_client::registry::Registry;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
 use tokio::time::{sleep, timeout};
 
+use super::exposition::Exposition;
 use super::health::{Health, Unfit};
 
 #[cfg(test)]
@@ -43,8 +42,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const BREATH: Duration = Duration::from_millis(200);
 /// Longest request line and headers together, in bytes. The buffer can't be made smaller than that.
 const HEADER_BYTES: usize = 8192;
-/// The text format of OpenMetrics. To readers of the older format counters would have no type.
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// Text that is no address to listen on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -108,7 +105,7 @@ impl Endpoint {
     /// Listens, and begins to answer. An error names the address and says what to do.
     pub fn start(
         address: SocketAddr,
-        registry: Arc<Registry>,
+        exposition: Exposition,
         health: Health,
         json: Option<Json>,
     ) -> io::Result<Self> {
@@ -122,7 +119,7 @@ impl Endpoint {
             };
             drop(tell.send(listener.local_addr()));
             tokio::select! {
-                never = accept(listener, routes(registry, health, json)) => match never {},
+                never = accept(listener, routes(exposition, health, json)) => match never {},
                 _ = ended => {}
             }
         };
@@ -159,11 +156,11 @@ impl Drop for Endpoint {
 /// Must be called inside a tokio runtime; one thread is enough. An error names the address and says what to do.
 pub fn serve(
     address: SocketAddr,
-    registry: Arc<Registry>,
+    exposition: Exposition,
     health: Health,
 ) -> io::Result<impl Future<Output = Infallible> + Send + 'static> {
     let listener = listen(address)?;
-    Ok(accept(listener, routes(registry, health, None)))
+    Ok(accept(listener, routes(exposition, health, None)))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -187,22 +184,21 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-fn routes(registry: Arc<Registry>, health: Health, json: Option<Json>) -> Router {
+fn routes(exposition: Exposition, health: Health, json: Option<Json>) -> Router {
     let live = health.clone();
     let mut router = Router::new();
     if let Some(Json { path, text }) = json {
         router = router.route(path, get(move || ready(([(CONTENT_TYPE, "application/json")], text()))));
     }
     router
-        .route("/metrics", get(move || ready(metrics(&registry))))
+        .route("/metrics", get(move || ready(metrics(&exposition))))
         .route("/livez", get(move || ready(state(live.live()))))
         .route("/readyz", get(move || ready(state(health.ready()))))
 }
 
-fn metrics(registry: &Registry) -> Response {
-    let mut text = String::new();
-    match text::encode(&mut text, registry) {
-        Ok(()) => ([(CONTENT_TYPE, OPENMETRICS)], text).into_response(),
+fn metrics(exposition: &Exposition) -> Response {
+    match exposition.page() {
+        Ok((kind, page)) => ([(CONTENT_TYPE, kind)], page).into_response(),
         // The text can't be refused by a string, so a metric is at fault.
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "a metric can't be written as text: this is a bug\n")
             .into_response(),

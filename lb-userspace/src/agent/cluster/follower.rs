@@ -162,6 +162,7 @@ impl Follower {
             self.call();
         }
         let missing = self.cluster.missing(&Kind::OF_AGENT).into_iter().map(Kind::name);
+        self.objects.metrics.updated(self.watching.take_updates());
         self.objects.metrics.watched(self.watching.failing(), missing.collect());
     }
 

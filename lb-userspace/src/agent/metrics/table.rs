@@ -21,7 +21,7 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
-use super::hold;
+use super::{addresses, hold};
 use crate::dataplane::DataplaneError;
 use crate::dataplane::ebpf::{Counts, Row, View};
 use crate::net::clock::boot_time_ns;
@@ -123,8 +123,10 @@ impl Collector for Table {
             }
         };
         let (plan, sent) = (Arc::clone(&hold(&self.plan)), hold(&self.sent).clone());
+        let answered = answered(&reading);
         of_node(&mut encoder, &reading)?;
-        announced(&mut encoder, &reading, &plan, &self.node)?;
+        known(&mut encoder, &plan, &answered)?;
+        announced(&mut encoder, &plan, &answered, &self.node)?;
         of_entries(&mut encoder, &lines(&reading, &sent))
     }
 }
@@ -187,13 +189,28 @@ fn of_node(encoder: &mut DescriptorEncoder<'_>, reading: &Reading) -> fmt::Resul
     family(encoder, ("barelb_frames", help), frames)
 }
 
-/// The addresses that the plan gives to this node and the table answers, with their Services.
-fn announced(encoder: &mut DescriptorEncoder<'_>, reading: &Reading, plan: &Plan, node: &str) -> fmt::Result {
+/// The addresses that the table answers now; none while it is silent.
+fn answered(reading: &Reading) -> BTreeSet<IpAddr> {
     let entries = reading.entries.iter().filter(|_| reading.deadline > 0.0);
-    let answered: BTreeSet<IpAddr> = entries
-        .filter(|(_, (row, _))| row.entry.state == EntryState::Answer)
-        .map(|(target, _)| target.ip)
-        .collect();
+    let answered = entries.filter(|(_, (row, _))| row.entry.state == EntryState::Answer);
+    answered.map(|(target, _)| target.ip).collect()
+}
+
+/// All addresses that are to be announced by somebody, by what this node does about them.
+fn known(encoder: &mut DescriptorEncoder<'_>, plan: &Plan, answered: &BTreeSet<IpAddr>) -> fmt::Result {
+    let counts = addresses::by_verdict(plan, answered).into_iter();
+    let samples = counts.map(|(verdict, count)| ([("verdict", verdict)], ConstGauge::new(count)));
+    let help = "Addresses of Services, by what this node does about them.";
+    family(encoder, ("barelb_agent_addresses", help), samples)
+}
+
+/// The addresses that the plan gives to this node and the table answers, with their Services.
+fn announced(
+    encoder: &mut DescriptorEncoder<'_>,
+    plan: &Plan,
+    answered: &BTreeSet<IpAddr>,
+    node: &str,
+) -> fmt::Result {
     let announced = plan.services.iter().flat_map(|(service, verdicts)| {
         let owned = verdicts.iter().filter(|one| one.verdict == Verdict::Owner).map(|one| one.ip);
         let service = service.to_string();

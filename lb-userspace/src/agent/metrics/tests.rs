@@ -11,6 +11,8 @@ use crate::dataplane::ebpf::{Counts, Row};
 use crate::dataplane::{Attachment, Mode};
 use crate::net::groups::GroupStatus;
 
+mod addresses;
+
 fn rendered(registry: &Registry) -> String {
     let mut text = String::new();
     text::encode(&mut text, registry).unwrap();
@@ -131,6 +133,13 @@ fn an_agent_that_has_done_nothing() {
          # HELP barelb_agent_configuration_problems Problems of the configuration, warnings among them.\n\
          # TYPE barelb_agent_configuration_problems gauge\n\
          barelb_agent_configuration_problems 0\n\
+         # HELP barelb_agent_updates Changes of objects that watches have shown, their first lists among them.\n\
+         # TYPE barelb_agent_updates counter\n\
+         barelb_agent_updates_total 0\n\
+         # HELP barelb_agent_configuration_valid 1 if all objects are in force as they are written, 0 if a part is not, \
+         or while none was read.\n\
+         # TYPE barelb_agent_configuration_valid gauge\n\
+         barelb_agent_configuration_valid 0\n\
          # HELP barelb_agent_watches_failing Kinds of objects that can't be listed or watched now.\n\
          # TYPE barelb_agent_watches_failing gauge\n\
          barelb_agent_watches_failing 0\n\
@@ -149,7 +158,7 @@ fn an_agent_at_work() {
     let (registry, metrics) = agent();
     metrics.in_step(true, Duration::ZERO);
     metrics.repaired();
-    metrics.problems(3);
+    metrics.problems(3, true);
     metrics.members(2);
     metrics.watched(1, Vec::new());
     metrics.written(WriteKind::Lease, WriteResult::Ok);

@@ -64,6 +64,9 @@ fn a_controller_that_has_done_nothing() {
          barelb_controller_reconcile_duration_seconds_sum 0.0\n\
          barelb_controller_reconcile_duration_seconds_count 0\n\
          {buckets}\
+         # HELP barelb_controller_updates Changes of objects that watches have shown, their first lists among them.\n\
+         # TYPE barelb_controller_updates counter\n\
+         barelb_controller_updates_total 0\n\
          # HELP barelb_controller_writes Writes to the API server, by what was written and what became of it.\n\
          # TYPE barelb_controller_writes counter\n\
          {writes}\
@@ -95,6 +98,7 @@ fn a_controller_at_work() {
     shared.pass(Duration::from_micros(1500));
     shared.pass(Duration::from_secs(11));
     shared.leader(true);
+    shared.updated(4);
     shared.synced(true);
     shared.configuration(false, 3);
     shared.written(WriteKind::Event, WriteResult::Ok);
@@ -130,12 +134,30 @@ fn a_controller_at_work() {
         "barelb_controller_writes_total{kind=\"service_status\",result=\"conflict\"} 1".to_owned(),
         "barelb_controller_writes_total{kind=\"service_status\",result=\"ok\"} 0".to_owned(),
         "barelb_controller_leader 1".to_owned(),
+        "barelb_controller_updates_total 4".to_owned(),
         "barelb_controller_synced 1".to_owned(),
         "barelb_controller_configuration_valid 0".to_owned(),
         "barelb_controller_configuration_problems 3".to_owned(),
     ] {
         assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");
     }
+}
+
+/// Otherwise the last words of a former leader would count beside those of the one that leads.
+#[test]
+fn who_leads_no_more_knows_nothing_of_pools_and_services() {
+    let (registry, metrics) = controller();
+    metrics.leader(true);
+    metrics.pool(&pool("default"), usage((4, 4), (1, 0)));
+    metrics.waiting(&BTreeMap::from([("Taken", 2)]));
+    metrics.configuration(true, 3);
+    metrics.leader(true);
+    assert!(rendered(&registry).contains("barelb_allocator_services_waiting{"));
+    metrics.leader(false);
+    let text = rendered(&registry);
+    assert!(!text.contains("barelb_allocator"), "{text}");
+    assert!(text.contains("barelb_controller_configuration_valid 0\n"), "{text}");
+    assert!(text.contains("barelb_controller_configuration_problems 0\n"), "{text}");
 }
 
 #[test]

@@ -10,12 +10,18 @@ use super::{Kind, Seen, State};
 pub struct Watching {
     failing: BTreeSet<Kind>,
     absent: BTreeSet<Kind>,
+    updates: u64,
 }
 
 impl Watching {
     /// How many kinds can't be listed or watched now.
     pub fn failing(&self) -> usize {
         self.failing.len()
+    }
+
+    /// How many changes of objects were shown since the last call.
+    pub fn take_updates(&mut self) -> u64 {
+        std::mem::take(&mut self.updates)
     }
 
     /// Takes note of what a watch shows.
@@ -46,6 +52,7 @@ impl Watching {
             }
             State::Begins => {}
             State::Works => {
+                self.updates += 1;
                 self.absent.remove(&kind);
                 if self.failing.remove(&kind) {
                     tracing::info!(kind = kind.name(), "objects can be listed and watched again");

@@ -1,10 +1,12 @@
 use std::time::Instant;
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::telemetry::exposition::Compat;
 use crate::telemetry::health::STALLED_AFTER;
 
 /// A server on a port of its own.
@@ -21,7 +23,8 @@ fn served(health: Health) -> Served {
     registry.register("tries", "Tries", counter);
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let task = tokio::spawn(accept(listener, routes(Arc::new(registry), health.clone(), None)));
+    let exposition = Exposition::new(Arc::new(registry), Compat::None);
+    let task = tokio::spawn(accept(listener, routes(exposition, health.clone(), None)));
     Served { address, health, task }
 }
 
@@ -171,7 +174,7 @@ async fn a_thread_of_its_own_answers_until_it_is_dropped() {
 
     let any = "127.0.0.1:0".parse().unwrap();
     let json = Json { path: "/more", text: Arc::new(|| "{\"a\":1}".to_owned()) };
-    let endpoint = Endpoint::start(any, Arc::default(), Health::default(), Some(json)).unwrap();
+    let endpoint = Endpoint::start(any, Exposition::default(), Health::default(), Some(json)).unwrap();
     let address = endpoint.address();
     let connect = || net::TcpStream::connect(address);
     for (path, kind, body) in
@@ -184,12 +187,12 @@ async fn a_thread_of_its_own_answers_until_it_is_dropped() {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n");
         assert!(answer.starts_with(&head) && answer.ends_with(&format!("\r\n\r\n{body}")), "{answer}");
     }
-    let taken = Endpoint::start(address, Arc::default(), Health::default(), None).unwrap_err();
+    let taken = Endpoint::start(address, Exposition::default(), Health::default(), None).unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AddrInUse);
     drop(endpoint);
     assert!(connect().is_err());
     assert!(
-        Endpoint::start(address, Arc::default(), Health::default(), None).is_ok(),
+        Endpoint::start(address, Exposition::default(), Health::default(), None).is_ok(),
         "the port is free at once"
     );
 }
@@ -197,7 +200,7 @@ async fn a_thread_of_its_own_answers_until_it_is_dropped() {
 #[tokio::test]
 async fn an_error_names_the_address_and_what_to_do() {
     let said = |address: SocketAddr| {
-        let error = serve(address, Arc::default(), Health::default()).err().unwrap();
+        let error = serve(address, Exposition::default(), Health::default()).err().unwrap();
         (error.kind(), error.to_string())
     };
     let taken = served(Health::default()).address;
