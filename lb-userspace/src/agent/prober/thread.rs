@@ -242,7 +242,7 @@ impl Thread {
                     %peer,
                     link,
                     "nothing gets through to another node and back, though others hear it: look at the switch ports, \
-                     cables and firewalls between both; no address moves"
+                     cables and firewalls between both; addresses stay as long as others say so in time"
                 ),
                 CutNews::Whole => {
                     tracing::info!(%peer, link, "another node is heard directly again");

@@ -121,7 +121,7 @@ impl CutLink {
         let Self { peer, link } = self;
         let note = readable(&format!(
             "nothing gets through on {link} from node {node} to node {peer} and back, though other nodes hear {peer}: look at \
-             the switch ports, cables and firewalls (UDP ports 7784 and 7785) between these two; no address has moved. \
+             the switch ports, cables and firewalls (UDP ports 7784 and 7785) between these two. Addresses stay where they are as long as these others say so within tens of milliseconds. \
              `barelb status --peers` shows how all nodes hear each other"
         ));
         of_node(node, "LinkCut", note, true)
