@@ -181,7 +181,7 @@ fn an_agent_that_dies_is_told(site: &mut Site, prometheus: &Prometheus) {
     assert_eq!(annotation("summary"), format!("The agent on {name} does not answer"));
     assert!(annotation("description").ends_with(&format!("spec.nodeName={name}")), "{alert}");
     for alert in &told {
-        assert!(!alert["annotations"].to_string().contains("<"), "a text is not whole: {alert}");
+        assert!(!alert["annotations"].to_string().contains('<'), "a text is not whole: {alert}");
         let name = alert["labels"]["alertname"].as_str().unwrap();
         assert!(!["BareLBAddressWithoutOwner", "BareLBTwoOwners"].contains(&name), "{alert}");
     }

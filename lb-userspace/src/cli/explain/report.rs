@@ -58,7 +58,8 @@ struct Advertisement {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Node {
-    node: String,
+    #[serde(rename = "node")]
+    name: String,
     /// From 0; nothing for a node that can't own the address.
     rank: Option<usize>,
     /// The sum of weights of `preferredNodeSelectors`: the highest comes first.
@@ -98,27 +99,25 @@ impl Report {
 fn of_service(service: &Explained) -> String {
     let class = service.class.as_ref().map(|class| format!(", class {class}")).unwrap_or_default();
     let policy = service.external_traffic_policy;
-    let mut text = format!("Service {}{class}, externalTrafficPolicy {policy}\n", service.service);
+    let first = format!("Service {}{class}, externalTrafficPolicy {policy}", service.service);
     let from = service.pool.as_ref().map(|pool| format!(" from pool {pool}")).unwrap_or_default();
-    if !service.addresses.is_empty() {
-        text += &format!("  has      {}{from}\n", service.addresses.join(", "));
-    }
-    for error in &service.errors {
-        text += &format!("  error    {error}\n");
-    }
-    text
+    let has =
+        (!service.addresses.is_empty()).then(|| format!("  has      {}{from}", service.addresses.join(", ")));
+    let errors = service.errors.iter().map(|error| format!("  error    {error}"));
+    let all: Vec<String> = [first].into_iter().chain(has).chain(errors).collect();
+    all.join("\n") + "\n"
 }
 
 impl Address {
     fn new(explained: &Explanation, said: impl Fn(&ServiceKey) -> Vec<NodeName>) -> Self {
         let candidates = explained.candidates.iter().enumerate().map(|(rank, candidate)| Node {
-            node: candidate.node.to_string(),
+            name: candidate.node.to_string(),
             rank: Some(rank),
             score: Some(candidate.score),
             why_not: Vec::new(),
         });
         let others = explained.others.iter().map(|(node, bars)| Node {
-            node: node.to_string(),
+            name: node.to_string(),
             rank: None,
             score: None,
             why_not: bars.iter().map(ToString::to_string).collect(),
@@ -188,13 +187,13 @@ impl Address {
         let mut table = plain(&["RANK", "NODE", "SCORE", "STATE"]);
         for node in &self.nodes {
             let state = match node.rank {
-                Some(_) if self.owner.as_ref() == Some(&node.node) => "owner".to_owned(),
+                Some(_) if self.owner.as_ref() == Some(&node.name) => "owner".to_owned(),
                 Some(_) => "standby".to_owned(),
                 None => node.why_not.join("; "),
             };
             let rank = node.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string());
             let score = node.score.map_or_else(|| "-".to_owned(), |score| score.to_string());
-            table.add_row([rank, node.node.clone(), score, state]);
+            table.add_row([rank, node.name.clone(), score, state]);
         }
         lines(&table) + "\n"
     }
