@@ -35,7 +35,7 @@ fn l5_every_decision_about_a_service_is_explained() {
     let (text, complaints, code) = explain(&site, &["svc", "default/web"]);
     assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     assert_eq!((complaints.as_str(), code), ("", Some(0)), "{text}");
-    assert!(text.starts_with("Service default/web, externalTrafficPolicy Cluster\n"), "{text}");
+    assert!(text.starts_with("Service default/web, externalTrafficPolicy Local\n"), "{text}");
     for vip in &vips {
         assert!(text.contains(&format!("\n{vip}\n")), "{text}");
     }
