@@ -9,7 +9,7 @@ const BURST: u32 = 5;
 /// From one of them to the next.
 const BURST_INTERVAL: Duration = Duration::from_millis(1);
 /// What a reply may take at the least. A host that is busy takes a while to hand frames up.
-const PATIENCE: Duration = Duration::from_micros(1500);
+const PATIENCE: Duration = Duration::from_millis(1);
 /// Probes in a row, since a peer went down or from the beginning, after which it is not expected soon: 5 to 10 s.
 const PERSISTENT: u32 = 1000;
 /// From one probe to the next then. A switch that has forgotten a station sends what is for it everywhere.
@@ -172,7 +172,7 @@ impl Session {
         match self.status {
             Status::Suspect if self.burst >= BURST => self.last_sent + self.patience(profile),
             Status::Up | Status::Relayed if self.is_missing(profile) => {
-                self.next.min(self.last_sent + profile.interval / 2)
+                self.next.min(self.last_sent + profile.interval / 3)
             }
             Status::Up | Status::Relayed | Status::Suspect | Status::Down | Status::Unproven => self.next,
         }
@@ -209,7 +209,7 @@ impl Session {
     /// that was not scheduled for a while has lost nothing.
     pub(super) fn poll(&mut self, profile: &Profile, now: Duration) -> Wants {
         let watched = matches!(self.status, Status::Up | Status::Relayed);
-        if watched && self.is_missing(profile) && now >= self.last_sent + profile.interval / 2 {
+        if watched && self.is_missing(profile) && now >= self.last_sent + profile.interval / 3 {
             self.status = Status::Suspect;
             (self.burst, self.next) = (0, now);
         }
