@@ -27,8 +27,8 @@ const NOTES: &str = "
   the machine was busy with the trouble. **unanswered** are requests that no answer ever came to.
 * **two owners** is for how long two nodes have answered. Both give their own address; an answer is never a wrong one.
 * **moves**: how often another node answered than before.
-* Leases last 15 s longer than the grace, 75 s by default: that is how long a dead node keeps its addresses. The cases
-  run with a grace of 2 s or 6 s.
+* Who is dead is found out by probes (see Failover); Leases, which last 15 s longer than the grace, 75 s by default, decide
+  only about nodes that were never heard. The cases run with a grace of 2 s or 6 s.
 * Where something may be seen, the last column says why. Nothing else may.
 ";
 
