@@ -1,6 +1,7 @@
 //! What a program answers at its `--metrics-addr`, asked from inside its namespace.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -48,6 +49,16 @@ impl Pages {
         let (status, text) = self.ask(path)?;
         ensure!(status == 200, "{path} answers {status}: {text}");
         Ok(text)
+    }
+
+    /// How long it takes to get a page, and its bytes.
+    pub fn weigh(&self, path: &str) -> Result<(Duration, u64)> {
+        let url = format!("http://{}{path}", self.address);
+        let arguments = ["--silent", "--show-error", "--fail", "--max-time", "30", "--output", "/dev/null"];
+        let told = ["--write-out", "%{time_total} %{size_download}", &url];
+        let answer = self.namespace.exec("curl", &[&arguments[..], &told].concat())?;
+        let (time, size) = answer.split_once(' ').with_context(|| format!("no time and size: {answer}"))?;
+        Ok((Duration::try_from_secs_f64(time.parse()?)?, size.parse()?))
     }
 
     /// The value of a metric, by its name with labels as the page has it.

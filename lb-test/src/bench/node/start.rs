@@ -13,7 +13,9 @@ use anyhow::{Context, Result, ensure};
 use super::bed::{Bed, Endpoint as Place, Web};
 use super::changes::{self, Change};
 use crate::bench::document::{Goal, Page};
+use crate::bench::stats::{median, quantile};
 use crate::cluster::{AuditLog, NodeAgent};
+use crate::pages::Pages;
 use crate::wire::{Endpoint, arp_request, neighbour_solicitation};
 
 const NAMESPACES: usize = 10;
@@ -31,6 +33,8 @@ const SAID: Duration = Duration::from_mins(15);
 const AGENT: &str = "system:serviceaccount:metallb-system:barelb-agent";
 /// Of the clock of /proc/PID/stat (`USER_HZ`, the same on every architecture we build for).
 const TICKS: u64 = 100;
+/// How often they are looked at.
+const LOOKS: usize = 50;
 const MIB: f64 = 1024.0 * 1024.0;
 
 /// Adds the tables and the goals.
@@ -84,8 +88,24 @@ pub(super) fn measure(page: &mut Page, count: usize, trials: u32) -> Result<()> 
         tried: "pages of the program itself count; of a Service only what announcing depends on is kept, but as watched, \
                 as planned and as told, each in maps of its own",
     });
+    scraped(page, agent.metrics(), count)?;
     many(page, &bed, &agent, count, trials)?;
     agent.stop()
+}
+
+/// How long a look at the metrics takes.
+fn scraped(page: &mut Page, pages: &Pages, count: usize) -> Result<()> {
+    let looks = (0..LOOKS).map(|_| pages.weigh("/metrics")).collect::<Result<Vec<_>>>()?;
+    let times: Vec<f64> = looks.iter().map(|(time, _)| time.as_secs_f64() * 1e3).collect();
+    let (time, most) = (median(&times), quantile(&times, 1.0));
+    let size = looks.iter().map(|(_, size)| *size).max().unwrap_or_default();
+    page.goals.push(Goal {
+        text: format!("metrics of {count} addresses: ≤ 50 ms and ≤ 5 MB"),
+        measured: format!("{time:.1} ms, at most {most:.1} ms of {LOOKS}; {} kB", size / 1000),
+        met: most <= 50.0 && size <= 5_000_000,
+        tried: "API server, etcd and agent share two processors here",
+    });
+    Ok(())
 }
 
 /// Waits until the agent has said what it announces; how many writes that were.
