@@ -13,6 +13,7 @@ pub mod bench;
 pub mod client;
 pub mod cluster;
 pub mod conformance;
+pub mod container;
 pub mod failover;
 pub mod kernel;
 pub mod lab;

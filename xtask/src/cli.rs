@@ -4,7 +4,7 @@ use anyhow::Result;
 use clap::Parser;
 
 use crate::workspace::Workspace;
-use crate::{bench, build, build_and_load, cluster, crds, fuzz, rules, test, testbed};
+use crate::{bench, build, build_and_load, cluster, crds, fuzz, image, rules, test, testbed};
 
 /// Builds, tests, measures and shows BareLB.
 #[derive(Parser)]
@@ -17,6 +17,7 @@ pub(crate) enum Command {
     Bench(bench::Args),
     Crds(crds::Args),
     Fuzz(fuzz::Args),
+    Image(image::Args),
     Rules(rules::Args),
     Testbed(testbed::Args),
 }
@@ -33,6 +34,7 @@ impl Command {
             Self::Bench(args) => bench::run(&workspace, &args),
             Self::Crds(args) => crds::run(&workspace, &args),
             Self::Fuzz(args) => fuzz::run(&workspace, &args),
+            Self::Image(args) => image::run(&workspace, &args),
             Self::Rules(args) => rules::run(&workspace, &args),
             Self::Testbed(args) => testbed::run(&workspace, &args),
         }
@@ -75,6 +77,8 @@ mod tests {
             &["crds", "--check"],
             &["fuzz", "--seconds", "20"],
             &["fuzz", "frame"],
+            &["image"],
+            &["image", "--debug"],
             &["rules"],
             &["test", "--level", "cluster"],
             &["testbed"],

@@ -1,7 +1,8 @@
 //! `cargo xtask`: everything a developer or a continuous integration job runs on BareLB.
 //!
 //! One file per command; the shared rooms are `workspace` (where things are), `process` (running programs),
-//! `packages` (Debian packages), `toolchain` (how the BPF objects are compiled) and `objects` (what comes out).
+//! `packages` (Debian packages), `remap` (paths that binaries must not name), `toolchain` (how the BPF objects are
+//! compiled) and `objects` (what comes out).
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool speaks on its streams")]
 
 mod bench;
@@ -11,9 +12,11 @@ mod cli;
 mod cluster;
 mod crds;
 mod fuzz;
+mod image;
 mod objects;
 mod packages;
 mod process;
+mod remap;
 mod rules;
 mod test;
 mod testbed;

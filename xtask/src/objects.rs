@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::process::run;
+use crate::remap;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
@@ -53,7 +54,10 @@ fn compile(
     if frame_log {
         command.args(["--features", "frame-log"]);
     }
-    command.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(toolchain.linker(), std::env::consts::ARCH));
+    command.env(
+        "CARGO_ENCODED_RUSTFLAGS",
+        rust_flags(toolchain.linker(), std::env::consts::ARCH, remap::flags(workspace)),
+    );
     run(&mut command)?;
 
     for (binary, object) in programs {
@@ -66,7 +70,9 @@ fn compile(
 }
 
 /// Flags of the compiler, in cargo's encoding. They apply to the BPF target only, not to build scripts.
-fn rust_flags(linker: &Path, arch: &str) -> String {
+///
+/// Paths appear in the object's debug information, and the object in the binary.
+fn rust_flags(linker: &Path, arch: &str, paths: Vec<String>) -> String {
     let flags = [
         format!("-Clinker={}", linker.display()),
         // aya and bpftool read types from BTF, which bpf-linker makes from DWARF.
@@ -79,7 +85,7 @@ fn rust_flags(linker: &Path, arch: &str) -> String {
         // aya-ebpf picks the layout of kernel structures by the machine the program will run on.
         format!("--cfg=bpf_target_arch=\"{arch}\""),
     ];
-    flags.join("\x1f")
+    flags.into_iter().chain(paths).collect::<Vec<_>>().join("\x1f")
 }
 
 /// Returns whether the file was written. Readers see the old or the new bytes, never a part.
@@ -102,10 +108,10 @@ mod tests {
 
     #[test]
     fn flags_are_encoded_for_cargo() {
-        let flags = rust_flags(Path::new("/a b/bpf-linker"), "aarch64");
+        let flags = rust_flags(Path::new("/a b/bpf-linker"), "aarch64", vec!["--remap".to_owned()]);
         let flags: Vec<_> = flags.split('\x1f').collect();
         assert_eq!(flags[0], "-Clinker=/a b/bpf-linker");
-        assert!(flags.contains(&"-Clink-arg=--btf"));
+        assert!(flags.contains(&"-Clink-arg=--btf") && flags.contains(&"--remap"));
         assert!(flags.contains(&"--cfg=bpf_target_arch=\"aarch64\""));
     }
 

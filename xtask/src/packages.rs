@@ -40,6 +40,7 @@ pub(crate) const TEST: &[Package] = &[
     package("farpd", Some("farpd"), "a contender of the benchmark"),
     package("keepalived", Some("keepalived"), "what failover is compared with, in a test and the benchmark"),
     package("faketime", Some("faketime"), "steps of the clock in the cluster tests"),
+    package("runc", Some("runc"), "runs the container image in a test"),
     package("strace", Some("strace"), "the agent's seccomp profile, call by call"),
     package("prometheus", Some("promtool"), "alert rules and dashboard on real metrics, in the tests"),
     package("openssl", Some("openssl"), "a certificate for HTTPS in the cluster tests"),

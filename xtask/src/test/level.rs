@@ -58,7 +58,7 @@ impl Level {
     pub(super) fn what(self) -> &'static str {
         match self {
             Self::Format => "formatting of the workspace",
-            Self::Build => "packages, BPF toolchain, BPF objects and target/release/barelb",
+            Self::Build => "packages, BPF toolchain, BPF objects, target/release/barelb, the image for tests",
             Self::Clippy => "clippy on the workspace, then with the feature frame-log",
             Self::Crates => "each crate checked alone, with and without its features",
             Self::Doc => "documentation without warnings",

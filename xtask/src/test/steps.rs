@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use super::level::Level;
 use crate::process::{ask, find_command, is_root, run as run_program};
 use crate::workspace::{Workspace, tool_folder};
-use crate::{build, fuzz, objects, packages, testbed};
+use crate::{build, fuzz, image, objects, packages, testbed};
 
 /// Seconds that each fuzz target gets in a test run.
 const FUZZ_SECONDS: u32 = 20;
@@ -45,7 +45,8 @@ fn format(workspace: &Workspace) -> Result<()> {
 fn set_up_and_build(workspace: &Workspace) -> Result<()> {
     build::frame_log(workspace)?;
     build::release(workspace, &[packages::LAB, packages::TEST].concat())?;
-    Ok(())
+    // Its content, not its size, is what the tests look at; `cargo xtask image` makes the one to ship.
+    image::for_tests(workspace)
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {
@@ -134,6 +135,7 @@ fn run_as_root(workspace: &Workspace, command: &mut Command) -> Result<()> {
     command.env_remove("BARELB_BPF_OBJECT");
     command.env("BARELB_BIN", workspace.target().join("release/barelb"));
     command.env("BARELB_RIG_OBJECT", objects::rig(workspace));
+    command.env("BARELB_IMAGE", image::archive_for_tests(workspace));
     if !is_root() {
         let sudo = find_command("sudo").context("it needs root and there is no sudo: run it as root")?;
         if ask(Command::new(&sudo).args(["-n", "true"])).is_none() {
