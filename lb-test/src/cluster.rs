@@ -14,7 +14,8 @@
 //! and the control plane is one of its machines.
 //!
 //! Nothing creates what a controller manager would: no endpoints from selectors, no default ServiceAccounts. That
-//! is on purpose: every object there is was made by the test or by the program under test.
+//! is on purpose: every object there is was made by the test or by the program under test. [`PodSite`] is the other way: a
+//! whole Kubernetes, whose kubelets run controller and agents in pods.
 //!
 //! The API server is what users run: RBAC, TLS, tokens bound to ServiceAccounts. [`Access`] is a kubeconfig for one
 //! user; the audit log ([`AuditLog`]) says who wrote what.
@@ -38,6 +39,7 @@ pub use self::certificate::Certificate;
 pub use self::controller::Controller;
 pub use self::image::CAPABILITIES;
 pub use self::network::{Families, Network};
+pub use self::pod_site::{PodSite, Running, Worker};
 pub use self::proxy::KubeProxy;
 pub(crate) use self::site::order_of;
 pub use self::site::{Machine, Site, SiteOptions};
@@ -54,6 +56,7 @@ pub mod manifests;
 mod metallb;
 mod network;
 mod node;
+mod pod_site;
 mod pods;
 mod programs;
 mod proxy;
@@ -96,6 +99,8 @@ pub struct Options {
     pub address: IpAddr,
     /// `--service-cluster-ip-range`.
     pub service_ranges: String,
+    /// A controller manager and kubelets will come, so nothing is switched off that waits for them.
+    pub kubelets: bool,
     /// Further arguments of kube-apiserver; they win over ours.
     pub arguments: Vec<String>,
 }
@@ -107,6 +112,7 @@ impl Default for Options {
             namespace: None,
             address: Ipv4Addr::new(192, 0, 2, 2).into(),
             service_ranges: "10.96.0.0/16,fd00:10:96::/112".to_owned(),
+            kubelets: false,
             arguments: Vec::new(),
         }
     }
@@ -154,7 +160,7 @@ impl ControlPlane {
             fs::create_dir_all(folder.join(name))?;
         }
         access::write_tokens(&folder)?;
-        let admin = Access::fixed(&folder, options.address, access::ADMIN)?;
+        let admin = Access::fixed(&folder, options.address, &access::ADMIN)?;
         let mut plane = Self { etcd: None, api: None, admin, options, namespace, folder };
         plane.launch(Component::Etcd)?;
         plane.launch(Component::ApiServer)?;

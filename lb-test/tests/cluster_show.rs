@@ -58,6 +58,18 @@ fn l5_the_standing_cluster_proves_itself_over_each_family_and_leaves_nothing_beh
     }
 }
 
+/// With kubelets and in a cluster of IPv6 only, where manifests/base has to do as well.
+#[test]
+#[ignore = "L5: needs root, the testbed, the image, containerd and runc"]
+fn l5_the_standing_cluster_of_pods_proves_itself_and_leaves_nothing_behind() {
+    let scratch = Scratch::new("cluster-of-pods").unwrap();
+    let mut cluster = start(&scratch, &["--pods", "--once", "--nodes", "1", "--families", "ipv6"]);
+    ends_well(&mut cluster);
+    let log = cluster.log();
+    assert!(log.contains("node-a serves http://[2001:db8::100]/ to 2001:db8::10\n"), "{log}");
+    assert!(log.contains("Done: each address was found"), "{log}");
+}
+
 #[test]
 #[ignore = "L5: needs root and the testbed"]
 fn l5_every_hint_of_the_standing_cluster_works_and_ctrl_c_cleans_up() {

@@ -269,7 +269,10 @@ fn pod_of_its_own() -> Rooms {
     Rooms {
         network: Namespace::new("pod").unwrap(),
         volumes: BTreeMap::new(),
-        fields: BTreeMap::from([("metadata.name", "barelb-controller-0".to_owned())]),
+        fields: BTreeMap::from([
+            ("metadata.name", "barelb-controller-0".to_owned()),
+            ("status.podIP", "127.0.0.1".to_owned()),
+        ]),
         variables: BTreeMap::from([
             ("KUBERNETES_SERVICE_HOST", "127.0.0.1"),
             ("KUBERNETES_SERVICE_PORT", "1"),

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment};
-use k8s_openapi::api::core::v1::{Container, Namespace, PodSpec, Probe, ServiceAccount};
+use k8s_openapi::api::core::v1::{Container, EnvVar, Namespace, PodSpec, Probe, ServiceAccount};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, PolicyRule, Role, RoleBinding};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use lb_userspace::cli::{Cli, Command};
@@ -321,20 +321,30 @@ fn the_container_runs_this_version_of_the_controller() {
     assert_eq!(container.image, Some(format!("barelb:{}", env!("CARGO_PKG_VERSION"))));
     let args = container.args.unwrap();
     assert_eq!(args.first().map(String::as_str), Some("controller"));
-    let cli = Cli::try_parse_from(["barelb".to_owned()].into_iter().chain(args)).unwrap();
+    let filled = args.iter().map(|argument| argument.replace("$(POD_IP)", "fd00:10:244:11::2"));
+    let cli = Cli::try_parse_from(["barelb".to_owned()].into_iter().chain(filled)).unwrap();
     assert!(matches!(cli.command, Command::Controller(_)));
-    let name = only(container.env.unwrap());
-    assert_eq!(name.name, "POD_NAME");
-    assert_eq!(name.value_from.unwrap().field_ref.unwrap().field_path, "metadata.name");
+    assert_eq!(field(&container.env.unwrap(), "POD_NAME"), "metadata.name");
 }
 
+/// On the pod's address, of either family.
 #[test]
 fn the_probes_ask_where_the_controller_listens() {
-    let (container, args) = (container(), container().args.unwrap());
-    let address = args.iter().find_map(|arg| arg.strip_prefix("--metrics-addr=")).unwrap();
-    let address = endpoint::address(address).unwrap();
-    assert!(address.ip().is_unspecified());
-    probes_ask(container, address);
+    for pod in ["10.244.11.2", "fd00:10:244:11::2"] {
+        let container = container();
+        assert_eq!(field(container.env.as_ref().unwrap(), "POD_IP"), "status.podIP");
+        let args = container.args.as_ref().unwrap();
+        let address = args.iter().find_map(|arg| arg.strip_prefix("--metrics-addr=")).unwrap();
+        let address = endpoint::address(&address.replace("$(POD_IP)", pod)).unwrap();
+        assert_eq!(address.ip().to_string(), pod);
+        probes_ask(container, address);
+    }
+}
+
+/// The field of a pod that a variable has its value from.
+fn field(env: &[EnvVar], name: &str) -> String {
+    let variable = env.iter().find(|variable| variable.name == name).unwrap();
+    variable.value_from.clone().unwrap().field_ref.unwrap().field_path
 }
 
 fn probes_ask(container: Container, address: SocketAddr) {
@@ -359,12 +369,8 @@ fn agent_pod() -> PodSpec {
 fn agent_arguments(host: &str) -> Vec<String> {
     let container = only(agent_pod().containers);
     let env = container.env.unwrap();
-    let field = |name: &str| {
-        let variable = env.iter().find(|variable| variable.name == name).unwrap();
-        variable.value_from.clone().unwrap().field_ref.unwrap().field_path
-    };
     assert_eq!(
-        (field("LB_NODE_NAME"), field("HOST_IP")),
+        (field(&env, "LB_NODE_NAME"), field(&env, "HOST_IP")),
         ("spec.nodeName".to_owned(), "status.hostIP".to_owned())
     );
     container.args.unwrap().iter().map(|argument| argument.replace("$(HOST_IP)", host)).collect()

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::packages::Package;
 use crate::workspace::Workspace;
 use crate::{objects, toolchain};
 use archive::{Entry, Image};
@@ -41,7 +42,17 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
-    let toolchain = toolchain::prepare(workspace, &[])?;
+    prepare_and_build(workspace, args, &[])
+}
+
+/// Builds the image to ship with the objects of this checkout, installing what is missing for it and the packages in
+/// `also`.
+pub(crate) fn release(workspace: &Workspace, also: &[Package]) -> Result<()> {
+    prepare_and_build(workspace, &Args { debug: false }, also)
+}
+
+fn prepare_and_build(workspace: &Workspace, args: &Args, also: &[Package]) -> Result<()> {
+    let toolchain = toolchain::prepare(workspace, also)?;
     objects::build(workspace, &toolchain, false)?;
     build(workspace, args)
 }
@@ -54,6 +65,16 @@ pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
 /// The archive of [`for_tests`].
 pub(crate) fn archive_for_tests(workspace: &Workspace) -> PathBuf {
     folder(workspace, true).join("barelb.tar")
+}
+
+/// Builds a program of another package as that of the image is built.
+pub(crate) fn static_binary(
+    workspace: &Workspace,
+    package: &str,
+    name: &str,
+    debug: bool,
+) -> Result<PathBuf> {
+    binary::build_static(workspace, package, name, debug)
 }
 
 fn folder(workspace: &Workspace, debug: bool) -> PathBuf {

@@ -18,10 +18,17 @@ pub(crate) struct Package {
     pub(crate) command: Option<&'static str>,
     /// Why we want it.
     pub(crate) reason: &'static str,
+    /// The command is what counts, whatever package it comes from.
+    pub(crate) any: bool,
 }
 
-const fn package(name: &'static str, command: Option<&'static str>, reason: &'static str) -> Package {
-    Package { name, command, reason }
+/// A package that is judged by its own name.
+pub(crate) const fn package(
+    name: &'static str,
+    command: Option<&'static str>,
+    reason: &'static str,
+) -> Package {
+    Package { name, command, reason, any: false }
 }
 
 /// What the lab and the tests between network namespaces call.
@@ -40,10 +47,16 @@ pub(crate) const TEST: &[Package] = &[
     package("farpd", Some("farpd"), "a contender of the benchmark"),
     package("keepalived", Some("keepalived"), "what failover is compared with, in a test and the benchmark"),
     package("faketime", Some("faketime"), "steps of the clock in the cluster tests"),
-    package("runc", Some("runc"), "runs the container image in a test"),
     package("strace", Some("strace"), "the agent's seccomp profile, call by call"),
     package("prometheus", Some("promtool"), "alert rules and dashboard on real metrics, in the tests"),
     package("openssl", Some("openssl"), "a certificate for HTTPS in the cluster tests"),
+];
+
+/// What runs pods. The package that another vendor brings containerd and runc by is not to be replaced by Debian's.
+pub(crate) const PODS: &[Package] = &[
+    Package { any: true, ..package("containerd", Some("containerd"), "runs the pods of a cluster") },
+    Package { any: true, ..package("runc", Some("runc"), "runs the container image") },
+    package("containernetworking-plugins", None, "the network of pods"),
 ];
 
 /// Installs what is missing of `wanted`; does nothing, and needs neither root nor network, when nothing is.
@@ -108,6 +121,10 @@ fn missing(wanted: &[Package], is_installed: impl Fn(&Package) -> bool) -> Vec<P
 
 /// Asks dpkg where there is one: a command of the same name may come from another package (arping does).
 fn is_installed(package: &Package) -> bool {
+    let has_command = package.command.is_some_and(|command| find_command(command).is_some());
+    if package.any && has_command {
+        return true;
+    }
     if find_command("dpkg-query").is_some() {
         let status = ask(Command::new("dpkg-query").args([
             "--show",
@@ -116,7 +133,7 @@ fn is_installed(package: &Package) -> bool {
         ]));
         return status.is_some_and(|text| text.starts_with("ii"));
     }
-    package.command.is_some_and(|command| find_command(command).is_some())
+    has_command
 }
 
 fn has_candidate(policy: &str) -> bool {

@@ -3,12 +3,13 @@
 //! `KUBEBUILDER_ASSETS` is honoured first, as in the rest of the ecosystem. What it lacks is built from the modules
 //! pinned in `testbed/go.mod`, once per version, into the user's cache. Either way `target/testbed` shows all of
 //! them in one folder, with `MetalLB`'s own CRDs beside them. Traefik and Helm, which only tests want, come from modules of
-//! their own.
+//! their own, and what runs in pods from the crate lb-pod.
 
 mod building;
 mod go;
 mod helm;
 mod metallb;
+mod pod;
 mod program;
 mod traefik;
 
@@ -23,10 +24,10 @@ use anyhow::{Context, Result, ensure};
 use crate::process::is_executable;
 use crate::workspace::{Workspace, tool_folder};
 use building::Building;
-use program::{PROGRAMS, Program, Versions};
+use program::{POD_PROGRAMS, PROGRAMS, Program, Versions};
 
-/// Build etcd, kube-apiserver, kube-proxy, kubectl, Traefik and Helm for the cluster tests, fetch MetalLB's CRDs, and print
-/// the folder they are in.
+/// Build etcd, the programs of Kubernetes, Traefik and Helm for the cluster tests, fetch MetalLB's CRDs, and print the
+/// folder they are in.
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
@@ -36,9 +37,9 @@ pub(crate) fn run(workspace: &Workspace, _args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// The same as [`prepare`], and what only tests want.
+/// The same as [`prepare_for_pods`], and what only tests want.
 pub(crate) fn prepare_for_tests(workspace: &Workspace) -> Result<PathBuf> {
-    let shown = prepare(workspace)?;
+    let shown = prepare_for_pods(workspace)?;
     let module = module(workspace);
     let oldest = Versions::read(&module.join("go.mod"))?.go;
     let traefik = traefik::prepare(&module.join("traefik"), oldest)?;
@@ -51,19 +52,36 @@ pub(crate) fn prepare_for_tests(workspace: &Workspace) -> Result<PathBuf> {
 /// A folder with all programs of a control plane, and with `MetalLB`'s CRDs; builds and fetches what is neither given nor in the cache, and
 /// needs neither Go nor network when there is nothing of that.
 pub(crate) fn prepare(workspace: &Workspace) -> Result<PathBuf> {
+    let shown = show_programs(workspace, &PROGRAMS.iter().collect::<Vec<_>>())?;
+    let module = module(workspace);
+    let oldest = Versions::read(&module.join("go.mod"))?.go;
+    show(&metallb::prepare(&module.join("metallb"), &oldest)?, &shown.join("metallb-crds"))?;
+    Ok(shown)
+}
+
+/// The same, with what runs pods and what runs in them.
+pub(crate) fn prepare_for_pods(workspace: &Workspace) -> Result<PathBuf> {
+    show_programs(workspace, &PROGRAMS.iter().chain(POD_PROGRAMS).collect::<Vec<_>>())?;
+    let shown = prepare(workspace)?;
+    show(&pod::build(workspace)?, &shown.join(pod::NAME))?;
+    Ok(shown)
+}
+
+/// A folder with these programs of Kubernetes.
+fn show_programs(workspace: &Workspace, programs: &[&'static Program]) -> Result<PathBuf> {
     let module = module(workspace);
     let versions = Versions::read(&module.join("go.mod"))?;
     let given = given(env::var_os("KUBEBUILDER_ASSETS"))?;
     let cache = tool_folder(&versions.key())?;
     let wanted: Vec<_> =
-        PROGRAMS.iter().filter(|program| from(given.as_deref(), program).is_none()).collect();
+        programs.iter().copied().filter(|program| from(given.as_deref(), program).is_none()).collect();
     let building = Building {
         module: &module,
         cache: &cache,
         oldest: versions.go,
         linker_flags: versions.linker_flags(),
         notice: format!(
-            "Kubernetes {}, etcd {}: about seven minutes for all on two cores",
+            "Kubernetes {}, etcd {}: about ten minutes for all on two cores",
             versions.kubernetes, versions.etcd
         ),
     };
@@ -71,11 +89,10 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<PathBuf> {
         building.build(&wanted, |_, _| Ok(()))?;
     }
     let shown = workspace.target().join("testbed");
-    for program in PROGRAMS {
+    for program in programs {
         let file = from(given.as_deref(), program).unwrap_or_else(|| cache.join(program.name));
         show(&file, &shown.join(program.name))?;
     }
-    show(&metallb::prepare(&module.join("metallb"), &versions.go)?, &shown.join("metallb-crds"))?;
     Ok(shown)
 }
 

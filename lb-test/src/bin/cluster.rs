@@ -12,6 +12,9 @@ struct Args {
     /// End after the proof instead of staying up to be looked at.
     #[arg(long)]
     once: bool,
+    /// With kubelets and containerd, which run controller, agents and web servers in pods, installed from manifests/base.
+    #[arg(long, conflicts_with = "grace")]
+    pods: bool,
     /// How many nodes.
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=26))]
     nodes: u8,
@@ -25,6 +28,7 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let Args { once, nodes, families, grace } = args;
-    show::run(&ShowOptions { once, nodes, families, grace })
+    let Args { once, pods, nodes, families, grace } = args;
+    let options = ShowOptions { once, nodes, families, grace };
+    if pods { show::run_pods(&options) } else { show::run(&options) }
 }

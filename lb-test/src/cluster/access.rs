@@ -1,5 +1,6 @@
 //! Users and their kubeconfig files.
 
+use std::borrow::Cow;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -12,21 +13,35 @@ use crate::scratch::Scratch;
 pub(super) const TOKENS: &str = "tokens.csv";
 
 /// A user that is known from the start; others are ServiceAccounts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Fixed {
-    user: &'static str,
+    user: Cow<'static, str>,
     group: &'static str,
 }
 
 /// The group that may do everything.
-pub(super) const ADMIN: Fixed = Fixed { user: "admin", group: "system:masters" };
+pub(super) const ADMIN: Fixed = Fixed { user: Cow::Borrowed("admin"), group: "system:masters" };
 
-/// The user that Kubernetes' own roles are meant for.
-pub(super) const KUBE_PROXY: Fixed = Fixed { user: "system:kube-proxy", group: "system:authenticated" };
+/// The users that Kubernetes' own roles are meant for.
+pub(super) const KUBE_PROXY: Fixed = of_kubernetes("system:kube-proxy");
+pub(super) const SCHEDULER: Fixed = of_kubernetes("system:kube-scheduler");
+
+/// With its own role it would first make an account for each of its controllers, and then ask for their tokens.
+pub(super) const CONTROLLER_MANAGER: Fixed =
+    Fixed { user: Cow::Borrowed("system:kube-controller-manager"), group: "system:masters" };
+
+/// A kubelet, whom the Node authorizer lets do what is its node's.
+pub(super) fn kubelet(node: &str) -> Fixed {
+    Fixed { user: format!("system:node:{node}").into(), group: "system:nodes" }
+}
+
+const fn of_kubernetes(user: &'static str) -> Fixed {
+    Fixed { user: Cow::Borrowed(user), group: "system:authenticated" }
+}
 
 impl Fixed {
     /// The API server can be reached from namespaces of one test only, so this guards against mistakes.
-    fn token(self) -> String {
+    fn token(&self) -> String {
         format!("token-of-{}", self.user.replace(':', "-"))
     }
 }
@@ -49,8 +64,8 @@ impl Access {
         &self.kubeconfig
     }
 
-    pub(super) fn fixed(folder: &Scratch, server: IpAddr, who: Fixed) -> Result<Self> {
-        Self::write(folder, server, who.user, &who.token())
+    pub(super) fn fixed(folder: &Scratch, server: IpAddr, who: &Fixed) -> Result<Self> {
+        Self::write(folder, server, &who.user, &who.token())
     }
 
     fn file(folder: &Scratch, user: &str) -> PathBuf {
@@ -93,7 +108,9 @@ impl ControlPlane {
 /// The file of `--token-auth-file`.
 pub(super) fn write_tokens(folder: &Scratch) -> Result<()> {
     let line = |who: Fixed| format!("{},{},{},\"{}\"\n", who.token(), who.user, who.user, who.group);
-    Ok(fs::write(folder.join(TOKENS), [ADMIN, KUBE_PROXY].map(line).concat())?)
+    let programs = [ADMIN, KUBE_PROXY, SCHEDULER, CONTROLLER_MANAGER];
+    let kubelets = ('a'..='z').map(|letter| kubelet(&format!("node-{letter}")));
+    Ok(fs::write(folder.join(TOKENS), programs.into_iter().chain(kubelets).map(line).collect::<String>())?)
 }
 
 fn document(server: SocketAddr, authority: &str, token: &str) -> String {

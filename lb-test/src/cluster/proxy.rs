@@ -20,7 +20,7 @@ pub struct KubeProxy {
 impl KubeProxy {
     /// Starts it in the namespace of a node that reaches the API server, and waits for its first rules.
     pub fn start(plane: &ControlPlane, namespace: &Namespace, node: &str) -> Result<Self> {
-        let access = Access::fixed(&plane.folder, plane.options.address, access::KUBE_PROXY)?;
+        let access = Access::fixed(&plane.folder, plane.options.address, &access::KUBE_PROXY)?;
         // Nodes forward; kube-proxy leaves that to others in this mode.
         namespace.sysctl("net.ipv4.ip_forward", "1")?;
         namespace.sysctl("net.ipv6.conf.all.forwarding", "1")?;

@@ -39,14 +39,26 @@ pub(super) fn api(folder: &Scratch, options: &Options) -> Vec<String> {
         format!("--advertise-address={}", options.address),
         format!("--service-cluster-ip-range={}", options.service_ranges),
         format!("--token-auth-file={}", text(&folder.join(access::TOKENS))),
-        "--authorization-mode=RBAC".to_owned(),
-        // Both wait for a controller manager: one for tokens of pods, the other for taints to be taken away.
-        "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition".to_owned(),
         "--allow-privileged=true".to_owned(),
     ];
+    arguments.extend(authorities(options.kubelets).iter().map(|&argument| argument.to_owned()));
     arguments.extend(audit::arguments(folder));
     arguments.extend(options.arguments.iter().cloned());
     arguments
+}
+
+/// Who decides what is allowed.
+fn authorities(kubelets: bool) -> &'static [&'static str] {
+    if kubelets {
+        return &[
+            "--authorization-mode=Node,RBAC",
+            "--enable-admission-plugins=NodeRestriction",
+            // Nobody knows the nodes by their names.
+            "--kubelet-preferred-address-types=InternalIP",
+        ];
+    }
+    // Both plugins wait for a controller manager: one for tokens of pods, the other for taints to be taken away.
+    &["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount,TaintNodesByCondition"]
 }
 
 /// Of the family of the control plane's own address.

@@ -10,7 +10,10 @@ use crate::interrupt::Interrupt;
 use crate::lab::web::{fetch, host};
 use crate::link::mac_text;
 
+pub use self::pods::run as run_pods;
+
 mod hints;
+mod pods;
 
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -23,7 +26,7 @@ pub struct ShowOptions {
     pub nodes: u8,
     /// Of everything in it.
     pub families: Families,
-    /// `--grace` of the agents.
+    /// `--grace` of the agents; those in pods have what the manifests say.
     pub grace: String,
 }
 

@@ -32,19 +32,19 @@ use crate::run;
 mod sight;
 
 /// The port of the web server on each node; the Service says 80.
-const WEB_PORT: u16 = 8080;
+pub(super) const WEB_PORT: u16 = 8080;
 /// Host parts of addresses.
-const CONTROL: u8 = 2;
-const CLIENT: u8 = 10;
-const FIRST_NODE: u8 = 11;
+pub(super) const CONTROL: u8 = 2;
+pub(super) const CLIENT: u8 = 10;
+pub(super) const FIRST_NODE: u8 = 11;
 /// Added for the second cable of a node.
 const SECOND: u8 = 40;
 /// How soon an agent that has started takes what it is the first for; in the clusters of users 10 s.
 const FAILBACK_AFTER: &str = "--failback-after";
 const SOON: &str = "100ms";
 /// What the pool holds; the Service gets the first of each family.
-const POOL: [&str; 2] = ["192.0.2.100-192.0.2.109", "2001:db8::100-2001:db8::109"];
-const VIP: u8 = 100;
+pub(super) const POOL: [&str; 2] = ["192.0.2.100-192.0.2.109", "2001:db8::100-2001:db8::109"];
+pub(super) const VIP: u8 = 100;
 
 /// How a cluster is made.
 #[derive(Clone, Debug)]
@@ -341,7 +341,7 @@ fn faketime() -> Result<PathBuf> {
     libraries.into_iter().find(|library| library.exists()).context("libfaketime is missing: install faketime")
 }
 
-fn control_plane(cable: &Veth, families: Families) -> Options {
+pub(super) fn control_plane(cable: &Veth, families: Families) -> Options {
     let [v4, v6] = Network::addresses(CONTROL);
     Options {
         namespace: Some(cable.a.namespace().clone()),

@@ -14,9 +14,9 @@ use crate::process::Process;
 use crate::scratch::Scratch;
 
 /// The ClusterRole that its documentation gives, and the binding.
-const RIGHTS: &str = include_str!("traefik/rights.yaml");
-const NAMESPACE: &str = "traefik";
-const ACCOUNT: &str = "traefik-ingress-controller";
+pub(super) const RIGHTS: &str = include_str!("traefik/rights.yaml");
+pub(super) const NAMESPACE: &str = "traefik";
+pub(super) const ACCOUNT: &str = "traefik-ingress-controller";
 
 /// A running Traefik; killed on drop.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
-//! The smallest web server that says who it is, and the client that fetches its page.
+//! The web server of the pods without a pod, and the client that fetches its page.
 
-use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -26,7 +26,8 @@ impl WebServer {
         let listener =
             namespace.enter(|| TcpListener::bind(everywhere).context("cannot listen for the web server"))?;
         let (accepting, node) = (listener.try_clone()?, node.to_owned());
-        let thread = thread::Builder::new().name("lab-web".into()).spawn(move || serve(&accepting, &node))?;
+        let thread =
+            thread::Builder::new().name("lab-web".into()).spawn(move || lb_pod::serve(&accepting, &node))?;
         Ok(Self { listener, thread: Some(thread) })
     }
 }
@@ -39,38 +40,6 @@ impl Drop for WebServer {
             drop(thread.join());
         }
     }
-}
-
-fn serve(listener: &TcpListener, node: &str) {
-    loop {
-        match listener.accept() {
-            // A client that goes away half-way is its own problem.
-            Ok((stream, peer)) => drop(answer(&stream, node, peer.ip().to_canonical())),
-            Err(error) if error.kind() == ErrorKind::InvalidInput => return,
-            Err(_) => thread::yield_now(),
-        }
-    }
-}
-
-fn answer(mut stream: &TcpStream, node: &str, peer: IpAddr) -> Result<()> {
-    stream.set_read_timeout(Some(LIMIT))?;
-    let mut host = String::new();
-    for line in BufReader::new(stream).lines() {
-        let line = line?;
-        if line.is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("Host: ") {
-            value.clone_into(&mut host);
-        }
-    }
-    let page = format!("{node} serves http://{host}/ to {peer}\n");
-    let length = page.len();
-    let head = format!(
-        "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all((head + &page).as_bytes())?;
-    Ok(())
 }
 
 /// The page at `http://ADDRESS/` as a client in `namespace` gets it: its kernel finds the address.

@@ -20,9 +20,15 @@ pub(super) fn triple() -> String {
 
 /// Builds it; its bytes.
 pub(super) fn build(workspace: &Workspace, debug: bool) -> Result<Vec<u8>> {
+    let file = build_static(workspace, "lb-userspace", "barelb", debug)?;
+    fs::read(&file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+/// Builds a program of a package that needs no dynamic loader.
+pub(super) fn build_static(workspace: &Workspace, package: &str, name: &str, debug: bool) -> Result<PathBuf> {
     let triple = triple();
     let mut command = workspace.cargo();
-    command.args(["build", "--locked", "--package", "lb-userspace", "--bin", "barelb"]);
+    command.args(["build", "--locked", "--package", package, "--bin", name]);
     // With a target the flags are for what runs on it, not for build scripts and macros, which can't be static.
     command.args(["--target", &triple]);
     if debug {
@@ -33,11 +39,11 @@ pub(super) fn build(workspace: &Workspace, debug: bool) -> Result<Vec<u8>> {
     }
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(workspace)).env_remove("BARELB_BPF_OBJECT");
     process::run(&mut command)?;
-    let file = workspace.target().join(triple).join(if debug { "debug" } else { "release" }).join("barelb");
+    let file = workspace.target().join(triple).join(if debug { "debug" } else { "release" }).join(name);
     let bytes = fs::read(&file).with_context(|| format!("cargo left no {}", file.display()))?;
-    ensure!(is_static(&bytes)?, "{} wants a dynamic loader, and the image has none", file.display());
+    ensure!(is_static(&bytes)?, "{} wants a dynamic loader, and an image has none", file.display());
     anonymous(&bytes, &remap::hidden(workspace))?;
-    Ok(bytes)
+    Ok(file)
 }
 
 /// Flags of the compiler, in cargo's encoding.

@@ -44,7 +44,7 @@ fn format(workspace: &Workspace) -> Result<()> {
 
 fn set_up_and_build(workspace: &Workspace) -> Result<()> {
     build::frame_log(workspace)?;
-    build::release(workspace, &[packages::LAB, packages::TEST].concat())?;
+    build::release(workspace, &[packages::LAB, packages::TEST, packages::PODS].concat())?;
     // Its content, not its size, is what the tests look at; `cargo xtask image` makes the one to ship.
     image::for_tests(workspace)
 }
@@ -67,6 +67,7 @@ fn crates(workspace: &Workspace) -> Result<()> {
         &["lb-core"],
         &["lb-ebpf"],
         &["lb-userspace"],
+        &["lb-pod"],
         &["lb-test"],
         &["xtask"],
     ];

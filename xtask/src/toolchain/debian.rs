@@ -7,24 +7,19 @@ use std::process::Command;
 use anyhow::{Context, Result, ensure};
 
 use super::version::Version;
-use crate::packages::Package;
+use crate::packages::{Package, package};
 use crate::process::ask;
 
 /// The compiler that the package installs; a rustup that comes first in `PATH` has no BPF target.
 pub(super) const RUSTC: &str = "/usr/bin/rustc";
 
 /// The compiler's package.
-pub(super) const COMPILER: Package =
-    Package { name: "rustc-web", command: None, reason: "compiler for the BPF program" };
+pub(super) const COMPILER: Package = package("rustc-web", None, "compiler for the BPF program");
 
 /// The compiler and what it needs for the BPF target.
 pub(super) const PACKAGES: &[Package] = &[
     COMPILER,
-    Package {
-        name: "libstd-rust-web-dev-bpf",
-        command: None,
-        reason: "the Rust core library, prebuilt for the BPF target",
-    },
+    package("libstd-rust-web-dev-bpf", None, "the Rust core library, prebuilt for the BPF target"),
 ];
 
 const CORE_FOLDER: &str = "/usr/lib/rustlib/bpfel-unknown-none/lib";

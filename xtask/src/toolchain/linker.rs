@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::packages::Package;
+use crate::packages::{Package, package};
 use crate::process::{ask, find_command, run};
 use crate::workspace::{Workspace, tool_folder};
 
@@ -14,11 +14,8 @@ const VERSION: &str = "0.13.0";
 /// The LLVM that Debian's package brings, and the oldest that reads the bitcode of the usable compilers.
 const LLVM: u32 = 22;
 
-const LLVM_PACKAGES: &[Package] = &[Package {
-    name: "llvm-22-dev",
-    command: Some("llvm-config-22"),
-    reason: "LLVM, which bpf-linker is built on",
-}];
+const LLVM_PACKAGES: &[Package] =
+    &[package("llvm-22-dev", Some("llvm-config-22"), "LLVM, which bpf-linker is built on")];
 
 /// What must be installed before [`prepare`].
 pub(super) fn packages() -> Result<&'static [Package]> {

@@ -4,22 +4,23 @@ use std::net::IpAddr;
 
 use anyhow::Result;
 
-use crate::cluster::{Machine, Site, programs};
+use crate::cluster::{ControlPlane, Machine, Site, programs};
 use crate::lab::web::host;
+use crate::link::Veth;
 
 /// Something to try.
-struct Hint {
-    what: &'static str,
-    commands: Vec<String>,
+pub(super) struct Hint {
+    pub(super) what: &'static str,
+    pub(super) commands: Vec<String>,
 }
 
 pub(super) fn print(site: &Site, owner: usize) -> Result<()> {
     println!("\nThe cluster stands until Ctrl-C. Things to try from another terminal, as root:");
     println!("\nWith kubectl (kubeconfig: {}):", site.plane.admin().kubeconfig().display());
-    show(&Hint { what: "kubectl where the API server is reached", commands: vec![kubectl(site)?] });
+    show(&Hint { what: "kubectl where the API server is reached", commands: vec![kubectl(&site.plane)?] });
     with_kubectl(&site.machines[owner]).iter().for_each(show);
     println!("\nAs the client:");
-    as_client(site).iter().for_each(show);
+    as_client(&site.client, &site.vips()).iter().for_each(show);
     for machine in &site.machines {
         println!("\nOn {} (log: {}):", machine.name, machine.files.log_file().display());
         on_node(site, machine).iter().for_each(show);
@@ -27,14 +28,14 @@ pub(super) fn print(site: &Site, owner: usize) -> Result<()> {
     Ok(())
 }
 
-fn show(hint: &Hint) {
+pub(super) fn show(hint: &Hint) {
     println!("  {}:", hint.what);
     hint.commands.iter().for_each(|command| println!("    {command}"));
 }
 
-fn kubectl(site: &Site) -> Result<String> {
-    let (namespace, program) = (site.plane.namespace().name(), programs::find("kubectl")?);
-    let kubeconfig = site.plane.admin().kubeconfig().display();
+pub(super) fn kubectl(plane: &ControlPlane) -> Result<String> {
+    let (namespace, program) = (plane.namespace().name(), programs::find("kubectl")?);
+    let kubeconfig = plane.admin().kubeconfig().display();
     Ok(format!("k() {{ ip netns exec {namespace} {} --kubeconfig {kubeconfig} \"$@\"; }}", program.display()))
 }
 
@@ -67,18 +68,17 @@ fn with_kubectl(owner: &Machine) -> Vec<Hint> {
     ]
 }
 
-fn as_client(site: &Site) -> Vec<Hint> {
-    let client = site.client.a.namespace().name();
+pub(super) fn as_client(client: &Veth, vips: &[IpAddr]) -> Vec<Hint> {
+    let client = client.a.namespace().name();
     let inside = |command: &str| format!("ip netns exec {client} {command}");
     let ask = |ip: IpAddr| match ip {
         IpAddr::V4(ip) => inside(&format!("arping -I eth0 -c 3 {ip}")),
         IpAddr::V6(ip) => inside(&format!("ndisc6 -1 {ip} eth0")),
     };
     let fetch = |ip: IpAddr| inside(&format!("curl -sS 'http://{}/'", host(ip)));
-    let vips = site.vips();
     vec![
         Hint { what: "ask as its kernel does", commands: vips.iter().copied().map(ask).collect() },
-        Hint { what: "fetch a page", commands: vips.into_iter().map(fetch).collect() },
+        Hint { what: "fetch a page", commands: vips.iter().copied().map(fetch).collect() },
         Hint {
             what: "what its kernel has found",
             commands: vec![format!("ip -n {client} neighbour show dev eth0")],
