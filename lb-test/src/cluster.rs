@@ -40,6 +40,7 @@ pub use self::controller::Controller;
 pub use self::image::CAPABILITIES;
 pub use self::network::{Families, Network};
 pub use self::pod_site::{PodSite, Running, Worker};
+pub use self::programs::find as program;
 pub use self::proxy::KubeProxy;
 pub(crate) use self::site::order_of;
 pub use self::site::{Machine, Site, SiteOptions};

@@ -14,6 +14,7 @@ pub mod client;
 pub mod cluster;
 pub mod conformance;
 pub mod container;
+pub mod documents;
 pub mod failover;
 pub mod kernel;
 pub mod lab;

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 
+use crate::cargo_tool::CargoTool;
 use crate::packages::Package;
 use crate::workspace::Workspace;
 use crate::{objects, process, toolchain};
@@ -21,7 +22,16 @@ pub(crate) struct Args {
     /// Build the binary without optimisation, as target/debug/barelb.
     #[arg(long)]
     debug: bool,
+    /// Put the list of its crates into the binary, where `cargo audit bin` and scanners find it: for releases.
+    #[arg(long)]
+    auditable: bool,
 }
+
+/// What puts the list there.
+const AUDITABLE: CargoTool =
+    CargoTool { name: "cargo-auditable", version: "0.7.2", reason: "the list of crates in the binary" };
+/// The section that it is in.
+const AUDITABLE_SECTION: &str = ".dep-v0";
 
 /// Runs the command.
 pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
@@ -31,13 +41,13 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 
 /// Builds `target/debug/barelb-frame-log`, for the test of that log.
 pub(crate) fn frame_log(workspace: &Workspace) -> Result<PathBuf> {
-    build(workspace, &Args { frame_log: true, debug: true }, &[])
+    build(workspace, &Args { frame_log: true, debug: true, auditable: false }, &[])
 }
 
 /// Builds `target/release/barelb` with the objects of this checkout, installing what is missing for it and the
 /// packages in `also`; returns its path.
 pub(crate) fn release(workspace: &Workspace, also: &[Package]) -> Result<PathBuf> {
-    build(workspace, &Args { frame_log: false, debug: false }, also)
+    build(workspace, &Args { frame_log: false, debug: false, auditable: false }, also)
 }
 
 fn build(workspace: &Workspace, args: &Args, also: &[Package]) -> Result<PathBuf> {
@@ -58,6 +68,11 @@ fn build(workspace: &Workspace, args: &Args, also: &[Package]) -> Result<PathBuf
 
 fn binary(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
     let mut command = workspace.cargo();
+    if args.auditable {
+        // It is a cargo that calls the other one.
+        command = process::instead(&AUDITABLE.prepare(workspace)?, &command);
+        command.arg("auditable");
+    }
     command.args(["build", "--package", "lb-userspace", "--bin", "barelb"]);
     if !args.debug {
         command.arg("--release");
@@ -68,7 +83,17 @@ fn binary(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
     // An object from elsewhere would not be the one that was just built.
     command.env_remove("BARELB_BPF_OBJECT");
     process::run(&mut command)?;
-    Ok(workspace.target().join(if args.debug { "debug" } else { "release" }).join("barelb"))
+    let binary = workspace.target().join(if args.debug { "debug" } else { "release" }).join("barelb");
+    if args.auditable {
+        let bytes = fs::read(&binary).with_context(|| format!("cargo left no {}", binary.display()))?;
+        let name = AUDITABLE_SECTION.as_bytes();
+        ensure!(
+            bytes.windows(name.len()).any(|window| window == name),
+            "{} has no section {AUDITABLE_SECTION}: cargo-auditable was not asked about its linking",
+            binary.display()
+        );
+    }
+    Ok(binary)
 }
 
 fn size(binary: &Path) -> Result<u64> {

@@ -60,6 +60,7 @@ mod tests {
         for arguments in [
             &["build"][..],
             &["build", "--frame-log", "--debug"],
+            &["build", "--auditable"],
             &["build-and-load"],
             &["build-and-load", "--once"],
             &["build-and-load", "--iface", "eth0", "--config", "manifests"],
@@ -85,6 +86,30 @@ mod tests {
         ] {
             assert!(parse(arguments).is_ok(), "{arguments:?}");
         }
+    }
+
+    /// Documents and workflows.
+    #[test]
+    fn what_the_documents_say_is_understood() {
+        let documents = lb_test::documents::commands().unwrap().into_iter();
+        let documents = documents.map(|command| (command.snippet.place(), command.words));
+        let mentions = lb_test::documents::mentions().unwrap().into_iter();
+        let mentions = mentions.map(|command| (command.snippet.place(), command.words));
+        let mut all: Vec<(String, Vec<String>)> = documents.chain(mentions).collect();
+        for workflow in lb_test::documents::workflows::all().unwrap() {
+            let commands = lb_test::documents::shell::commands(&workflow.scripts()).unwrap();
+            all.extend(commands.into_iter().flatten().map(|words| (workflow.file.clone(), words)));
+        }
+        let mut count = 0;
+        for (place, words) in all {
+            // Also behind `sudo env`.
+            let Some(start) = words.windows(2).position(|pair| pair == ["cargo", "xtask"]) else { continue };
+            count += 1;
+            let arguments: Vec<&str> = words[start + 2..].iter().map(String::as_str).collect();
+            let error = parse(&arguments).err().map(|error| error.to_string());
+            assert!(error.is_none(), "{place}: cargo xtask {}: {}", arguments.join(" "), error.unwrap());
+        }
+        assert!(count > 20, "{count}");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 mod bench;
 mod build;
 mod build_and_load;
+mod cargo_tool;
 mod cli;
 mod cluster;
 mod crds;

@@ -40,6 +40,21 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Another program with the folder and the environment of a command; its arguments are its own.
+pub(crate) fn instead(program: &Path, like: &Command) -> Command {
+    let mut command = Command::new(program);
+    if let Some(folder) = like.get_current_dir() {
+        command.current_dir(folder);
+    }
+    for (name, value) in like.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// Ends this process by becoming `command`, as root: by itself where we are root, by sudo where we are not.
 pub(crate) fn replace_as_root(command: &Command) -> Result<()> {
     let mut root = as_root(command)?;

@@ -8,7 +8,8 @@ use anyhow::{Context, Result};
 use crate::rig::workspace;
 
 /// `BARELB_TESTBED`, then `KUBEBUILDER_ASSETS`, then where `cargo xtask testbed` shows them.
-pub(super) fn find(name: &str) -> Result<PathBuf> {
+/// A program of the testbed, or a folder of it, by its name.
+pub fn find(name: &str) -> Result<PathBuf> {
     let named =
         ["BARELB_TESTBED", "KUBEBUILDER_ASSETS"].map(|variable| env::var_os(variable).map(PathBuf::from));
     let folders = named.into_iter().flatten().chain([workspace().join("target/testbed")]);

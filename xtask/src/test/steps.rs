@@ -6,8 +6,9 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use super::level::Level;
+use crate::cargo_tool::CargoTool;
 use crate::process::{ask, find_command, is_root, run as run_program};
-use crate::workspace::{Workspace, tool_folder};
+use crate::workspace::Workspace;
 use crate::{build, fuzz, image, objects, packages, testbed};
 
 /// Seconds that each fuzz target gets in a test run.
@@ -19,7 +20,7 @@ const CLUSTER_PREFIX: &str = "l5_";
 /// Tests of the level `cluster` at a time: they wait for most of their time.
 const CLUSTERS_AT_ONCE: &str = "4";
 
-const DENY_VERSION: &str = "0.20.2";
+const DENY: CargoTool = CargoTool { name: "cargo-deny", version: "0.20.2", reason: "licence check" };
 
 /// Runs a level to its first failure.
 pub(super) fn run(workspace: &Workspace, level: Level) -> Result<()> {
@@ -84,18 +85,7 @@ fn doc(workspace: &Workspace) -> Result<()> {
 }
 
 fn deny(workspace: &Workspace) -> Result<()> {
-    let folder = tool_folder(&format!("cargo-deny-{DENY_VERSION}"))?;
-    let program = folder.join("bin/cargo-deny");
-    if ask(Command::new(&program).arg("--version")).is_none() {
-        println!(
-            "building cargo-deny {DENY_VERSION} (licence check) into {}: some minutes",
-            folder.display()
-        );
-        let mut install = workspace.cargo();
-        install.args(["install", &format!("cargo-deny@{DENY_VERSION}"), "--locked", "--force", "--root"]);
-        run_program(install.arg(&folder).env_remove("CARGO_TARGET_DIR"))?;
-    }
-    let mut command = Command::new(program);
+    let mut command = Command::new(DENY.prepare(workspace)?);
     command.current_dir(workspace.root()).args(["--workspace", "--all-features", "check"]);
     run_program(command.args(["bans", "licenses", "sources"]))
 }

@@ -1,0 +1,146 @@
+//! The session that docs/session.md shows: which commands, where, and what is masked of their output because it is another
+//! each time.
+
+use super::proof::Place;
+
+/// A command and its output.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene {
+    /// What it is for, in the page's words.
+    pub what: &'static str,
+    /// As a person types it.
+    pub command: &'static str,
+    /// Where.
+    pub place: Place,
+}
+
+impl Scene {
+    /// What stands before the command.
+    pub fn prompt(&self) -> &'static str {
+        match self.place {
+            Place::Admin => "admin$",
+            Place::Node => "node#",
+            Place::Client => "client#",
+        }
+    }
+}
+
+/// In this order: what changes something comes last.
+pub const SCENES: &[Scene] = &[
+    Scene {
+        what: "A Service of both families has its addresses, and a node for them.",
+        command: "kubectl get service web",
+        place: Place::Admin,
+    },
+    Scene {
+        what: "Which node announces which Service:",
+        command: "kubectl get l2status -n metallb-system",
+        place: Place::Admin,
+    },
+    Scene {
+        what: "Why that one, and who comes next:",
+        command: "barelb explain svc default/web",
+        place: Place::Admin,
+    },
+    Scene {
+        what: "How the nodes hear each other, as they say themselves. The numbers are masked: they are others each time.",
+        command: "barelb status --peers",
+        place: Place::Admin,
+    },
+    Scene {
+        what: "A client asks by IPv6, as its kernel would. The answer comes from the program in the node's receive path:",
+        command: "ndisc6 2001:db8::100 eth0",
+        place: Place::Client,
+    },
+    Scene {
+        what: "And it fetches a page. The web server says who it is:",
+        command: "curl -sS http://192.0.2.100/",
+        place: Place::Client,
+    },
+    Scene {
+        what: "One node goes into maintenance. It hands over what it has, and says to whom:",
+        command: "barelb drain node-b",
+        place: Place::Admin,
+    },
+    Scene {
+        what: "What keeps it from owning is said now:",
+        command: "barelb explain ip 192.0.2.100",
+        place: Place::Admin,
+    },
+    Scene { what: "And back.", command: "barelb drain node-b --undo", place: Place::Admin },
+];
+
+/// The beginning of the page.
+pub fn head() -> &'static str {
+    "# A session\n\nRecorded by a test (`lb-test/tests/cluster_session.rs`), which fails when a command says something else: a cluster of \
+     three\nnodes, with a real API server, and a client. What differs from one time to the next is masked by `*`.\n"
+}
+
+/// The same text with a star in the place of what is another one next time, and columns as wide as that makes them.
+pub fn masked(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let paragraphs = lines.split(|line| line.trim().is_empty()).map(|paragraph| table(paragraph).join(""));
+    paragraphs.collect::<Vec<_>>().join("\n")
+}
+
+/// The lines of a paragraph, each with its end.
+fn table(paragraph: &[&str]) -> Vec<String> {
+    let mut rows: Vec<Vec<String>> = paragraph.iter().map(|line| cells(line)).collect();
+    let head = rows.first().cloned().unwrap_or_default();
+    for row in rows.iter_mut().skip(1) {
+        for (cell, _) in row.iter_mut().zip(&head).filter(|(_, name)| VOLATILE.contains(&name.as_str())) {
+            "*".clone_into(cell);
+        }
+    }
+    let width = |column: usize| {
+        // What comes last in its line makes no column.
+        let cells = rows.iter().filter(|row| row.len() > column + 1).map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
+    };
+    let line = |row: &Vec<String>| {
+        let padded = |(column, cell): (usize, &String)| format!("{cell:<width$}", width = width(column));
+        row.iter().enumerate().map(padded).collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
+    };
+    rows.iter().map(line).collect()
+}
+
+/// What two blanks or more separate. The first cell keeps its indentation.
+fn cells(line: &str) -> Vec<String> {
+    let text = line.trim_start();
+    let cells = text.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
+    let mut cells: Vec<String> =
+        cells.map(|cell| cell.split(' ').map(mask).collect::<Vec<_>>().join(" ")).collect();
+    if let Some(first) = cells.first_mut() {
+        first.insert_str(0, &line[..line.len() - text.len()]);
+    }
+    cells
+}
+
+/// Columns with counts, times, and addresses that the API server chooses.
+const VOLATILE: [&str; 7] = ["AGE", "CLUSTER-IP", "DOWNS", "INTERVAL", "LOST", "ROUND TRIP", "SENT"];
+
+/// What is chosen by chance beside them: ports of nodes, and the ends of names.
+fn mask(word: &str) -> String {
+    let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    let port = word.split_once(':').and_then(|(port, rest)| Some((port, rest.split_once('/')?)));
+    if let Some((port, (_, protocol))) = port.filter(|(port, (node, _))| is_number(port) && is_number(node)) {
+        return format!("{port}:*/{protocol}");
+    }
+    if word.len() == "l2-xxxxx".len() && word.starts_with("l2-") {
+        "l2-*".to_owned()
+    } else {
+        word.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_another_one_next_time_is_masked_and_columns_stay_columns() {
+        let text = "NODE    SENT    ROUND TRIP\nnode-a  123456  0.25ms\n\n2001:db8::100\n  web  80:31184/TCP  l2-n2lkt\n  0    192.0.2.100\n";
+        let expected = "NODE    SENT  ROUND TRIP\nnode-a  *     *\n\n2001:db8::100\n  web  80:*/TCP  l2-*\n  0    192.0.2.100\n";
+        assert_eq!(masked(text), expected);
+    }
+}

@@ -1,0 +1,168 @@
+//! Where commands of the documents are run: a folder as a reader has one (`manifests`, `charts`, `target/release/barelb` in it,
+//! the programs in `PATH`), with whatever scripts write into it.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::all;
+use super::proof::{Place, Setup, setup_of};
+use crate::agent::barelb;
+use crate::cluster::{ControlPlane, Machine, Site, program};
+use crate::link::Veth;
+use crate::namespace::Namespace;
+use crate::rig::workspace;
+use crate::run::command_line;
+use crate::scratch::Scratch;
+
+/// What a reader puts in the place of words in capitals: in the cluster of [`Site`].
+const PLACEHOLDERS: [(&str, &str); 9] = [
+    ("ADDRESS", "192.0.2.100"),
+    ("GROUP", "node-admins"),
+    ("INTERFACE", "eth0"),
+    ("NAME", "web"),
+    ("NODE", "node-a"),
+    ("POD", "barelb-agent-node-b"),
+    ("POOL", "first-pool"),
+    ("REGISTRY", "registry.example.org"),
+    ("SOMEBODY", "jane"),
+];
+/// For programs that know IPv6 only.
+const ADDRESS_V6: &str = "2001:db8::100";
+
+/// Binds the BPF file system of a node to where commands look for it; `ip netns exec` has given them a `/sys` of their own.
+const ON_NODE: &str = "mount --bind \"$NODE_BPFFS\" /sys/fs/bpf && exec \"$@\"";
+
+/// A folder and a kubeconfig.
+#[derive(Debug)]
+pub struct Stage {
+    folder: Scratch,
+}
+
+impl Stage {
+    /// For a control plane; its kubeconfig knows it by a second context too, `other`.
+    pub fn new(plane: &ControlPlane) -> Result<Self> {
+        let stage = Self { folder: Scratch::new("documents")? };
+        for folder in ["bin", "target/release", "home"] {
+            fs::create_dir_all(stage.folder.join(folder))?;
+        }
+        for name in ["kubectl", "helm"] {
+            symlink(program(name)?, stage.folder.join("bin").join(name))?;
+        }
+        for place in ["bin/barelb", "target/release/barelb"] {
+            symlink(barelb()?.canonicalize()?, stage.folder.join(place))?;
+        }
+        for name in ["manifests", "charts"] {
+            symlink(workspace().join(name), stage.folder.join(name))?;
+        }
+        let known = fs::read_to_string(plane.admin().kubeconfig())?;
+        let other = "- name: other\n  context:\n    cluster: test\n    user: user\n";
+        stage.write("kubeconfig", &(known + other))?;
+        Ok(stage)
+    }
+
+    /// Writes a file into the folder.
+    pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        fs::write(self.folder.join(name), text).with_context(|| format!("cannot write {name}"))
+    }
+
+    /// Runs a command of the documents at its place; what it prints on both streams. An error if it does not end well.
+    pub fn run(&self, place: Place, site: &Site, words: &[String]) -> Result<String> {
+        let v6 = words.first().is_some_and(|program| program == "ndisc6");
+        let fill = |word: &String| if v6 && word == "ADDRESS" { ADDRESS_V6.to_owned() } else { filled(word) };
+        let words: Vec<String> = words.iter().map(fill).collect();
+        match place {
+            Place::Admin => self.output(site.plane.namespace().command("env"), &words),
+            Place::Node => self.on_node(&site.machines[site.owner()?], &words),
+            Place::Client => self.as_client(&site.client, &words),
+        }
+    }
+
+    fn on_node(&self, machine: &Machine, words: &[String]) -> Result<String> {
+        let mut command = machine.cable.a.namespace().command("bash");
+        command.args(["-c", ON_NODE, "bash"]);
+        command.env("NODE_BPFFS", machine.files.bpffs()).env("LB_STATE_DIR", machine.files.state());
+        self.output(command, words)
+    }
+
+    fn as_client(&self, client: &Veth, words: &[String]) -> Result<String> {
+        self.output(client.a.namespace().command("env"), words)
+    }
+
+    /// Runs the blocks of a set-up, each as a whole, in the order of the documents; how many there were. `prepare` comes
+    /// before each.
+    pub fn play(
+        &self,
+        plane: &ControlPlane,
+        setup: Setup,
+        prepare: impl Fn() -> Result<()>,
+    ) -> Result<usize> {
+        let blocks: Vec<_> = all()?.into_iter().filter(|snippet| setup_of(snippet) == Some(setup)).collect();
+        for block in &blocks {
+            prepare().with_context(|| format!("preparing {}", block.place()))?;
+            let text = filled(&block.text);
+            let said = self.script(plane.namespace(), &text);
+            said.with_context(|| format!("the block at {}:\n{text}", block.place()))?;
+        }
+        Ok(blocks.len())
+    }
+
+    /// Runs a script to its end, or to the first command that fails.
+    fn script(&self, namespace: &Namespace, text: &str) -> Result<String> {
+        let mut command = namespace.command("bash");
+        command.args(["-euo", "pipefail"]);
+        self.output(command, &["-c".to_owned(), text.to_owned()])
+    }
+
+    fn output(&self, mut command: Command, words: &[String]) -> Result<String> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.args(words).current_dir(self.folder.path());
+        command.env("PATH", format!("{}:{path}", self.folder.join("bin").display()));
+        command.env("KUBECONFIG", self.folder.join("kubeconfig")).env("HOME", self.folder.join("home"));
+        // It changes nothing.
+        command.env("EDITOR", "true").env_remove("KUBE_EDITOR");
+        let line = command_line(&command);
+        let output = command.output().with_context(|| format!("cannot start `{line}`"))?;
+        let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
+        if !output.status.success() {
+            bail!("`{}` ended with {}:\n{said}", words.join(" "), output.status);
+        }
+        Ok(said)
+    }
+}
+
+/// A text with something in the place of each word in capitals that is known.
+pub fn filled(text: &str) -> String {
+    let mut filled = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_uppercase()) {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|c: char| !c.is_ascii_uppercase()).unwrap_or(from.len());
+        let (word, after) = from.split_at(end);
+        let part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let alone = !before.ends_with(part) && !after.starts_with(part);
+        let known = PLACEHOLDERS.iter().find(|(name, _)| alone && *name == word);
+        filled.push_str(before);
+        filled.push_str(known.map_or(word, |(_, value)| value));
+        rest = after;
+    }
+    filled + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_in_capitals_are_filled_in_and_others_stay() {
+        for (text, expected) in [
+            ("get lease barelb-node-NODE -o yaml", "get lease barelb-node-node-a -o yaml"),
+            ("-c <<'END' LB_NODE NODES IPAddressPool", "-c <<'END' LB_NODE NODES IPAddressPool"),
+            ("NAME", "web"),
+        ] {
+            assert_eq!(filled(text), expected);
+        }
+    }
+}
