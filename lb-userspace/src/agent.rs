@@ -11,6 +11,7 @@
 //! same task and only after a step went well, so an agent that hangs, starves or can't remove an entry falls silent by
 //! itself.
 
+pub mod addresses;
 mod admin;
 mod announce;
 mod audit;

@@ -9,7 +9,9 @@ use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 
 pub mod access;
+mod age;
 pub mod agent;
+mod ask;
 pub mod check;
 pub mod controller;
 pub mod crds;
@@ -23,6 +25,7 @@ pub mod seccomp;
 mod sessions;
 pub mod status;
 mod table;
+pub mod top;
 pub mod trace;
 
 /// Layer-2 load balancer for bare-metal Kubernetes: ARP and neighbour discovery answered in XDP.
@@ -45,8 +48,10 @@ pub enum Command {
     Inspect(inspect::Inspect),
     /// Say whether this node is fit to announce, and what to change if not.
     Check(check::Check),
-    /// Show a cluster as its agents see it, through the API server.
+    /// Show which node answers for each address: Services, interface, MAC, mode, since when, how often it is asked.
     Status(status::Status),
+    /// Follow which addresses are asked for, live, on a terminal.
+    Top(top::Top),
     /// Say which node answers for an address, and why not another one: every decision with the rule that made it.
     Explain(explain::Explain),
     /// Follow events and sampled requests for an address.
@@ -118,6 +123,7 @@ impl Cli {
             Command::Inspect(verb) => verb.run(),
             Command::Check(verb) => verb.run(),
             Command::Status(verb) => verb.run(),
+            Command::Top(verb) => verb.run(),
             Command::Explain(verb) => verb.run(),
             Command::Trace(verb) => verb.run(),
             Command::Detach(verb) => verb.run(),

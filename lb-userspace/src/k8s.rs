@@ -18,6 +18,7 @@ pub mod lease;
 pub mod member;
 pub mod migrate;
 pub mod secret;
+pub mod services;
 pub mod time;
 pub mod watch;
 pub mod write;

@@ -4,6 +4,7 @@
 pub(crate) mod api;
 mod bed;
 mod changes;
+mod commands;
 mod load;
 mod planning;
 mod start;
@@ -16,10 +17,11 @@ use anyhow::Result;
 use super::document::Page;
 
 /// The parts, in the order of the report.
-const PARTS: [(&str, Part); 4] = [
+const PARTS: [(&str, Part); 5] = [
     ("change", |page, options| changes::measure(page, options.trials())),
     ("plan", |page, options| planning::measure(page, if options.quick { 3 } else { 30 })),
     ("start", |page, options| start::measure(page, options.services(), options.trials() / 2)),
+    ("commands", |page, options| commands::measure(page, 1000, options.trials() / 4)),
     ("load", |page, options| load::measure(page, Duration::from_secs(if options.quick { 30 } else { 180 }))),
 ];
 type Part = fn(&mut Page, &Options) -> Result<()>;

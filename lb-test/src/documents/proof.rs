@@ -180,7 +180,7 @@ pub const COMMANDS: &[(&str, Proof)] = &[
     ("kubectl -n metallb-system logs POD", Never(KUBELET)),
     ("kubectl -n metallb-system logs POD --previous", Never(KUBELET)),
     ("kubectl -n metallb-system logs -l app.kubernetes.io/component=controller", Never(KUBELET)),
-    ("kubectl -n metallb-system exec POD -- barelb inspect --state-dir /var/lib/barelb", Never(KUBELET)),
+    ("kubectl -n metallb-system exec POD -- /barelb inspect --state-dir /var/lib/barelb", Never(KUBELET)),
     ("grep can't list or watch", Never("it reads what a kubelet answers")),
     ("kubectl delete -k manifests/base", Never("it is what not to do: it takes MetalLB's objects too")),
     ("ip address del 192.0.2.100/32 dev eth0", Never("kube-vip has put no address there")),

@@ -5,13 +5,12 @@
 //! the maps, by descriptors of their own ───────── read at each scrape ────────> Table ───┴─> a thread answers
 //! ```
 //!
+//! The page `/addresses` is made the same way.
+//!
 //! Nothing here decides, and no scrape asks the agent's task, which has a deadline to move. Whatever has labels known
 //! beforehand is there from the start, so that its first increase is seen as one.
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::io::{self, ErrorKind};
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,33 +21,31 @@ use lb_core::pool::Family;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
-use tokio::time::{Instant, sleep};
 
 use super::reconcile::Reconciled;
-use super::sessions::{self, SessionState, Watching};
+use super::sessions::{SessionState, Watching};
 use crate::dataplane::DataplaneError;
 use crate::k8s::write::WriteResult;
 use crate::net::groups::{GroupReport, Membership};
-use crate::telemetry::endpoint::{Endpoint, Json};
-use crate::telemetry::exposition::{Compat, Exposition};
 use crate::telemetry::health::{Health, Unfit};
 use crate::telemetry::metric::{Sorted, register_build_info};
 
 mod addresses;
 mod intake;
+mod page;
 mod peers;
+mod rates;
 mod table;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 
 use intake::Intake;
-pub use table::Reading;
+pub use table::{Counted, Reading};
+pub use telemetry::Telemetry;
 
 use peers::Peers;
 use table::Table;
-
-/// How long an agent that ends may take to give its port free to the one that follows it.
-const PORT_FREED: Duration = Duration::from_secs(2);
 
 /// What was written to the API server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,58 +69,6 @@ impl WriteKind {
             Self::L2Status => "l2_status",
             Self::Event => "event",
         }
-    }
-}
-
-/// The agent's metrics, and where they are answered.
-pub struct Telemetry {
-    /// The metrics.
-    pub metrics: Metrics,
-    exposition: Exposition,
-    address: Option<SocketAddr>,
-}
-
-impl Telemetry {
-    /// Of the agent of a node, answered at this address or nowhere.
-    pub fn new(node: &NodeName, address: Option<SocketAddr>, compat: Compat) -> Self {
-        let mut registry = Registry::default();
-        let metrics = Metrics::new(&mut registry, node);
-        Self { metrics, exposition: Exposition::new(Arc::new(registry), compat), address }
-    }
-
-    /// Begins to answer, if there is an address.
-    pub(super) fn answer(&self) -> io::Result<Option<Endpoint>> {
-        let start = |address| {
-            let peers = self.metrics.peers.clone();
-            let text = move || serde_json::to_string(&peers.page()).unwrap_or_default();
-            let json = Json { path: sessions::PATH, text: Arc::new(text) };
-            let (exposition, health) = (self.exposition.clone(), self.metrics.health.clone());
-            Endpoint::start(address, exposition, health, Some(json))
-        };
-        self.address.map(start).transpose()
-    }
-
-    /// Begins to answer unless that was done before; the port may be that of an agent that is about to be gone.
-    pub(super) async fn answer_after(
-        &self,
-        before: io::Result<Option<Endpoint>>,
-    ) -> io::Result<Option<Endpoint>> {
-        let end = Instant::now() + PORT_FREED;
-        let mut answer = before;
-        while let Err(error) = &answer
-            && error.kind() == ErrorKind::AddrInUse
-            && Instant::now() < end
-        {
-            sleep(Duration::from_millis(50)).await;
-            answer = self.answer();
-        }
-        answer
-    }
-}
-
-impl fmt::Debug for Telemetry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Telemetry").field("address", &self.address).finish_non_exhaustive()
     }
 }
 
@@ -323,7 +268,7 @@ impl Metrics {
             (labels, ConstGauge::new(i64::from(link.mode.is_some())))
         });
         self.links.replace(links.collect());
-        self.table.stepped(plan, &done.changes.remove);
+        self.table.stepped(plan, done);
     }
 
     /// These announcements were sent, and so many were refused.
@@ -368,8 +313,8 @@ impl Metrics {
         self.peers.refused(refused);
     }
 
-    /// How the maps are read at a scrape, from now on.
-    pub fn read_by(&self, read: impl Fn() -> Result<Reading, DataplaneError> + Send + Sync + 'static) {
+    /// How the maps are read when somebody asks, from now on.
+    pub fn read_by(&self, read: impl Fn(Counted) -> Result<Reading, DataplaneError> + Send + Sync + 'static) {
         self.table.read_by(Box::new(read));
     }
 }

@@ -136,7 +136,7 @@ impl Agent {
         }
         let events = dataplane.take_events()?;
         let view = dataplane.view()?;
-        metrics.read_by(move || Reading::of(&view));
+        metrics.read_by(move |counted| Reading::of(&view, counted));
         let socket = RawSender::open().context("opening the socket for announcements")?;
         let prober = start_prober(&settings, &source, &mut dataplane, &metrics)?;
         // Programs are loaded and the raw socket is open: nothing later needs these two.

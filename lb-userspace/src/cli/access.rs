@@ -20,8 +20,8 @@ pub struct Access {
     pub context: Option<String>,
     /// Namespace of MetalLB's objects, the agents and their Leases.
     #[arg(
-        short,
-        long,
+        id = "system-namespace",
+        long = "system-namespace",
         env = "LB_NAMESPACE",
         value_name = "NS",
         default_value = "metallb-system",

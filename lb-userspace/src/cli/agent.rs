@@ -168,7 +168,8 @@ impl Agent {
             .build()
             .context("starting the asynchronous runtime")?;
         let result = runtime.block_on(async {
-            let telemetry = Telemetry::new(&settings.node, self.metrics_addr, self.metrics_compat);
+            let class = self.lb_class.clone();
+            let telemetry = Telemetry::new(&settings.node, class, self.metrics_addr, self.metrics_compat);
             let source = self.source(&settings, &telemetry.metrics).await?;
             Box::pin(run(settings, source, telemetry)).await
         });

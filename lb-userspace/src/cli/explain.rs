@@ -2,7 +2,7 @@
 //!
 //! The objects are read through the API server, and decided about by what controller and agents themselves decide by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::process::ExitCode;
 
@@ -12,15 +12,20 @@ use lb_core::ids::{NodeName, ServiceKey};
 use lb_core::plan::Snapshot;
 
 use super::access::{Access, runtime};
+use super::ask::{self, Cluster as Place};
+use super::status::addresses::said;
 use super::{Output, print};
 use crate::agent::{ClusterRules, glance};
 use crate::controller::decide::Decider;
+use crate::k8s::agents::{AgentPod, Agents};
 use crate::k8s::l2_status::{self, Announcement};
-use crate::source::kubernetes::{Cluster, Kind, Listed, Settings, look};
+use crate::source::kubernetes::{Client, Cluster, Kind, Listed, Settings, look};
 
+mod asked;
 mod report;
 mod service;
 
+use asked::Heard;
 use report::Report;
 
 /// Arguments of `barelb explain`.
@@ -50,9 +55,12 @@ enum Subject {
     /// A Service: how it got its addresses, and which node answers for each.
     #[command(visible_alias = "service")]
     Svc {
-        /// The Service; without a namespace it is looked for in `default`.
+        /// The Service; without a namespace it is looked for in that of -n.
         #[arg(value_name = "NAMESPACE/NAME")]
         service: String,
+        /// Namespace of the Service, where its name has none.
+        #[arg(short, long, value_name = "NS", default_value = "default")]
+        namespace: String,
     },
     /// An address: whose it is, and which node answers for it.
     Ip {
@@ -66,31 +74,61 @@ enum Subject {
 struct Look {
     cluster: Cluster,
     announcements: Vec<Announcement>,
+    /// The agents, or why they can't be listed.
+    pods: Result<Vec<AgentPod>>,
 }
 
 impl Explain {
     /// Prints the explanation.
     pub fn run(self) -> Result<ExitCode> {
-        let look = runtime()?.block_on(self.look())?;
-        let report = self.explain(&look)?;
+        let report = runtime()?.block_on(async {
+            let client = self.access.client().await?;
+            let look = self.look(&client).await?;
+            let report = self.explain(&look)?;
+            let heard = self.hear(&client, look.pods, &report.ips()).await;
+            anyhow::Ok(report.with(&heard))
+        })?;
         print(self.output.render(&report, |wide| report.text(wide))?)?;
         Ok(ExitCode::SUCCESS)
     }
 
-    async fn look(&self) -> Result<Look> {
-        let client = self.access.client().await?;
+    /// When was it last asked? What the agents can't say is no reason to explain nothing.
+    async fn hear(
+        &self,
+        client: &Client,
+        pods: Result<Vec<AgentPod>>,
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Heard {
+        let place = self.access.place();
+        let cluster = Place { namespace: &self.access.namespace, access: &place };
+        match pods {
+            // No address is asked for as all are.
+            Ok(_) if addresses.is_empty() => Heard::default(),
+            Ok(pods) => {
+                let agents = Agents::new(client.clone(), &self.access.namespace);
+                let (said, unasked) = said(&agents, &pods, cluster, addresses).await;
+                Heard { said, unasked, failure: None }
+            }
+            Err(error) => Heard { failure: Some(format!("{error:#}")), ..Heard::default() },
+        }
+    }
+
+    async fn look(&self, client: &Client) -> Result<Look> {
         let namespace = &self.access.namespace;
         let settings = Settings { namespace: namespace.clone(), config_map: self.config_map.clone() };
         let announcements = async {
-            l2_status::list(&client, namespace).await.with_context(|| {
+            l2_status::list(client, namespace).await.with_context(|| {
                 format!("asking who announces which Service (servicel2statuses in namespace {namespace})")
             })
         };
         let cluster = async {
-            look(&client, &settings).await.with_context(|| format!("going by {}", self.access.place()))
+            look(client, &settings).await.with_context(|| format!("going by {}", self.access.place()))
         };
-        let (cluster, announcements) = tokio::try_join!(cluster, announcements)?;
-        Ok(Look { cluster, announcements })
+        let place = self.access.place();
+        let agents = Agents::new(client.clone(), namespace);
+        let pods = async { Ok(ask::pods(&agents, Place { namespace, access: &place }).await) };
+        let (cluster, announcements, pods) = tokio::try_join!(cluster, announcements, pods)?;
+        Ok(Look { cluster, announcements, pods })
     }
 
     fn explain(&self, look: &Look) -> Result<Report> {
@@ -123,8 +161,8 @@ impl Explain {
             of_service.map(|said| said.node.clone()).collect()
         };
         match &self.subject {
-            Subject::Svc { service } => {
-                let (of, name) = service.split_once('/').unwrap_or(("default", service));
+            Subject::Svc { service, namespace } => {
+                let (of, name) = service.split_once('/').unwrap_or((namespace, service));
                 let key = ServiceKey::new(of, name).with_context(|| format!("Service {service:?}"))?;
                 let class = self.lb_class.as_deref();
                 let allocated = Decider::default().decide(cluster, class);

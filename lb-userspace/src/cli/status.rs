@@ -4,24 +4,22 @@ use std::fmt::Write as _;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::Result;
 use clap::Args;
-use futures::StreamExt;
-use futures::stream;
 
 use super::access::{Access, runtime};
+use super::ask::{self, Cluster, Fault};
 use super::{Output, print};
-use crate::agent::sessions::{PATH, PeerReport};
+use crate::agent::sessions::PATH;
 use crate::k8s::agents::{AgentPod, Agents};
 
-mod fault;
-mod report;
+pub(super) mod addresses;
+pub(super) mod join;
+mod peers;
+pub(super) mod report;
+pub(super) mod view;
 
-use fault::{Cluster, Fault};
-use report::{NodePeers, Report, Unasked};
-
-/// Agents that are asked at a time.
-const AT_ONCE: usize = 16;
+use peers::NodePeers;
 
 /// Arguments of `barelb status`.
 #[derive(Debug, Args)]
@@ -29,60 +27,100 @@ pub struct Status {
     /// Show how the nodes hear each other: a row for each node, interface and other node there, with its status (up,
     /// suspect, relayed: only other nodes hear it, down, unproven: never heard), how often it is probed, probes sent and
     /// lost, how often it was down, and the round trip.
-    #[arg(long, required = true)]
+    #[arg(long, conflicts_with_all = ["namespace", "all_namespaces", "selector"])]
     pub peers: bool,
+    #[command(flatten)]
+    scope: Scope,
     #[command(flatten)]
     access: Access,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t)]
-    output: Output,
+    output: Format,
+}
+
+/// Which Services; all of them unless it is said.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct Scope {
+    /// Services of this namespace only.
+    #[arg(short, long, value_name = "NS", conflicts_with = "all_namespaces")]
+    pub(super) namespace: Option<String>,
+    /// Services of all namespaces, as without -n.
+    #[arg(short = 'A', long)]
+    pub(super) all_namespaces: bool,
+    /// Services with these labels only, for example app=web,tier!=test.
+    #[arg(short = 'l', long, value_name = "SELECTOR")]
+    pub(super) selector: Option<String>,
+}
+
+/// How `barelb status` prints.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Tables for people.
+    #[default]
+    Table,
+    /// The same with more columns.
+    Wide,
+    /// JSON.
+    Json,
+    /// YAML.
+    Yaml,
+    /// `namespace/name` of the Services, or the nodes, one a line.
+    Name,
+}
+
+impl Format {
+    /// How other verbs print; nothing for names.
+    fn output(self) -> Option<Output> {
+        match self {
+            Self::Table => Some(Output::Table),
+            Self::Wide => Some(Output::Wide),
+            Self::Json => Some(Output::Json),
+            Self::Yaml => Some(Output::Yaml),
+            Self::Name => None,
+        }
+    }
 }
 
 impl Status {
     /// Prints what the agents say; exit code 1 when one of them has not said it.
     pub fn run(self) -> Result<ExitCode> {
-        let report = runtime()?.block_on(self.ask())?;
-        print(self.output.render(&report, |wide| report.table(wide))?)?;
-        let mut warnings = String::new();
-        for (nodes, warning) in report.warnings() {
-            writeln!(warnings, "warning: {nodes}: {warning}")?;
+        let (text, warnings, complete) = runtime()?
+            .block_on(async { if self.peers { self.of_peers().await } else { self.of_addresses().await } })?;
+        print(text)?;
+        let mut complaints = String::new();
+        for (whose, warning) in warnings {
+            writeln!(complaints, "warning: {whose}: {warning}")?;
         }
-        io::stderr().lock().write_all(warnings.as_bytes())?;
-        Ok(if report.unasked.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        io::stderr().lock().write_all(complaints.as_bytes())?;
+        Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 
-    async fn ask(&self) -> Result<Report> {
-        let (access, namespace) = (self.access.place(), &self.access.namespace);
-        let agents = Agents::new(self.access.client().await?, namespace);
-        let cluster = Cluster { namespace, access: &access };
-        let pods = agents.list().await.map_err(|error| anyhow!("{}", cluster.not_listed(&error)))?;
-        if pods.is_empty() {
-            bail!("{}", cluster.no_agents());
-        }
-        let agents = &agents;
-        let answers = stream::iter(&pods).map(|pod| async move { (pod, peers(agents, pod).await) });
-        let answers: Vec<_> = answers.buffered(AT_ONCE).collect().await;
-        let mut report = Report::default();
-        for (pod, answer) in answers {
-            let (node, name) = (pod.node.clone(), pod.name.clone());
-            match answer {
-                Ok(said) => report.nodes.push(NodePeers { pod: name, said }),
-                Err(fault) => {
-                    let why = fault.describe(cluster, pod);
-                    report.unasked.push(Unasked { node, pod: name, why });
-                }
-            }
-        }
-        Ok(report)
+    async fn of_peers(&self) -> Result<Printed> {
+        let place = self.access.place();
+        let cluster = Cluster { namespace: &self.access.namespace, access: &place };
+        let agents = Agents::new(self.access.client().await?, &self.access.namespace);
+        let pods = ask::pods(&agents, cluster).await?;
+        let peers =
+            async |pod: &AgentPod| Fault::of(serde_json::from_str(&ask::page(&agents, pod, PATH).await?)?);
+        let (said, unasked) = ask::all(&pods, cluster, peers).await;
+        let nodes = said.into_iter().map(|(pod, said)| NodePeers { pod: pod.name, said });
+        let report = peers::Report { nodes: nodes.collect(), unasked };
+        let text = match self.output.output() {
+            Some(output) => output.render(&report, |wide| report.table(wide))?,
+            None => report.names(),
+        };
+        Ok((text, report.warnings(), report.unasked.is_empty()))
+    }
+
+    async fn of_addresses(&self) -> Result<Printed> {
+        let report = addresses::look(&self.access.client().await?, &self.access, &self.scope).await?;
+        let text = match self.output.output() {
+            Some(output) => output.render(&report, |wide| report.table(wide))?,
+            None => report.names(),
+        };
+        Ok((text, report.warnings(), report.unasked.is_empty()))
     }
 }
 
-/// What an agent says of the nodes that it watches.
-async fn peers(agents: &Agents, pod: &AgentPod) -> Result<PeerReport, Fault> {
-    if !pod.has_address {
-        return Err(Fault::NoAddress);
-    }
-    let port = pod.port.ok_or(Fault::NoPort)?;
-    let page = agents.ask(&pod.name, port, PATH).await?;
-    Fault::of(serde_json::from_str(&page)?)
-}
+/// What is printed, what is warned of, and whether all agents were asked.
+type Printed = (String, Vec<(String, String)>, bool);

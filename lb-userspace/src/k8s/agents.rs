@@ -69,7 +69,7 @@ impl Agents {
     }
 }
 
-async fn in_time<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, AskError> {
+pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, AskError> {
     match timeout(PATIENCE, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_late) => Err(AskError::Timeout),

@@ -1,5 +1,5 @@
-//! The HTTP port: `/metrics` for Prometheus, `/livez` and `/readyz` for the kubelet, a page for programs where there is
-//! one.
+//! The HTTP port: `/metrics` for Prometheus, `/livez` and `/readyz` for the kubelet, pages for programs where there are
+//! any.
 //!
 //! The port is open to the whole pod network, so a client gets little: one request per connection, a small header, no
 //! body, ten seconds for all of it. Of more than sixteen connections the oldest ends, rather than the newest waits:
@@ -15,6 +15,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::RawQuery;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use http::StatusCode;
@@ -26,7 +27,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::{AbortHandle, JoinSet, yield_now};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
 use super::exposition::Exposition;
 use super::health::{Health, Unfit};
@@ -86,8 +87,27 @@ enum ListenError {
 pub struct Json {
     /// Where it is.
     pub path: &'static str,
-    /// The page.
-    pub text: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The page, by what is behind the question mark.
+    pub text: Arc<dyn Fn(&str) -> String + Send + Sync>,
+}
+
+/// What is to be done now and then for the pages, by the thread that answers.
+pub struct Chore {
+    /// How often; not at the start.
+    pub every: Duration,
+    /// What; it is never under way while a page is made.
+    pub what: Box<dyn Fn() + Send>,
+}
+
+impl Chore {
+    async fn run(self) -> Infallible {
+        let mut due = interval_at(Instant::now() + self.every, self.every);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            (self.what)();
+        }
+    }
 }
 
 /// Answers on a thread of its own, so that neither side waits for the other: a main task that hangs is told of, and a
@@ -107,7 +127,8 @@ impl Endpoint {
         address: SocketAddr,
         exposition: Exposition,
         health: Health,
-        json: Option<Json>,
+        pages: Vec<Json>,
+        chore: Chore,
     ) -> io::Result<Self> {
         let (end, ended) = oneshot::channel::<()>();
         let (tell, told) = mpsc::channel();
@@ -119,7 +140,8 @@ impl Endpoint {
             };
             drop(tell.send(listener.local_addr()));
             tokio::select! {
-                never = accept(listener, routes(exposition, health, json)) => match never {},
+                never = accept(listener, routes(exposition, health, pages)) => match never {},
+                never = chore.run() => match never {},
                 _ = ended => {}
             }
         };
@@ -160,7 +182,7 @@ pub fn serve(
     health: Health,
 ) -> io::Result<impl Future<Output = Infallible> + Send + 'static> {
     let listener = listen(address)?;
-    Ok(accept(listener, routes(exposition, health, None)))
+    Ok(accept(listener, routes(exposition, health, Vec::new())))
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -184,11 +206,14 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     })
 }
 
-fn routes(exposition: Exposition, health: Health, json: Option<Json>) -> Router {
+fn routes(exposition: Exposition, health: Health, pages: Vec<Json>) -> Router {
     let live = health.clone();
     let mut router = Router::new();
-    if let Some(Json { path, text }) = json {
-        router = router.route(path, get(move || ready(([(CONTENT_TYPE, "application/json")], text()))));
+    for Json { path, text } in pages {
+        let page = move |RawQuery(query): RawQuery| {
+            ready(([(CONTENT_TYPE, "application/json")], text(query.as_deref().unwrap_or_default())))
+        };
+        router = router.route(path, get(page));
     }
     router
         .route("/metrics", get(move || ready(metrics(&exposition))))

@@ -12,7 +12,7 @@ use crate::link::Veth;
 
 const CONTROL: u8 = 2;
 const CLIENT: u8 = 10;
-const FIRST_NODE: u8 = 11;
+pub(super) const FIRST_NODE: u8 = 11;
 
 /// See the module.
 pub(super) struct Bed {

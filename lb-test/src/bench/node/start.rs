@@ -136,7 +136,7 @@ fn many(page: &mut Page, bed: &Bed, agent: &NodeAgent, count: usize, trials: u32
 }
 
 /// The address of a Service: of each family every second one.
-fn ip(number: usize) -> IpAddr {
+pub(super) fn ip(number: usize) -> IpAddr {
     let host = u32::try_from(number / 2 + 1).unwrap_or_default();
     if number.is_multiple_of(2) {
         Ipv4Addr::from(u32::from(V4) + host).into()
@@ -146,7 +146,7 @@ fn ip(number: usize) -> IpAddr {
 }
 
 /// Services with these addresses, and an endpoint each.
-fn create(bed: &Bed, ips: &[IpAddr]) -> Result<()> {
+pub(super) fn create(bed: &Bed, ips: &[IpAddr]) -> Result<()> {
     for number in 0..NAMESPACES {
         bed.plane.kubectl(&["create", "namespace", &format!("team-{number}")])?;
     }

@@ -21,7 +21,9 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Unit;
 
+use super::page::Deeds;
 use super::{addresses, hold};
+use crate::agent::reconcile::Reconciled;
 use crate::dataplane::DataplaneError;
 use crate::dataplane::ebpf::{Counts, Row, View};
 use crate::net::clock::boot_time_ns;
@@ -42,10 +44,19 @@ pub struct Reading {
     pub room: u32,
 }
 
+/// Of which entries the counts are wanted: each is a read of as many bytes as the machine has CPUs, 80 times over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// Those that are answered; the others are left at zero.
+    Answered,
+    /// All.
+    All,
+}
+
 impl Reading {
     /// Reads it. An interface that is gone has its index for a name.
-    pub(in crate::agent) fn of(view: &View) -> Result<Self, DataplaneError> {
-        let entries = view.counted(|row| row.entry.state == EntryState::Answer)?;
+    pub(in crate::agent) fn of(view: &View, counted: Counted) -> Result<Self, DataplaneError> {
+        let entries = view.counted(|row| counted == Counted::All || row.entry.state == EntryState::Answer)?;
         let ids: BTreeSet<LinkId> = entries.keys().map(|target| target.link).collect();
         let name = |id: LinkId| links::name(id.0).unwrap_or_else(|| id.0.to_string());
         let until = seconds(view.agent()?.valid_until_ns);
@@ -66,7 +77,7 @@ fn seconds(ns: u64) -> f64 {
 }
 
 /// How the maps are read.
-pub(super) type Read = Box<dyn Fn() -> Result<Reading, DataplaneError> + Send + Sync>;
+pub(super) type Read = Box<dyn Fn(Counted) -> Result<Reading, DataplaneError> + Send + Sync>;
 
 /// Where a scrape finds the maps, and what the agent's task knows beside them.
 pub(super) struct Table {
@@ -75,6 +86,9 @@ pub(super) struct Table {
     plan: Mutex<Arc<Plan>>,
     /// Announcement frames sent, by what they were of.
     sent: Mutex<BTreeMap<Target, u64>>,
+    /// When the agent started, nanoseconds of `CLOCK_BOOTTIME`.
+    pub(super) started_ns: u64,
+    pub(super) deeds: Mutex<Deeds>,
 }
 
 impl fmt::Debug for Table {
@@ -86,7 +100,14 @@ impl fmt::Debug for Table {
 impl Table {
     pub(super) fn new(node: &NodeName) -> Self {
         let node = node.as_str().to_owned();
-        Self { node, read: OnceLock::new(), plan: Mutex::default(), sent: Mutex::default() }
+        Self {
+            node,
+            read: OnceLock::new(),
+            plan: Mutex::default(),
+            sent: Mutex::default(),
+            started_ns: boot_time_ns(),
+            deeds: Mutex::default(),
+        }
     }
 
     /// The first call counts.
@@ -94,11 +115,22 @@ impl Table {
         drop(self.read.set(read));
     }
 
-    /// The table holds this plan; these entries have gone.
-    pub(super) fn stepped(&self, plan: &Arc<Plan>, removed: &[Target]) {
+    /// Reads the maps; nothing before it is known how.
+    pub(super) fn read(&self, counted: Counted) -> Option<Result<Reading, DataplaneError>> {
+        Some(self.read.get()?(counted))
+    }
+
+    /// What the table holds by now.
+    pub(super) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&hold(&self.plan))
+    }
+
+    /// The table holds this plan, as far as the step could do it.
+    pub(super) fn stepped(&self, plan: &Arc<Plan>, done: &Reconciled) {
         hold(&self.plan).clone_from(plan);
+        hold(&self.deeds).stepped(done, boot_time_ns());
         let mut sent = hold(&self.sent);
-        for target in removed {
+        for target in &done.changes.remove {
             sent.remove(target);
         }
     }
@@ -113,8 +145,8 @@ impl Table {
 
 impl Collector for Table {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Some(read) = self.read.get() else { return Ok(()) };
-        let reading = match read() {
+        let Some(reading) = self.read(Counted::Answered) else { return Ok(()) };
+        let reading = match reading {
             Ok(reading) => reading,
             Err(error) => {
                 let error: &dyn Error = &error;
@@ -122,7 +154,7 @@ impl Collector for Table {
                 return Ok(());
             }
         };
-        let (plan, sent) = (Arc::clone(&hold(&self.plan)), hold(&self.sent).clone());
+        let (plan, sent) = (self.plan(), hold(&self.sent).clone());
         let answered = answered(&reading);
         of_node(&mut encoder, &reading)?;
         known(&mut encoder, &plan, &answered)?;

@@ -210,7 +210,7 @@ fn an_agent_at_work() {
 fn a_scrape_reads_the_maps() {
     let (registry, metrics) = agent();
     metrics.stepped(&plan(), &done());
-    metrics.read_by(|| Ok(reading()));
+    metrics.read_by(|_| Ok(reading()));
     metrics.announced(&[target(2, "", "192.0.2.100"), target(2, "", "192.0.2.100")], 0);
     metrics.announced(&[target(3, "100.42", "2001:db8::7")], 0);
     let text = rendered(&registry);
@@ -269,7 +269,7 @@ fn a_scrape_reads_the_maps() {
 #[test]
 fn every_outcome_is_counted() {
     let (registry, metrics) = agent();
-    metrics.read_by(|| Ok(reading()));
+    metrics.read_by(|_| Ok(reading()));
     let expected: Vec<String> = Outcome::ALL[1..]
         .iter()
         .map(|outcome| {
@@ -288,7 +288,7 @@ fn every_outcome_is_counted() {
 fn a_table_that_is_silent_announces_nothing() {
     let (registry, metrics) = agent();
     metrics.stepped(&plan(), &done());
-    metrics.read_by(|| Ok(Reading { deadline: -0.5, ..reading() }));
+    metrics.read_by(|_| Ok(Reading { deadline: -0.5, ..reading() }));
     let shown = samples(&registry, &["barelb_deadline_seconds", "barelb_announced"]);
     assert_eq!(shown, ["barelb_deadline_seconds -0.5"]);
     assert_eq!(samples(&registry, &["barelb_requests_total"]).len(), 4, "what was counted stays counted");
@@ -298,7 +298,7 @@ fn a_table_that_is_silent_announces_nothing() {
 #[test]
 fn announcements_of_an_entry_are_forgotten_with_it() {
     let (registry, metrics) = agent();
-    metrics.read_by(|| Ok(reading()));
+    metrics.read_by(|_| Ok(reading()));
     let (kept, gone) = (target(2, "", "192.0.2.100"), target(2, "", "2001:db8::100"));
     metrics.announced(&[kept, gone], 0);
     let mut step = done();
@@ -318,7 +318,7 @@ fn announcements_of_an_entry_are_forgotten_with_it() {
 #[test]
 fn maps_that_cannot_be_read_leave_the_rest() {
     let (registry, metrics) = agent();
-    metrics.read_by(|| Err(DataplaneError::NoObject));
+    metrics.read_by(|_| Err(DataplaneError::NoObject));
     let text = rendered(&registry);
     assert!(text.contains("barelb_agent_synced 0\n") && text.ends_with("# EOF\n"), "{text}");
     assert!(!text.contains("barelb_deadline_seconds"), "{text}");
@@ -368,7 +368,7 @@ fn ten_thousand_addresses_stay_below_five_megabytes() {
     let interface = "enp129s0f0np0".to_owned();
     let entries: BTreeMap<_, _> = entries.collect();
     let (registry, metrics) = agent();
-    metrics.read_by(move || {
+    metrics.read_by(move |_| {
         let (entries, links) = (entries.clone(), BTreeMap::from([(LinkId(2), interface.clone())]));
         Ok(Reading { entries, links, ..reading() })
     });

@@ -1,5 +1,6 @@
 //! What is explained, for programs and for people.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 
@@ -8,7 +9,9 @@ use lb_core::ids::{NodeName, ServiceKey};
 use lb_core::plan::Snapshot;
 use serde::Serialize;
 
+use super::asked::{Heard, Seen};
 use super::service::Explained;
+use crate::cli::ask::Unasked;
 use crate::cli::table::{lines, plain};
 
 /// All of it, as `-o json` prints it.
@@ -19,6 +22,8 @@ pub(super) struct Report {
     service: Option<Explained>,
     /// Each of its addresses, or the one that was asked for.
     addresses: Vec<Address>,
+    /// Agents that have not said when addresses were last asked for.
+    unasked: Vec<Unasked>,
 }
 
 /// An address.
@@ -35,6 +40,9 @@ struct Address {
     /// The first that can own it.
     owner: Option<String>,
     nodes: Vec<Node>,
+    /// When it was last asked for.
+    #[serde(skip)]
+    last_asked: String,
 }
 
 #[derive(Debug, Serialize)]
@@ -66,6 +74,8 @@ struct Node {
     score: Option<u32>,
     /// What keeps it from being a candidate.
     why_not: Vec<String>,
+    /// What it has seen of requests, if it has the address in its table and has said so.
+    seen: Option<Seen>,
 }
 
 impl Report {
@@ -77,7 +87,32 @@ impl Report {
         said: impl Fn(&ServiceKey) -> Vec<NodeName>,
     ) -> Self {
         let address = |ip: IpAddr| Address::new(&explain(snapshot, ip), &said);
-        Self { service, addresses: addresses.into_iter().map(address).collect() }
+        Self { service, addresses: addresses.into_iter().map(address).collect(), unasked: Vec::new() }
+    }
+
+    /// What is explained and may be in tables: nobody asks for what nobody has.
+    pub(super) fn ips(&self) -> BTreeSet<IpAddr> {
+        self.addresses
+            .iter()
+            .filter(|address| !address.services.is_empty())
+            .map(|address| address.ip)
+            .collect()
+    }
+
+    /// The same with what the agents say.
+    pub(super) fn with(mut self, heard: &Heard) -> Self {
+        for address in &mut self.addresses {
+            let seen = heard.of(address.ip);
+            address.last_asked = heard.in_words(&seen);
+            for one in seen {
+                match address.nodes.iter_mut().find(|node| node.name == one.node) {
+                    Some(node) => node.seen = Some(one),
+                    None => tracing::debug!(node = one.node, "an agent of a node that is not in the cluster"),
+                }
+            }
+        }
+        self.unasked.clone_from(&heard.unasked);
+        self
     }
 
     /// For people; `wide` also names the advertisements and nodes that have nothing to do with it.
@@ -115,12 +150,14 @@ impl Address {
             rank: Some(rank),
             score: Some(candidate.score),
             why_not: Vec::new(),
+            seen: None,
         });
         let others = explained.others.iter().map(|(node, bars)| Node {
             name: node.to_string(),
             rank: None,
             score: None,
             why_not: bars.iter().map(ToString::to_string).collect(),
+            seen: None,
         });
         let holder = |holder: &lb_core::explain::Holder| Holder {
             service: holder.key.to_string(),
@@ -140,6 +177,7 @@ impl Address {
             rank_key: explained.key,
             owner: explained.owner.as_ref().map(ToString::to_string),
             nodes: candidates.chain(others).collect(),
+            last_asked: String::new(),
         }
     }
 
@@ -176,6 +214,7 @@ impl Address {
         for holder in self.services.iter().filter(|holder| !holder.announced_by.is_empty()) {
             line("says so", format!("{} (ServiceL2Status)", holder.announced_by.join(", ")));
         }
+        line("last asked", self.last_asked.clone());
         if self.services.iter().any(|holder| holder.silence.is_none()) {
             text.push('\n');
             text += &self.table();
@@ -184,7 +223,7 @@ impl Address {
     }
 
     fn table(&self) -> String {
-        let mut table = plain(&["RANK", "NODE", "SCORE", "STATE"]);
+        let mut table = plain(&["RANK", "NODE", "SCORE", "LAST ASKED", "STATE"]);
         for node in &self.nodes {
             let state = match node.rank {
                 Some(_) if self.owner.as_ref() == Some(&node.name) => "owner".to_owned(),
@@ -193,7 +232,8 @@ impl Address {
             };
             let rank = node.rank.map_or_else(|| "-".to_owned(), |rank| rank.to_string());
             let score = node.score.map_or_else(|| "-".to_owned(), |score| score.to_string());
-            table.add_row([rank, node.name.clone(), score, state]);
+            let asked = node.seen.as_ref().map_or_else(|| "-".to_owned(), Seen::when);
+            table.add_row([rank, node.name.clone(), score, asked, state]);
         }
         lines(&table) + "\n"
     }

@@ -1,127 +1,174 @@
-//! What the agents have said, and what to print of it.
+//! What is known of all addresses, and what to print of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::agent::sessions::PeerReport;
-use crate::cli::sessions;
+use super::join::{Owner, Row, Said, State};
+use super::view::View;
+use crate::cli::ask::{Unasked, warnings};
 use crate::cli::table::{lines, plain};
+
+#[cfg(test)]
+mod tests;
+
+/// Addresses that a warning names.
+const NAMED: usize = 3;
 
 /// All of it, as `-o json` prints it.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
-    /// What each agent says.
-    pub(super) nodes: Vec<NodePeers>,
+pub(in crate::cli) struct Report {
+    /// Addresses of Services, and Services without one.
+    pub(in crate::cli) addresses: Vec<Row>,
+    /// The agents that were asked.
+    pub(in crate::cli) agents: Vec<AgentSaid>,
     /// Those that have not said it.
-    pub(super) unasked: Vec<Unasked>,
+    pub(in crate::cli) unasked: Vec<Unasked>,
 }
 
-/// What an agent says.
+/// An agent that was asked.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct NodePeers {
-    pub(super) pod: String,
-    #[serde(flatten)]
-    pub(super) said: PeerReport,
+pub(in crate::cli) struct AgentSaid {
+    node: String,
+    pod: String,
+    version: String,
+    /// Milliseconds until its table falls silent without it.
+    valid_for_ms: Option<i64>,
+    /// Why it is not ready.
+    unready: Option<String>,
 }
 
-/// An agent that has not said it.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Unasked {
-    pub(super) node: String,
-    pub(super) pod: String,
-    /// Why, and what to do.
-    pub(super) why: String,
+impl AgentSaid {
+    pub(super) fn of(said: &Said) -> Self {
+        Self {
+            node: said.report.node.clone(),
+            pod: said.pod.clone(),
+            version: said.report.heading.version.clone(),
+            valid_for_ms: said.report.valid_for_ms,
+            unready: said.report.unready.clone(),
+        }
+    }
 }
 
 impl Report {
-    /// A row for each session; nothing where there is none.
+    /// A row for each address and node that answers for it.
     pub(super) fn table(&self, wide: bool) -> String {
-        let last: &[&str] = if wide { &["POD"] } else { &[] };
-        let headers = [&["NODE"], &sessions::headers(wide)[..], last].concat();
-        let mut table = plain(&headers);
-        for node in &self.nodes {
-            for session in &node.said.sessions {
-                let pod = wide.then(|| node.pod.clone());
-                let cells = [node.said.node.clone()].into_iter().chain(sessions::cells(session, wide));
-                table.add_row(cells.chain(pod));
+        let mut table = plain(&headers(wide));
+        for row in &self.addresses {
+            let owners: Vec<Option<&Owner>> = match row.owners.as_slice() {
+                [] => vec![None],
+                owners => owners.iter().map(Some).collect(),
+            };
+            for owner in owners {
+                table.add_row(cells(row, owner, wide));
             }
         }
         if table.is_empty() { String::new() } else { lines(&table) + "\n" }
     }
 
-    /// What is wrong, with the nodes of which it is true.
-    pub(super) fn warnings(&self) -> Vec<(String, String)> {
-        let mut nodes_by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for Unasked { node, pod, why } in &self.unasked {
-            nodes_by_reason.entry(why).or_default().push(if node.is_empty() { pod } else { node });
+    /// `namespace/name` of every Service, as `barelb explain svc` takes it.
+    pub(super) fn names(&self) -> String {
+        let services: BTreeSet<&String> = self.addresses.iter().flat_map(|row| &row.services).collect();
+        services.into_iter().map(|service| format!("{service}\n")).collect()
+    }
+
+    /// What is wrong, with what it is true of.
+    pub(in crate::cli) fn warnings(&self) -> Vec<(String, String)> {
+        let unready =
+            self.agents.iter().filter_map(|agent| Some((agent.node.as_str(), agent.unready.as_deref()?)));
+        let mut all = warnings(self.unasked.iter().map(Unasked::warning).chain(unready));
+        let mut by_reason: BTreeMap<String, Vec<&Row>> = BTreeMap::new();
+        for row in &self.addresses {
+            if let Some(reason) = wrong(row) {
+                by_reason.entry(reason).or_default().push(row);
+            }
         }
-        for node in self.nodes.iter().filter(|node| node.said.sessions.is_empty()) {
-            nodes_by_reason.entry(NO_SESSIONS).or_default().push(&node.said.node);
-        }
-        nodes_by_reason.into_iter().map(|(why, nodes)| (nodes.join(", "), why.to_owned())).collect()
+        all.extend(by_reason.into_iter().map(|(reason, rows)| {
+            let named: Vec<String> = rows.iter().take(NAMED).map(|row| subject(row)).collect();
+            let more = match rows.len() - named.len() {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let next = rows.first().and_then(|row| next(row)).unwrap_or_default();
+            (format!("{}{more}", named.join(", ")), format!("{reason}{next}"))
+        }));
+        all
     }
 }
 
-/// Nothing is wrong with that where there is nothing to announce.
-const NO_SESSIONS: &str = "no other node is watched: nodes watch each other on the interfaces on which addresses are \
-     announced, if both have addresses on one network there; `kubectl get l2advertisement,nodes -A` shows what there is";
+/// What a warning is about: the address, or the Service that has none.
+fn subject(row: &Row) -> String {
+    row.ip.map_or_else(|| row.services.join(", "), |ip| ip.to_string())
+}
 
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::agent::sessions::{SessionState, Watching};
-
-    fn node(name: &str, sessions: Vec<SessionState>) -> NodePeers {
-        let said =
-            PeerReport { version: "0.1.0".into(), node: name.into(), watching: Watching::On, sessions };
-        NodePeers { pod: format!("agent-of-{name}"), said }
-    }
-
-    fn unasked(node: &str, why: &str) -> Unasked {
-        Unasked { node: node.into(), pod: format!("agent-of-{node}"), why: why.into() }
-    }
-
-    fn report() -> Report {
-        Report {
-            nodes: vec![node("node-a", sessions::tests::sessions().to_vec()), node("node-d", Vec::new())],
-            unasked: vec![unasked("node-b", "away"), unasked("node-c", "old"), unasked("node-e", "old")],
+/// What is wrong with a row, if anything is.
+fn wrong(row: &Row) -> Option<String> {
+    // The same is told of many addresses at once.
+    let why = row.why.as_deref().unwrap_or_default();
+    let why = row.ip.map_or_else(String::new, |ip| why.replace(&ip.to_string(), "the address"));
+    match row.state {
+        State::Answered => None,
+        State::Contested => {
+            let nodes: Vec<&str> = row.owners.iter().map(|owner| owner.node.as_str()).collect();
+            Some(format!(
+                "{} all answer for it: while an address moves that lasts two seconds; if it stays, `barelb status --peers` \
+                 shows whether these nodes hear each other",
+                nodes.join(" and ")
+            ))
         }
+        State::Unanswered => Some(format!("no node answers for it: {why}")),
+        State::Unknown => Some(format!("no node that could be asked answers for it: {why}")),
+        State::Stale => Some(
+            "a node answers for it, and no Service has it: it goes when the agent sees that; if it stays, `barelb inspect` \
+             on the node says what the agent waits for"
+                .to_owned(),
+        ),
+        State::Pending => Some("it has no address yet".to_owned()),
     }
+}
 
-    #[test]
-    fn each_session_of_each_node_is_a_row() {
-        let expected = "\
-NODE    INTERFACE  PEER    STATUS   INTERVAL          SENT    LOST           DOWNS  ROUND TRIP
-node-a  eth0       node-b  up       10ms              360000  12 (<0.01%)    0      213µs
-node-a  eth0       node-c  relayed  24ms (stretched)  700     684 (100.00%)  1      -
-";
-        assert_eq!(report().table(false), expected);
-        let wide = report().table(true);
-        let rows: Vec<_> = wide.lines().collect();
-        assert!(rows[0].ends_with("LONGEST  POD") && rows[1].ends_with("12.5ms   agent-of-node-a"), "{wide}");
-        assert_eq!(Report::default().table(false), "");
-    }
+/// The command that says more.
+fn next(row: &Row) -> Option<String> {
+    let what = match row.state {
+        State::Unanswered | State::Unknown => format!("ip {}", row.ip?),
+        State::Pending => format!("svc {}", row.services.first()?),
+        State::Answered | State::Contested | State::Stale => return None,
+    };
+    Some(format!("; `barelb explain {what}` says more"))
+}
 
-    #[test]
-    fn nodes_of_which_the_same_is_wrong_are_one_warning() {
-        let warnings = report().warnings();
-        let expected = [("node-b", "away"), ("node-d", NO_SESSIONS), ("node-c, node-e", "old")];
-        assert_eq!(warnings, expected.map(|(nodes, why)| (nodes.to_owned(), why.to_owned())));
+fn headers(wide: bool) -> Vec<&'static str> {
+    let mut headers =
+        vec!["ADDRESS", "SERVICES", "NODE", "INTERFACE", "MAC", "MODE", "SINCE", "REQUESTS/S", "PEERS"];
+    if wide {
+        headers.extend(["VLAN", "REQUESTS", "LAST ASKED", "BY", "STANDBY", "REMARKS"]);
     }
+    headers
+}
 
-    #[test]
-    fn programs_get_what_the_agents_say() {
-        let shown = serde_json::to_value(report()).unwrap();
-        assert_eq!(shown["nodes"][0]["node"], "node-a");
-        assert_eq!(shown["nodes"][0]["pod"], "agent-of-node-a");
-        assert_eq!(shown["nodes"][0]["watching"], "on");
-        assert_eq!(shown["nodes"][0]["sessions"][1]["profileIntervalUs"], 10_000);
-        assert_eq!(shown["unasked"][0], json!({"node": "node-b", "pod": "agent-of-node-b", "why": "away"}));
+fn cells(row: &Row, owner: Option<&Owner>, wide: bool) -> Vec<String> {
+    let view = View::new(row, owner);
+    let mut cells = vec![
+        view.address(),
+        view.services(),
+        view.node(),
+        view.links(),
+        view.macs(),
+        view.modes(),
+        view.since(),
+    ];
+    cells.extend([view.rate(), view.peers()]);
+    if wide {
+        cells.extend([
+            view.vlans(),
+            view.requests(),
+            view.last_asked(),
+            view.asked_by(),
+            view.standby(),
+            view.remarks(),
+        ]);
     }
+    cells
 }

@@ -24,7 +24,7 @@ fn served(health: Health) -> Served {
     let listener = listen("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
     let exposition = Exposition::new(Arc::new(registry), Compat::None);
-    let task = tokio::spawn(accept(listener, routes(exposition, health.clone(), None)));
+    let task = tokio::spawn(accept(listener, routes(exposition, health.clone(), Vec::new())));
     Served { address, health, task }
 }
 
@@ -172,14 +172,26 @@ async fn a_server_that_is_dropped_leaves_nothing() {
 async fn a_thread_of_its_own_answers_until_it_is_dropped() {
     use std::io::{Read, Write};
 
-    let any = "127.0.0.1:0".parse().unwrap();
-    let json = Json { path: "/more", text: Arc::new(|| "{\"a\":1}".to_owned()) };
-    let endpoint = Endpoint::start(any, Exposition::default(), Health::default(), Some(json)).unwrap();
+    let start = |address, pages| {
+        let (done, dones) = mpsc::channel();
+        let what = Box::new(move || done.send(()).unwrap_or_default());
+        let chore = Chore { every: Duration::from_millis(1), what };
+        Endpoint::start(address, Exposition::default(), Health::default(), pages, chore)
+            .map(|endpoint| (endpoint, dones))
+    };
+    let json = Json { path: "/more", text: Arc::new(|query: &str| format!("{{\"a\":1{query}}}")) };
+    let (endpoint, dones) = start("127.0.0.1:0".parse().unwrap(), vec![json]).unwrap();
     let address = endpoint.address();
+    for _ in 0..2 {
+        dones.recv_timeout(Duration::from_mins(1)).unwrap();
+    }
     let connect = || net::TcpStream::connect(address);
-    for (path, kind, body) in
-        [("/livez", "text/plain; charset=utf-8", "ok\n"), ("/more", "application/json", "{\"a\":1}")]
-    {
+    let json = "application/json";
+    for (path, kind, body) in [
+        ("/livez", "text/plain; charset=utf-8", "ok\n"),
+        ("/more", json, "{\"a\":1}"),
+        ("/more?23", json, "{\"a\":123}"),
+    ] {
         let mut stream = connect().unwrap();
         stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).unwrap();
         let mut answer = String::new();
@@ -187,14 +199,11 @@ async fn a_thread_of_its_own_answers_until_it_is_dropped() {
         let head = format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\n");
         assert!(answer.starts_with(&head) && answer.ends_with(&format!("\r\n\r\n{body}")), "{answer}");
     }
-    let taken = Endpoint::start(address, Exposition::default(), Health::default(), None).unwrap_err();
+    let taken = start(address, Vec::new()).unwrap_err();
     assert_eq!(taken.kind(), ErrorKind::AddrInUse);
     drop(endpoint);
     assert!(connect().is_err());
-    assert!(
-        Endpoint::start(address, Exposition::default(), Health::default(), None).is_ok(),
-        "the port is free at once"
-    );
+    assert!(start(address, Vec::new()).is_ok(), "the port is free at once");
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use std::error::Error;
 
+use crate::agent::addresses::{FORM, Heading};
 use crate::agent::sessions::{PeerReport, Watching};
 use crate::k8s::agents::{AgentPod, AskError, PORT, SELECTOR};
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault {
+pub(in crate::cli) enum Fault {
     /// Its pod does not run yet.
     #[error("its pod has no address yet")]
     NoAddress,
@@ -20,6 +21,14 @@ pub(super) enum Fault {
     /// What it says is none of this.
     #[error("its answer can't be read")]
     Unreadable(#[from] serde_json::Error),
+    /// It speaks another form of the page.
+    #[error(
+        "the agent is of version {}, and its page has form {}, where this command, of version {}, reads form {FORM}",
+        .0.version,
+        .0.form,
+        env!("CARGO_PKG_VERSION")
+    )]
+    OtherForm(Heading),
     /// It does not have the table yet.
     #[error("the agent has not taken over the table of its node yet")]
     Starting,
@@ -32,15 +41,15 @@ pub(super) enum Fault {
 
 /// Where the agents are, and by what they are asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cluster<'a> {
-    pub(super) namespace: &'a str,
+pub(in crate::cli) struct Cluster<'a> {
+    pub(in crate::cli) namespace: &'a str,
     /// The kubeconfig, in words.
-    pub(super) access: &'a str,
+    pub(in crate::cli) access: &'a str,
 }
 
 impl Fault {
     /// The report, if there is anything in it.
-    pub(super) fn of(report: PeerReport) -> Result<PeerReport, Self> {
+    pub(in crate::cli) fn of(report: PeerReport) -> Result<PeerReport, Self> {
         match report.watching {
             Watching::On => Ok(report),
             Watching::Off => Err(Self::Off),
@@ -49,7 +58,7 @@ impl Fault {
     }
 
     /// What is wrong, where and what to do, in one line.
-    pub(super) fn describe(&self, cluster: Cluster<'_>, pod: &AgentPod) -> String {
+    pub(in crate::cli) fn describe(&self, cluster: Cluster<'_>, pod: &AgentPod) -> String {
         format!("{}; {}", in_a_line(self), self.advice(cluster, pod))
     }
 
@@ -65,7 +74,7 @@ impl Fault {
                  docs/operations.md has the role"
             ),
             Self::Ask(AskError::Gone) => "run the command again".to_owned(),
-            Self::Ask(AskError::NoPage) | Self::Unreadable(_) => format!(
+            Self::Ask(AskError::NoPage) | Self::Unreadable(_) | Self::OtherForm(_) => format!(
                 "it is of another version than this command: `kubectl -n {namespace} get daemonset barelb-agent -o wide` \
                  shows its image"
             ),
@@ -96,7 +105,7 @@ impl Fault {
 
 impl Cluster<'_> {
     /// What is wrong where the agents can't be listed.
-    pub(super) fn not_listed(self, error: &AskError) -> String {
+    pub(in crate::cli) fn not_listed(self, error: &AskError) -> String {
         let namespace = self.namespace;
         format!(
             "can't list the agents of namespace {namespace}: {}; {}",
@@ -105,11 +114,36 @@ impl Cluster<'_> {
         )
     }
 
+    /// What is wrong where Services can't be listed: those of a namespace, or of all.
+    pub(in crate::cli) fn no_services(self, of: Option<&str>, error: &AskError) -> String {
+        let place = of.map_or_else(|| "-A".to_owned(), |of| format!("-n {of}"));
+        let advice = match error {
+            AskError::Forbidden { .. } => format!(
+                "`kubectl auth can-i list services {place}` says whether you may; docs/operations.md has the role"
+            ),
+            AskError::Refused { status } if status.code == 400 => {
+                "-l is for labels as kubectl takes them: -l app=web,tier!=test".to_owned()
+            }
+            AskError::Unauthorized { .. }
+            | AskError::Timeout
+            | AskError::Unreachable(_)
+            | AskError::Untrusted(_)
+            | AskError::NoCredentials(_)
+            | AskError::Unreadable(_)
+            | AskError::Stranger { .. }
+            | AskError::Gone
+            | AskError::NoPage
+            | AskError::NotReached { .. }
+            | AskError::Refused { .. } => self.advice(error),
+        };
+        format!("can't list Services ({place}): {}; {advice}", in_a_line(error))
+    }
+
     /// What is wrong where there are none.
-    pub(super) fn no_agents(self) -> String {
+    pub(in crate::cli) fn no_agents(self) -> String {
         format!(
             "no agent runs in namespace {}: `kubectl get pods -A -l {SELECTOR}` finds those of other namespaces, which \
-             -n names",
+             --system-namespace names; if there are none, install them as README.md says",
             self.namespace
         )
     }
