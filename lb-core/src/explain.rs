@@ -164,7 +164,7 @@ fn holders(about: &Snapshot, ip: IpAddr) -> Vec<Holder> {
     let silence = |key: &ServiceKey| {
         let verdict = plan.services.get(key)?.iter().find(|verdict| verdict.ip == ip)?;
         match &verdict.verdict {
-            Verdict::Silent(silence) if is_common(silence) => Some(silence.clone()),
+            Verdict::Silent(silence) if silence.is_common() => Some(silence.clone()),
             Verdict::Silent(_) | Verdict::Owner | Verdict::Standby { .. } | Verdict::Waiting => None,
         }
     };
@@ -174,26 +174,6 @@ fn holders(about: &Snapshot, ip: IpAddr) -> Vec<Holder> {
         local: service.external_traffic_policy == TrafficPolicy::Local,
     };
     about.services.iter().map(holder).collect()
-}
-
-/// Whether it is the same on every node.
-fn is_common(silence: &Silence) -> bool {
-    match silence {
-        Silence::NotInPool { .. }
-        | Silence::NodeAddress { .. }
-        | Silence::Rival { .. }
-        | Silence::NoEndpoints
-        | Silence::SharedIpWithServiceSelector { .. }
-        | Silence::NoAdvertisement { .. }
-        | Silence::ServiceNotSelected { .. } => true,
-        Silence::Unsure { .. }
-        | Silence::NodeNotSelected { .. }
-        | Silence::NotOwner { .. }
-        | Silence::NoCandidate
-        | Silence::NoLink(_)
-        | Silence::NoRoom { .. }
-        | Silence::NotAttached { .. } => false,
-    }
 }
 
 type Ranked = Vec<(Candidate, Option<Standpoint>)>;

@@ -25,6 +25,7 @@ pub mod explain;
 pub mod failover;
 pub mod ids;
 pub mod membership;
+pub mod outlook;
 pub mod plan;
 pub mod pool;
 pub mod problem;

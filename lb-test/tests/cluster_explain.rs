@@ -57,6 +57,8 @@ fn l5_every_decision_about_a_service_is_explained() {
         assert_eq!(ranks, [json!(0), json!(1), json!(2)]);
     }
 
+    when_it_was_asked(&site, owner);
+
     // What keeps a node from being the owner is said.
     let label = "node.kubernetes.io/exclude-from-external-load-balancers=";
     site.plane.kubectl(&["label", "node", &owner_name, label]).unwrap();
@@ -83,4 +85,39 @@ fn l5_every_decision_about_a_service_is_explained() {
     let (_, complaints, code) = explain(&site, &["svc", "web", "--context", "nowhere"]);
     assert_eq!(code, Some(1));
     assert!(complaints.contains("`kubectl config get-contexts`"), "{complaints}");
+}
+
+/// By what the agents count, which are asked through the API server.
+fn when_it_was_asked(site: &Site, owner: usize) {
+    let vips: Vec<String> = site.vips().iter().map(ToString::to_string).collect();
+    let (text, ..) = explain(site, &["ip", &vips[0]]);
+    let unknown = "last asked not known: no agent runs in namespace metallb-system: `kubectl get pods -A";
+    assert!(text.contains(unknown), "{text}");
+    for machine in &site.machines {
+        site.plane.add_agent_pod(&machine.name, machine.addresses()[0], None).unwrap();
+    }
+    // Who stands by sees what is asked of all.
+    let report = site.ask(Duration::from_secs(1)).unwrap();
+    assert!(report.answered > 0, "{}", report.summary());
+    let name = &site.machines[owner].name;
+    for vip in &vips {
+        let explained = json(site, &["ip", vip]);
+        assert_eq!(explained["unasked"], json!([]));
+        for node in explained["addresses"][0]["nodes"].as_array().unwrap() {
+            let seen = &node["seen"];
+            assert!(seen["requests"].as_u64().unwrap() > 10, "{node:#}");
+            assert!(seen["lastAskedMs"].as_u64().unwrap() < 60_000, "{node:#}");
+            // Mostly the client; nodes resolve addresses too.
+            assert!(seen["requesterMac"].as_str().unwrap().starts_with("02:00:00:00:00:"), "{node:#}");
+        }
+        let (text, ..) = explain(site, &["ip", vip]);
+        let line = text.lines().find(|line| line.starts_with("  last asked ")).unwrap();
+        assert!(
+            line.contains("s ago by ") && line.contains("02:00:00:00:00:") && line.ends_with(" requests"),
+            "{text}"
+        );
+        assert!(text.contains("RANK  NODE    SCORE  LAST ASKED  STATE"), "{text}");
+        let row = text.lines().find(|line| line.starts_with(&format!("0     {name}"))).unwrap();
+        assert!(row.contains("s ago") && row.ends_with("owner"), "{text}");
+    }
 }

@@ -217,9 +217,9 @@ fn what_may_be_missing(site: &mut Site) {
     let (_, error, code) = peers(site, &["--context", "nowhere"]);
     assert_eq!(code, Some(1));
     advice(&error, &["the context nowhere can't be used: `kubectl config get-contexts`"]);
-    let (_, error, code) = status(site, user.kubeconfig(), &[]);
+    let (_, error, code) = status(site, user.kubeconfig(), &["--peers", "-n", "default"]);
     assert_eq!(code, Some(2));
-    advice(&error, &["--peers"]);
+    advice(&error, &["'--peers' cannot be used with '--namespace"]);
     site.plane.kill(Component::ApiServer).unwrap();
     let (_, error, code) = peers(site, &[]);
     assert_eq!(code, Some(1));

@@ -1,5 +1,5 @@
 //! L5: which node answers for which address, as `barelb status` shows it. Needs root and the testbed.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;
@@ -256,13 +256,19 @@ fn l5_a_cluster_that_is_half_installed_is_told_from_one_that_is_well() {
     assert!(kinds.len() > 3, "{kinds:?}");
     site.plane.kubectl(&[&["delete", "--wait=true"], &kinds[..]].concat()).unwrap();
     add_pods(&site);
-    let (text, error, code) = status(&site, &[]);
-    assert_eq!(code, Some(1), "{text}{error}");
-    assert!(text.contains("<unknown>"), "{text}");
-    advice(&error, &["warning: node-a: ", "gets no answer", "no agent could be asked"]);
-    site.start_agent(0).unwrap();
+    let waits = "warning: default/web: it has no address yet; `barelb explain svc default/web` says more";
     let error = becomes(&site, &[], |(text, error, code)| {
-        (text.contains("<none>") && *code == Some(0)).then(|| error.clone())
+        // The controller has taken back what is of no pool any more.
+        (text.contains("<pending>") && *code == Some(1)).then(|| error.clone())
     });
-    advice(&error, &["no node answers for it: ", "`barelb explain ip "]);
+    advice(&error, &["warning: node-a: ", "gets no answer", waits]);
+    site.start_agent(0).unwrap();
+    let error = becomes(&site, &[], |(_, error, code)| (*code == Some(0)).then(|| error.clone()));
+    advice(&error, &[waits]);
+    let mut explain = site.plane.namespace().command(barelb().unwrap());
+    explain.args(["explain", "svc", "web"]).arg("--kubeconfig").arg(site.plane.admin().kubeconfig());
+    let output = explain.output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    advice(&error, &["has no IPAddressPool", "`barelb crds | kubectl apply --server-side -f -`"]);
 }

@@ -1,6 +1,5 @@
 //! The documents hold together: every command in them is understood and run by a test, every path and link leads
 //! somewhere, and numbers that are quoted are those of their source.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;

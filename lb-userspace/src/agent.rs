@@ -39,7 +39,7 @@ mod survey;
 mod task;
 mod worker;
 
-pub use cluster::{Cluster, ClusterRules, ClusterSettings, glance};
+pub use cluster::{Cluster, ClusterRules, ClusterSettings, Onlooker, glance};
 pub use deadline::Deadline;
 pub use metrics::{Metrics, Telemetry};
 pub use prober::{FailoverSettings, Refused};

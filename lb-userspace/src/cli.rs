@@ -12,7 +12,10 @@ pub mod access;
 mod age;
 pub mod agent;
 mod ask;
+pub mod bundle;
+mod called;
 pub mod check;
+pub mod completion;
 pub mod controller;
 pub mod crds;
 pub mod detach;
@@ -20,13 +23,18 @@ pub mod drain;
 mod duration;
 pub mod explain;
 pub mod inspect;
+mod look;
+pub mod man;
 pub mod migrate;
+pub mod plan;
 pub mod seccomp;
 mod sessions;
 pub mod status;
 mod table;
 pub mod top;
 pub mod trace;
+
+pub use called::run;
 
 /// Layer-2 load balancer for bare-metal Kubernetes: ARP and neighbour discovery answered in XDP.
 #[derive(Debug, Parser)]
@@ -54,6 +62,8 @@ pub enum Command {
     Top(top::Top),
     /// Say which node answers for an address, and why not another one: every decision with the rule that made it.
     Explain(explain::Explain),
+    /// Say what would change for whom if objects were applied or deleted: who loses, gets, changes, moves.
+    Plan(plan::Plan),
     /// Follow events and sampled requests for an address.
     Trace(trace::Trace),
     /// Remove programs and pins from this node.
@@ -66,6 +76,12 @@ pub enum Command {
     Seccomp(seccomp::Seccomp),
     /// Turn a ConfigMap of MetalLB 0.9 to 0.12 into custom resources.
     Migrate(migrate::Migrate),
+    /// Collect what is needed to find out what is wrong with a cluster, secrets left out, into an archive.
+    Bundle(bundle::Bundle),
+    /// Print the script by which a shell completes command lines.
+    Completion(completion::Completion),
+    /// Print a manual page, or write all of them into a folder.
+    Man(man::Man),
 }
 
 /// Where an agent keeps what outlives it.
@@ -125,12 +141,16 @@ impl Cli {
             Command::Status(verb) => verb.run(),
             Command::Top(verb) => verb.run(),
             Command::Explain(verb) => verb.run(),
+            Command::Plan(verb) => verb.run(),
             Command::Trace(verb) => verb.run(),
             Command::Detach(verb) => verb.run(),
             Command::Drain(verb) => verb.run(),
             Command::Crds(verb) => verb.run(),
             Command::Seccomp(verb) => verb.run(),
             Command::Migrate(verb) => verb.run(),
+            Command::Bundle(verb) => verb.run(),
+            Command::Completion(verb) => verb.run(),
+            Command::Man(verb) => verb.run(),
         }
     }
 }

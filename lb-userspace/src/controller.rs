@@ -4,6 +4,7 @@
 
 pub mod decide;
 pub mod desk;
+pub mod foresee;
 pub mod identity;
 pub mod leader;
 pub mod leadership;

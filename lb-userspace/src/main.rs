@@ -2,9 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use lb_userspace::cli::Cli;
-
 fn main() -> anyhow::Result<ExitCode> {
-    Cli::parse().run()
+    lb_userspace::cli::run()
 }

@@ -17,6 +17,7 @@ pub mod files;
 pub mod in_force;
 pub mod kubernetes;
 pub mod memory;
+pub mod overlay;
 pub mod problem;
 pub(crate) mod replace;
 pub mod status;

@@ -50,7 +50,7 @@ fn agent() -> Registry {
     let done = Reconciled { attachments, ..Reconciled::default() };
     metrics.stepped(&Arc::new(Plan { services, ..Plan::default() }), &done);
     metrics.watched_peers(&[session()], &BTreeMap::new());
-    metrics.read_by(move || {
+    metrics.read_by(move |_| {
         let entry = Entry { mac: Mac([2; 6]), state: EntryState::Answer };
         let counts = Counts { probes: 1, conflicts: 1, ..Counts::default() };
         let entries = BTreeMap::from([(target, (Row { entry, slot: 0 }, counts))]);

@@ -1,5 +1,5 @@
 //! docs/security.md says of rights and capabilities what manifests/base gives, no more and no less.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeSet;
 use std::fs;

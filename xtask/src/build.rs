@@ -29,7 +29,7 @@ pub(crate) struct Args {
 
 /// What puts the list there.
 const AUDITABLE: CargoTool =
-    CargoTool { name: "cargo-auditable", version: "0.7.2", reason: "the list of crates in the binary" };
+    CargoTool { name: "cargo-auditable", version: "0.7.7", reason: "the list of crates in the binary" };
 /// The section that it is in.
 const AUDITABLE_SECTION: &str = ".dep-v0";
 

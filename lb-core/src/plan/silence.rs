@@ -112,6 +112,26 @@ impl Silence {
         }
     }
 
+    /// Whether it is the same on every node.
+    pub(crate) fn is_common(&self) -> bool {
+        match self {
+            Self::NotInPool { .. }
+            | Self::NodeAddress { .. }
+            | Self::Rival { .. }
+            | Self::NoEndpoints
+            | Self::SharedIpWithServiceSelector { .. }
+            | Self::NoAdvertisement { .. }
+            | Self::ServiceNotSelected { .. } => true,
+            Self::Unsure { .. }
+            | Self::NodeNotSelected { .. }
+            | Self::NotOwner { .. }
+            | Self::NoCandidate
+            | Self::NoLink(_)
+            | Self::NoRoom { .. }
+            | Self::NotAttached { .. } => false,
+        }
+    }
+
     pub(super) fn of(&self, service: &ServiceKey) -> Problem {
         Problem::new(Place::service(service).field("status.loadBalancer.ingress"), self.clone())
     }

@@ -15,7 +15,7 @@
 use std::net::IpAddr;
 use std::thread;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use self::managers::Managers;
@@ -117,12 +117,12 @@ impl PodSite {
     }
 
     fn wait_for_nodes(&self) -> Result<()> {
-        self.plane.wait_for(Controller::PATIENCE, "nodes are not ready", |plane| {
+        let ready = self.plane.wait_for(Controller::PATIENCE, "nodes are not ready", |plane| {
             let nodes = plane.get(&["nodes"])?;
             let ready = nodes["items"].as_array().into_iter().flatten().filter(|node| is_ready(node)).count();
-            ensure!(ready == self.workers.len(), "{ready} of {}\n{}", self.workers.len(), self.logs());
-            Ok(Some(()))
-        })
+            Ok((ready == self.workers.len()).then_some(()))
+        });
+        ready.with_context(|| self.logs())
     }
 }
 

@@ -83,6 +83,8 @@ pub fn setup_of(snippet: &Snippet) -> Option<Setup> {
 
 const CLI: &str = "xtask/src/cli.rs";
 const DOCUMENTED: &str = "what_the_documents_say_is_understood";
+const RUNTIME: &str = "the tests have containerd, by `ctr`, and no other runtime";
+const FLAGS: &str = "it is run above with other flags, and these are read by its own parser";
 const LONG: &str = "it measures for hours; its flags are read by the program's own parser";
 const KUBELET: &str = "the kubelet answers it, and there is none in the testbed";
 const TESTS: &str = "it is what runs the tests";
@@ -124,6 +126,10 @@ pub const COMMANDS: &[(&str, Proof)] = &[
     ("barelb explain ip ADDRESS", Run(Admin, "owner")),
     ("barelb status --peers", Run(Admin, "ROUND TRIP")),
     ("barelb status --peers --context other", Run(Admin, "ROUND TRIP")),
+    ("barelb status", Run(Admin, "192.0.2.100")),
+    ("barelb status -o wide", Run(Admin, "192.0.2.100")),
+    ("barelb status --context other", Run(Admin, "192.0.2.100")),
+    ("kubectl get -A -o yaml services,endpointslices,nodes,namespaces,ipaddresspools,l2advertisements", Run(Admin, "kind: EndpointSlice")),
     ("barelb agent --help", Run(Admin, "--failover-profile")),
     ("barelb --version", Run(Admin, "barelb 0.1.0")),
     // On the node that owns.
@@ -164,7 +170,33 @@ pub const COMMANDS: &[(&str, Proof)] = &[
     ("cargo test -p lb-test --test lab -- --ignored", Test(CLI, DOCUMENTED)),
     ("cargo test -p lb-test --test commands -- --ignored", Test(CLI, DOCUMENTED)),
     ("cargo test -p lb-test --test frame_log -- --ignored", Test(CLI, DOCUMENTED)),
+    ("barelb status -n shop -l app=web", Test("lb-test/tests/cluster_status.rs", "which_services")),
+    ("barelb top", Test("lb-userspace/src/cli/top/draw/tests.rs", "a_screen_has_a_summary_rows_and_keys")),
+    ("barelb plan -f new.yaml", Test("lb-test/tests/cluster_plan.rs", "l5_what_is_planned_happens")),
+    ("barelb plan -f FILE", Test("lb-test/tests/cluster_plan.rs", "l5_what_is_planned_happens")),
+    ("barelb plan -f new.yaml --delete", Test("lb-test/tests/cluster_plan.rs", "l5_what_is_planned_happens")),
+    ("barelb plan -f folder -R -o wide", Never(FLAGS)),
+    ("barelb plan -f - -o json", Never(FLAGS)),
+    ("barelb plan --from objects -f new.yaml", Test("lb-test/tests/cluster_tools.rs", "the_archive_can_be_planned_with")),
+    ("barelb bundle", Test("lb-test/tests/cluster_tools.rs", "l5_an_archive_and_a_plugin")),
+    ("barelb bundle --node", Never("it packs what inspect and check say, which are run above")),
+    ("ln -s  /usr/local/bin/kubectl-barelb", Test("lb-test/tests/cluster_tools.rs", "kubectl_has_a_plugin")),
+    ("ln -s  /usr/local/bin/kubectl_complete-barelb", Test("lb-test/tests/cluster_tools.rs", "kubectl_has_a_plugin")),
+    ("barelb completion bash", Test("lb-userspace/src/cli/completion.rs", "each_shell_has_a_script_that_knows_the_verbs")),
+    ("barelb man plan", Test("lb-userspace/src/cli/man.rs", "the_page_of_a_verb_is_found_by_its_words")),
+    ("cargo xtask cluster up --pods", Test("lb-test/tests/cluster_show.rs", "l5_the_standing_cluster_of_pods_proves_itself_and_leaves_nothing_behind")),
+    ("cargo xtask image --debug", Never("the level build of the tests is it")),
+    ("ctr -n k8s.io images import barelb.tar", Test("lb-test/tests/pods.rs", "l5_a_whole_kubernetes_installs_updates_drains_and_loses_no_answer")),
+    ("cargo test -p lb-test --test image -- --ignored", Test(CLI, DOCUMENTED)),
     // Not run.
+    ("k3s ctr images import barelb.tar", Never(RUNTIME)),
+    ("kind load image-archive barelb.tar", Never(RUNTIME)),
+    ("podman load -i barelb.tar", Never(RUNTIME)),
+    ("docker load -i barelb.tar", Never(RUNTIME)),
+    ("skopeo copy oci-archive:barelb.tar docker://REGISTRY/barelb:0.1.0", Never("it needs a registry")),
+    ("kustomize build .", Never("it stands for whatever prints objects")),
+    ("kubectl apply --dry-run=server", Never("half a command; what it is called with is the reader's")),
+    ("man -l -", Never("it shows a page on a terminal")),
     ("cargo xtask test", Never(TESTS)),
     ("cargo xtask test --level unit", Never(TESTS)),
     ("cargo xtask build", Never("the level build of the tests is it")),

@@ -38,6 +38,11 @@ pub const SCENES: &[Scene] = &[
         place: Place::Admin,
     },
     Scene {
+        what: "The same as the agents say it, and how they answer:",
+        command: "barelb status",
+        place: Place::Admin,
+    },
+    Scene {
         what: "Why that one, and who comes next:",
         command: "barelb explain svc default/web",
         place: Place::Admin,
@@ -107,6 +112,12 @@ fn table(paragraph: &[&str]) -> Vec<String> {
 /// What two blanks or more separate. The first cell keeps its indentation.
 fn cells(line: &str) -> Vec<String> {
     let text = line.trim_start();
+    // By whom and how often: whoever asked while the cluster came up, and how long that took.
+    let counted = text.strip_prefix("last asked ").and_then(|said| said.split_once(", as "));
+    if let Some((_, (node, _))) = counted.and_then(|(by, said)| Some((by, said.split_once(' ')?))) {
+        let blanks = &line[..line.len() - text.len()];
+        return vec![format!("{blanks}last asked * ago by * (*), as {node} counts it: * requests")];
+    }
     let cells = text.split("  ").map(str::trim).filter(|cell| !cell.is_empty());
     let mut cells: Vec<String> =
         cells.map(|cell| cell.split(' ').map(mask).collect::<Vec<_>>().join(" ")).collect();
@@ -117,11 +128,26 @@ fn cells(line: &str) -> Vec<String> {
 }
 
 /// Columns with counts, times, and addresses that the API server chooses.
-const VOLATILE: [&str; 7] = ["AGE", "CLUSTER-IP", "DOWNS", "INTERVAL", "LOST", "ROUND TRIP", "SENT"];
+const VOLATILE: [&str; 11] = [
+    "AGE",
+    "CLUSTER-IP",
+    "DOWNS",
+    "INTERVAL",
+    "LAST ASKED",
+    "LOST",
+    "MAC",
+    "REQUESTS/S",
+    "ROUND TRIP",
+    "SENT",
+    "SINCE",
+];
 
-/// What is chosen by chance beside them: ports of nodes, and the ends of names.
+/// What is chosen by chance beside them: ports of nodes, the ends of names, and for how long something is so.
 fn mask(word: &str) -> String {
     let is_number = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_digit());
+    if word.strip_suffix(['s', 'm', 'h']).is_some_and(is_number) {
+        return "*".to_owned();
+    }
     let port = word.split_once(':').and_then(|(port, rest)| Some((port, rest.split_once('/')?)));
     if let Some((port, (_, protocol))) = port.filter(|(port, (node, _))| is_number(port) && is_number(node)) {
         return format!("{port}:*/{protocol}");
@@ -141,6 +167,9 @@ mod tests {
     fn what_is_another_one_next_time_is_masked_and_columns_stay_columns() {
         let text = "NODE    SENT    ROUND TRIP\nnode-a  123456  0.25ms\n\n2001:db8::100\n  web  80:31184/TCP  l2-n2lkt\n  0    192.0.2.100\n";
         let expected = "NODE    SENT  ROUND TRIP\nnode-a  *     *\n\n2001:db8::100\n  web  80:*/TCP  l2-*\n  0    192.0.2.100\n";
+        assert_eq!(masked(text), expected);
+        let text = "  last asked 2s ago by 192.0.2.10 (02:00:00:00:00:0a), as node-a counts it: 61 requests\n  web  5m\n";
+        let expected = "  last asked * ago by * (*), as node-a counts it: * requests\n  web  *\n";
         assert_eq!(masked(text), expected);
     }
 }

@@ -1,6 +1,7 @@
 //! What a shell makes of a script, without running it: bash tells every program that it would start, with the words it
 //! would give it. Only bash knows its own quotes, comments, pipes, functions and substitutions.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -36,7 +37,7 @@ pub fn commands(scripts: &[&str]) -> Result<Vec<Vec<Vec<String>>>> {
     for (number, script) in scripts.iter().enumerate() {
         fs::write(folder.join(number.to_string()), script)?;
         // Each has a shell of its own, so that none ends or changes the others.
-        input += &format!("( . ./{number} ) || true\nprintf '\\x1d' >>\"$RECORD\"\n");
+        writeln!(input, "( . ./{number} ) || true\nprintf '\\x1d' >>\"$RECORD\"")?;
     }
     // By its path: the child's PATH counts already when it is looked for.
     let mut bash = Command::new("/bin/bash");

@@ -284,9 +284,28 @@ pub fn glance(
     rules: ClusterRules,
     rivals: BTreeMap<ServiceKey, NodeName>,
 ) -> Decided {
-    let mut decider = Decider::new(me, String::new(), Duration::ZERO, rules);
-    decider.see_rivals(rivals);
-    decider.glance(cluster)
+    Onlooker::new(me, rules, rivals).glance(cluster)
+}
+
+/// The same for someone who looks again after something has changed: as for an agent, what was in force before stays where
+/// what is written now is wrong.
+#[derive(Debug)]
+pub struct Onlooker {
+    decider: Decider,
+}
+
+impl Onlooker {
+    /// One who has seen nothing yet.
+    pub fn new(me: NodeName, rules: ClusterRules, rivals: BTreeMap<ServiceKey, NodeName>) -> Self {
+        let mut decider = Decider::new(me, String::new(), Duration::ZERO, rules);
+        decider.see_rivals(rivals);
+        Self { decider }
+    }
+
+    /// What the agents go by now.
+    pub fn glance(&mut self, cluster: &kubernetes::Cluster) -> Decided {
+        self.decider.glance(cluster)
+    }
 }
 
 /// What was saved before the restart; a file that says nothing is told and left to be replaced.

@@ -19,6 +19,7 @@ use crate::agent::{ClusterRules, glance};
 use crate::controller::decide::Decider;
 use crate::k8s::agents::{AgentPod, Agents};
 use crate::k8s::l2_status::{self, Announcement};
+use crate::k8s::write::WriteError;
 use crate::source::kubernetes::{Client, Cluster, Kind, Listed, Settings, look};
 
 mod asked;
@@ -83,7 +84,7 @@ impl Explain {
     pub fn run(self) -> Result<ExitCode> {
         let report = runtime()?.block_on(async {
             let client = self.access.client().await?;
-            let look = self.look(&client).await?;
+            let look = Box::pin(self.look(&client)).await?;
             let report = self.explain(&look)?;
             let heard = self.hear(&client, look.pods, &report.ips()).await;
             anyhow::Ok(report.with(&heard))
@@ -117,9 +118,13 @@ impl Explain {
         let namespace = &self.access.namespace;
         let settings = Settings { namespace: namespace.clone(), config_map: self.config_map.clone() };
         let announcements = async {
-            l2_status::list(client, namespace).await.with_context(|| {
-                format!("asking who announces which Service (servicel2statuses in namespace {namespace})")
-            })
+            match l2_status::list(client, namespace).await {
+                // Without the kind nobody says it. What else is missing then is told below.
+                Err(WriteError::Gone) => Ok(Vec::new()),
+                listed => listed.with_context(|| {
+                    format!("asking who announces which Service (servicel2statuses in namespace {namespace})")
+                }),
+            }
         };
         let cluster = async {
             look(client, &settings).await.with_context(|| format!("going by {}", self.access.place()))

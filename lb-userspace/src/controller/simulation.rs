@@ -17,6 +17,7 @@ use super::{
 };
 use crate::source::kubernetes::{Cluster, Kind, Seen};
 
+mod foreseen;
 mod server;
 
 use server::{Fault, Settlement, Shared};

@@ -202,7 +202,7 @@ where
 }
 
 /// The code with which the server refused a list or a watch.
-fn refusal(error: &watcher::Error) -> Option<u16> {
+pub fn refusal(error: &watcher::Error) -> Option<u16> {
     match error {
         watcher::Error::InitialListFailed(kube::Error::Api(status))
         | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status.code),

@@ -234,7 +234,7 @@ pub(super) fn is_manifest(name: &str) -> bool {
 }
 
 /// Reads the text of a file. `place` names the file.
-fn parse(bytes: &[u8], place: &Place, settings: &Settings) -> Reading {
+pub(super) fn parse(bytes: &[u8], place: &Place, settings: &Settings) -> Reading {
     let text = match str::from_utf8(bytes) {
         Ok(text) => text,
         Err(error) => {

@@ -126,6 +126,25 @@ impl Kind {
         }
     }
 
+    /// What its objects are called in rights and by `kubectl get`.
+    pub fn resource(self) -> &'static str {
+        match self {
+            Self::Service => "services",
+            Self::Namespace => "namespaces",
+            Self::Node => "nodes",
+            Self::EndpointSlice => "endpointslices.discovery.k8s.io",
+            Self::Lease => "leases.coordination.k8s.io",
+            Self::Pool => "ipaddresspools.metallb.io",
+            Self::Advertisement => "l2advertisements.metallb.io",
+            Self::ConfigMap => "configmaps",
+            Self::BgpPeer => "bgppeers.metallb.io",
+            Self::BgpAdvertisement => "bgpadvertisements.metallb.io",
+            Self::BfdProfile => "bfdprofiles.metallb.io",
+            Self::Community => "communities.metallb.io",
+            Self::State => "configurationstates.metallb.io",
+        }
+    }
+
     /// `apiVersion` of its objects, as events name them.
     pub fn api_version(self) -> &'static str {
         match self {

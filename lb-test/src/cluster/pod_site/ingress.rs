@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use super::{PodSite, archive};
@@ -36,7 +36,7 @@ impl PodSite {
     /// Waits until the client gets the page of the Service `web` by its host name, from any node.
     pub fn serves_by_name(&self) -> Result<()> {
         for vip in self.ingress_vips() {
-            self.plane.wait_for(Controller::PATIENCE, "no page by the ingress", |_| {
+            let found = self.plane.wait_for(Controller::PATIENCE, "no page by the ingress", |_| {
                 let (resolve, url) = (format!("{HOST}:80:{}", host(vip)), format!("http://{HOST}/"));
                 let arguments = ["--silent", "--show-error", "--fail", "--max-time", "10", "--resolve"];
                 let page =
@@ -45,9 +45,10 @@ impl PodSite {
                     .workers
                     .iter()
                     .any(|one| page.starts_with(&format!("{} serves {url} to ", one.name)));
-                ensure!(is_expected, "{page}\n{}", self.logs());
+                ensure!(is_expected, "{page}");
                 Ok(Some(()))
-            })?;
+            });
+            found.with_context(|| self.logs())?;
         }
         Ok(())
     }

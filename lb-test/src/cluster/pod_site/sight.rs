@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use lb_core::ids::NodeName;
 use serde_json::Value;
 
 use super::PodSite;
 use crate::client::{ProbeClient, ProbeConfig};
-use crate::cluster::Controller;
 use crate::cluster::controller::NAMESPACE;
+use crate::cluster::{Controller, order_of};
 use crate::lab::web::{fetch, host};
 use crate::run;
 
@@ -34,12 +35,25 @@ impl PodSite {
 
     /// Waits until exactly one node answers for all addresses of the Service `web`; which one.
     pub fn owner(&self) -> Result<usize> {
-        self.plane.wait_for(Controller::PATIENCE, "no single owner", |_| {
+        let owner = self.plane.wait_for(Controller::PATIENCE, "no single owner", |_| {
             let report = self.probe(200)?.run_for(GLANCE)?;
             let by: BTreeSet<_> = report.by_mac.keys().copied().collect();
             let index = self.workers.iter().position(|one| by == BTreeSet::from([one.cable.a.mac()]));
-            ensure!(index.is_some() && report.missing.is_empty(), "{}\n{}", report.summary(), self.logs());
+            ensure!(index.is_some() && report.missing.is_empty(), "{}", report.summary());
             Ok(index)
+        });
+        owner.with_context(|| self.logs())
+    }
+
+    /// Waits until the node answers alone that is the first of all in the order for the Service `web`; which one. While
+    /// agents start, it may be another one for some seconds.
+    pub fn preferred_owner(&self) -> Result<usize> {
+        let names: Vec<_> =
+            self.workers.iter().map(|one| NodeName::new(&one.name)).collect::<Result<_, _>>()?;
+        let vip = *self.vips().first().context("a Service without addresses")?;
+        let first = *order_of(&names, vip).first().context("a cluster without nodes")?;
+        self.plane.wait_for(Controller::PATIENCE, "the first in order does not answer", |_| {
+            Ok((self.owner()? == first).then_some(first))
         })
     }
 
@@ -55,11 +69,12 @@ impl PodSite {
     pub fn serves(&self, node: usize) -> Result<Vec<String>> {
         let pages = self.vips().into_iter().zip(self.client_addresses()).map(|(vip, peer)| {
             let expected = format!("{} serves http://{}/ to {peer}", self.workers[node].name, host(vip));
-            self.plane.wait_for(Controller::PATIENCE, "no page", |_| {
+            let page = self.plane.wait_for(Controller::PATIENCE, "no page", |_| {
                 let page = fetch(self.client.a.namespace(), vip)?;
-                ensure!(page == expected, "{page}\n{}", self.logs());
+                ensure!(page == expected, "{page}, not {expected}");
                 Ok(Some(page))
-            })
+            });
+            page.with_context(|| self.logs())
         });
         pages.collect()
     }

@@ -105,9 +105,10 @@ impl Report {
             let seen = heard.of(address.ip);
             address.last_asked = heard.in_words(&seen);
             for one in seen {
-                match address.nodes.iter_mut().find(|node| node.name == one.node) {
-                    Some(node) => node.seen = Some(one),
-                    None => tracing::debug!(node = one.node, "an agent of a node that is not in the cluster"),
+                if let Some(node) = address.nodes.iter_mut().find(|node| node.name == one.node) {
+                    node.seen = Some(one);
+                } else {
+                    tracing::debug!(node = one.node, "an agent of a node that is not in the cluster");
                 }
             }
         }

@@ -69,10 +69,8 @@ mod tests {
             format!("{{\"form\":{form},\"version\":\"9.1.0\",\"node\":\"a\",\"links\":[],\"addresses\":[]}}")
         };
         assert_eq!(read(&page(FORM)).unwrap().heading.version, "9.1.0");
-        match read(&page(FORM + 1)).unwrap_err() {
-            Fault::OtherForm(heading) => assert_eq!(heading.version, "9.1.0"),
-            other => panic!("{other}"),
-        }
+        let fault = read(&page(FORM + 1)).unwrap_err();
+        assert!(matches!(&fault, Fault::OtherForm(heading) if heading.version == "9.1.0"), "{fault}");
         for page in ["<html>", "{}", "{\"form\":1,\"version\":\"0.1.0\"}"] {
             assert!(matches!(read(page).unwrap_err(), Fault::Unreadable(_)), "{page}");
         }

@@ -51,7 +51,7 @@ impl Report {
 
     /// The nodes that have said something.
     pub(super) fn names(&self) -> String {
-        self.nodes.iter().map(|node| format!("node/{}\n", node.said.node)).collect()
+        self.nodes.iter().flat_map(|node| ["node/", node.said.node.as_str(), "\n"]).collect()
     }
 }
 

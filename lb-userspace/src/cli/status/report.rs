@@ -71,7 +71,7 @@ impl Report {
     /// `namespace/name` of every Service, as `barelb explain svc` takes it.
     pub(super) fn names(&self) -> String {
         let services: BTreeSet<&String> = self.addresses.iter().flat_map(|row| &row.services).collect();
-        services.into_iter().map(|service| format!("{service}\n")).collect()
+        services.into_iter().flat_map(|service| [service.as_str(), "\n"]).collect()
     }
 
     /// What is wrong, with what it is true of.

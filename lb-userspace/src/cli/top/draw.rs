@@ -49,7 +49,7 @@ fn head<'a>(model: &Model, widths: &[usize; HEADERS.len()]) -> Paragraph<'a> {
         if index == chosen { span.underlined() } else { span }
     };
     let headers = HEADERS.into_iter().zip(widths).enumerate().map(header);
-    Paragraph::new(Text::from_iter(headers)).reversed()
+    Paragraph::new(headers.collect::<Text<'_>>()).reversed()
 }
 
 fn row<'a>(line: &Line, is_chosen: bool, widths: &[usize; HEADERS.len()]) -> Text<'a> {

@@ -191,6 +191,12 @@ impl Server {
         Settlement { held: held.collect(), pools: pools.map(|(_, object)| version(object)).collect() }
     }
 
+    /// The addresses in the statuses of all Services.
+    pub(super) fn held(&self) -> BTreeMap<String, Vec<String>> {
+        let services = self.objects.iter().filter(|((kind, _), _)| *kind == Kind::Service);
+        services.map(|((_, name), object)| (name.clone(), addresses(&object.value))).collect()
+    }
+
     pub(super) fn describe(&self) -> String {
         let lines = self.objects.iter().map(|((_, name), object)| format!("{name} {}", object.value));
         lines.collect::<Vec<_>>().join("\n")

@@ -225,6 +225,17 @@ impl Cluster {
         if known.is_some_and(|known| known.meta == seen.meta || !seen.meta.is_later_than(&known.meta)) {
             return false;
         }
+        self.enter_service(key, seen)
+    }
+
+    /// Enters a Service as it might be, whatever version of it is known.
+    pub fn suppose(&mut self, key: ServiceKey, seen: SeenService) -> bool {
+        let changed = self.enter_service(key, seen);
+        self.services_generation += u64::from(changed);
+        changed
+    }
+
+    fn enter_service(&mut self, key: ServiceKey, seen: SeenService) -> bool {
         if let Some(stale) = &mut self.stale {
             stale.insert(key.namespace().into());
         }
@@ -258,6 +269,11 @@ impl Cluster {
     /// Whether the namespace of a Service has been seen. What its labels permit is not known before.
     pub fn has_namespace(&self, service: &ServiceKey) -> bool {
         self.namespaces.objects().contains_key(service.namespace())
+    }
+
+    /// The labels of a namespace that has been seen.
+    pub fn namespace_labels(&self, name: &str) -> Option<&Labels> {
+        self.namespaces.objects().get(name).map(|labels| &**labels)
     }
 
     /// Those of these kinds of which the first list is missing.

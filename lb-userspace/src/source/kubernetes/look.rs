@@ -6,6 +6,7 @@ use kube::Client;
 use tokio::time::timeout;
 
 use super::{Cluster, Kind, Settings, State, Watches, Watching};
+use crate::k8s::watch::refusal;
 
 /// Longest wait for all lists.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -14,10 +15,12 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// A kind can't be listed.
-    #[error("can't list objects of kind {}", .kind.name())]
+    #[error("can't list objects of kind {}; {}", .kind.name(), advice(*.kind, *.code))]
     Refused {
         /// The kind.
         kind: Kind,
+        /// The code with which the server refuses it; `None`: it does not answer.
+        code: Option<u16>,
         /// What the server, or the way to it, says.
         #[source]
         why: Box<dyn std::error::Error + Send + Sync>,
@@ -42,7 +45,8 @@ pub async fn look(client: &Client, settings: &Settings) -> Result<Cluster, LookE
         while !cluster.missing(&Kind::OF_READER).is_empty() {
             let Some(seen) = watches.next().await else { return Ok(()) };
             if let State::Fails(error) = seen.state() {
-                return Err(LookError::Refused { kind: seen.kind(), why: chain(error).into() });
+                let code = error.downcast_ref().and_then(refusal);
+                return Err(LookError::Refused { kind: seen.kind(), code, why: chain(error).into() });
             }
             watches.take_in(seen, &mut watching, &mut cluster);
         }
@@ -55,6 +59,23 @@ pub async fn look(client: &Client, settings: &Settings) -> Result<Cluster, LookE
     }
     let missing = cluster.missing(&Kind::OF_READER).into_iter().map(Kind::name).collect();
     Err(LookError::Late { missing })
+}
+
+/// What to do about it.
+fn advice(kind: Kind, code: Option<u16>) -> String {
+    match code {
+        Some(401) => {
+            "log in again, or choose other credentials with --kubeconfig or --context".to_owned()
+        }
+        Some(403) => format!(
+            "`kubectl auth can-i list {} --all-namespaces` says whether you may; docs/operations.md names the rights",
+            kind.resource()
+        ),
+        Some(_) => "`kubectl get --raw /readyz` says how the API server is".to_owned(),
+        None => "`kubectl get --raw /readyz` asks the same: does the API server run, is its address right, and is it \
+                 reached from here? --kubeconfig and --context choose another"
+            .to_owned(),
+    }
 }
 
 /// What an error and its causes say.

@@ -1,0 +1,171 @@
+//! L5: what users have beside the verbs about addresses: the archive for those who help from elsewhere, the plugin of
+//! kubectl, completions and manual pages. Needs root and the testbed.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use lb_test::agent::barelb;
+use lb_test::cluster::services::service;
+use lb_test::cluster::{Site, SiteOptions};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+const PASSWORD: &str = "correct-horse-battery";
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn run(site: &Site, arguments: &[&str]) -> Output {
+    let mut command = site.plane.namespace().command(barelb().unwrap());
+    command.args(arguments).arg("--kubeconfig").arg(site.plane.admin().kubeconfig());
+    command.output().unwrap()
+}
+
+/// The one folder of an archive.
+fn unpack(archive: &Path, into: &Path) -> PathBuf {
+    let done = Command::new("tar").arg("-xzf").arg(archive).arg("-C").arg(into).status().unwrap();
+    assert!(done.success());
+    let folders: Vec<PathBuf> = fs::read_dir(into).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let folders: Vec<&PathBuf> = folders.iter().filter(|path| path.is_dir()).collect();
+    assert_eq!(folders.len(), 1);
+    folders[0].clone()
+}
+
+fn all_files(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
+    for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            all_files(&path, texts);
+        } else {
+            texts.push((path.clone(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+#[test]
+#[ignore = "L5: needs root and the testbed"]
+fn l5_an_archive_and_a_plugin() {
+    let site = Site::start_with(SiteOptions { nodes: 2, ..SiteOptions::default() }).unwrap();
+    for (machine, family) in site.machines.iter().zip([0, 1]) {
+        site.plane.add_agent_pod(&machine.name, machine.addresses()[family], None).unwrap();
+    }
+    site.is_said_to_be_of(Some(site.owner().unwrap())).unwrap();
+    let password = json!({"example.net/db-password": PASSWORD});
+    site.plane.apply_all(&[service("kept", &password, &json!({}))]).unwrap();
+    let secret = site.plane.get(&["secret", "memberlist", "--namespace", "metallb-system"]).unwrap();
+    let key = secret["data"]["secretkey"].as_str().unwrap().to_owned();
+
+    let folder = TempDir::new().unwrap();
+    let inside = the_archive_holds_all_but_secrets(&site, folder.path(), &key);
+    the_archive_can_be_planned_with(&site, folder.path(), &inside);
+    what_cannot_be_asked_is_no_archive(&site, folder.path());
+    kubectl_has_a_plugin(&site, folder.path());
+}
+
+fn the_archive_holds_all_but_secrets(site: &Site, folder: &Path, key: &str) -> PathBuf {
+    let place = folder.join("x.tar.gz");
+    let output = run(site, &["bundle", "--output", place.to_str().unwrap()]);
+    let (said, complaints) = (text(&output.stdout), text(&output.stderr));
+    // No kubelet has said that a container runs, so there is no log to ask for.
+    assert_eq!(output.status.code(), Some(0), "{said}{complaints}");
+    assert!(said.starts_with(&format!("{}: ", place.display())), "{said}");
+    assert_eq!(fs::metadata(&place).unwrap().permissions().mode() & 0o777, 0o600);
+    let inside = unpack(&place, folder);
+    let mut texts = Vec::new();
+    all_files(&inside, &mut texts);
+    for (path, text) in &texts {
+        assert!(!text.contains(PASSWORD) && !text.contains(key), "{}: {text}", path.display());
+    }
+    let read = |name: &str| fs::read_to_string(inside.join(name)).unwrap_or_else(|_| String::from("missing"));
+    assert!(read("objects/services.yaml").contains("example.net/db-password: <redacted>"));
+    assert!(!read("objects/services.yaml").contains("name: kubernetes\n"), "it is of another type");
+    assert!(read("objects/ipaddresspools.yaml").contains("2001:db8::100-2001:db8::109"));
+    assert!(read("objects/leases.yaml").contains("barelb-node-node-b"));
+    assert!(read("objects/servicel2statuses.yaml").contains("serviceName: web"));
+    assert!(read("pages/barelb-agent-node-a/metrics.txt").contains("barelb_agent_addresses"));
+    assert!(read("pages/barelb-agent-node-b/peers.json").contains("node-a"));
+    assert!(read("about.txt").contains("gitVersion"));
+    inside
+}
+
+/// Without the cluster, and with the same outcome.
+fn the_archive_can_be_planned_with(site: &Site, folder: &Path, inside: &Path) {
+    let web = site.plane.service("web").unwrap();
+    let new = folder.join("new.json");
+    fs::write(&new, json!({"apiVersion": "v1", "kind": "List", "items": [web]}).to_string()).unwrap();
+    let objects = inside.join("objects");
+    let plan = |delete: &[&str]| {
+        let mut command = Command::new(barelb().unwrap());
+        command.args(["plan", "-o", "json", "--from"]).arg(&objects).arg("-f").arg(&new).args(delete);
+        let output = command.output().unwrap();
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        (report, output.status.code(), text(&output.stderr))
+    };
+    let (report, code, complaints) = plan(&[]);
+    assert_eq!((&report["changes"], code), (&json!([]), Some(0)), "{report}{complaints}");
+    let owner = &site.machines[site.owner().unwrap()].name;
+    let (report, code, complaints) = plan(&["--delete"]);
+    assert_eq!(code, Some(1), "{complaints}");
+    for change in report["changes"].as_array().unwrap() {
+        assert_eq!(
+            (&change["effect"], &change["before"]["node"]),
+            (&json!("loses"), &json!(owner)),
+            "{report}"
+        );
+    }
+}
+
+fn what_cannot_be_asked_is_no_archive(site: &Site, folder: &Path) {
+    let place = folder.join("none.tar.gz");
+    let output = run(site, &["bundle", "--context", "nowhere", "--output", place.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("`kubectl config get-contexts`"), "{}", text(&output.stderr));
+    assert!(!place.exists());
+    let mut elsewhere = site.plane.namespace().command(barelb().unwrap());
+    elsewhere.env("LB_NAMESPACE", "default").args(["bundle", "--output", place.to_str().unwrap()]);
+    let output = elsewhere.arg("--kubeconfig").arg(site.plane.admin().kubeconfig()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "no agents there");
+    assert!(
+        text(&output.stderr).contains("no pod of BareLB runs in namespace default"),
+        "{}",
+        text(&output.stderr)
+    );
+    assert!(place.exists(), "what could be had is there");
+}
+
+/// As kubectl finds and runs it, and asks it for completions.
+fn kubectl_has_a_plugin(site: &Site, folder: &Path) {
+    for name in ["kubectl-barelb", "kubectl_complete-barelb"] {
+        symlink(barelb().unwrap(), folder.join(name)).unwrap();
+    }
+    let path = format!("{}:{}", folder.display(), env::var("PATH").unwrap());
+    let kubectl = |arguments: &[&str]| {
+        // Flags before the name of a plugin are not for it.
+        let plain = site.plane.kubectl_command(site.plane.admin()).unwrap();
+        let program = plain.get_args().position(|one| one.to_string_lossy().ends_with("kubectl"));
+        let mut command = Command::new(plain.get_program());
+        command.args(plain.get_args().take(program.map_or(0, |place| place + 1)));
+        command.args(arguments).env("PATH", &path).env("KUBECONFIG", site.plane.admin().kubeconfig());
+        let output = command.output().unwrap();
+        (text(&output.stdout), text(&output.stderr), output.status.code())
+    };
+    let (said, complaints, code) = kubectl(&["barelb", "explain", "svc", "default/web"]);
+    assert_eq!(code, Some(0), "{said}{complaints}");
+    assert!(said.starts_with("Service default/web, externalTrafficPolicy Local\n"), "{said}");
+    let (said, complaints, _) = kubectl(&["barelb", "plan", "--help"]);
+    assert!(said.contains("Usage: kubectl barelb plan "), "{said}{complaints}");
+    let (_, complaints, code) = kubectl(&["barelb", "explain", "svc"]);
+    assert_eq!(code, Some(2));
+    assert!(complaints.contains("Usage: kubectl barelb explain svc "), "{complaints}");
+    let (said, complaints, code) = kubectl(&["plugin", "list"]);
+    assert_eq!(code, Some(0), "{complaints}");
+    assert!(said.contains("kubectl-barelb"), "{said}");
+    let (said, complaints, _) = kubectl(&["__complete", "barelb", "expl"]);
+    assert!(said.starts_with("explain\t") && said.ends_with(":4\n"), "{said}{complaints}");
+    let (said, complaints, _) = kubectl(&["__complete", "barelb", "plan", "-o", ""]);
+    assert!(said.contains("name") && said.contains("wide"), "{said}{complaints}");
+}
