@@ -4,7 +4,7 @@
 //! (`text`, `yaml`, …). In the prose, a span that begins with the name of a program and goes on is a command too; a
 //! verb alone is a mention. Words in capitals (`NODE`, `ADDRESS`) stand for what the reader puts there.
 //!
-//! [`proof::PROOFS`] says of each command which test runs it, or why none can. `tests/documents.rs` holds documents and
+//! [`proof::COMMANDS`] says of each command which test runs it, or why none can. `tests/documents.rs` holds documents and
 //! table to each other, `tests/cluster_documents.rs` runs what is to be run.
 
 use std::fs;

@@ -12,6 +12,8 @@ use crate::failover::{Kind, MAIN, Way};
 const SOONER: f64 = 80.0;
 /// For the last of many addresses.
 const LAST_MS: f64 = 100.0;
+/// Minutes without a move.
+const HOUR: usize = 60;
 /// For how long two nodes may answer after a partition has healed.
 const HEALED_US: u64 = 100_000;
 
@@ -130,7 +132,10 @@ fn quiet(records: &[Record]) -> Vec<Goal> {
 
 fn soaks(minutes: &[Minute]) -> Vec<Goal> {
     let sums = super::soak::sums(minutes);
-    let held = sums.into_iter().filter(|sum| sum.system.starts_with("barelb") && sum.loss <= 5);
+    // Of a soak that was cut off the table says how far it came.
+    let is_whole = |sum: &super::soak::Sum| sum.minutes >= HOUR;
+    let is_held = |sum: &super::soak::Sum| sum.system.starts_with("barelb") && sum.loss <= 5;
+    let held = sums.into_iter().filter(|sum| is_held(sum) && is_whole(sum));
     let goal_of = |sum: super::soak::Sum| {
         let text = format!("false moves in an hour, {}, {}: none", sum.system, sum.circumstances());
         goal(text, format!("{} in {} min", sum.moves, sum.minutes), sum.moves == 0)
