@@ -8,13 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use lb_test::cluster::services::{dual, pool, service};
-use lb_test::cluster::{ControlPlane, Controller, Site, SiteOptions, program};
+use lb_test::cluster::{ControlPlane, Controller, Site, program};
+use lb_test::documents::commands;
 use lb_test::documents::proof::{COMMANDS, Proof, Setup};
-use lb_test::documents::stage::Stage;
+use lb_test::documents::stage::{self, Stage, filled};
 use lb_test::documents::standins::{
     HELD, apply_documented, ensure_namespace, kept, kube_vip, metallb, metallb_with_config_map,
 };
-use lb_test::documents::{commands, stage::filled};
 use lb_test::link::mac_text;
 use serde_json::{Value, json};
 
@@ -115,12 +115,7 @@ fn l5_from_kube_vip() {
 
 /// Three nodes with agents in pods, and a Service that waits because it came too late.
 fn site() -> Site {
-    let site = Site::start_with(SiteOptions { nodes: 3, ..SiteOptions::default() }).unwrap();
-    for machine in &site.machines {
-        site.plane.add_agent_pod(&machine.name, machine.addresses()[0], None).unwrap();
-    }
-    let owner = site.owner().unwrap();
-    site.is_said_to_be_of(Some(owner)).unwrap();
+    let site = stage::site().unwrap();
     let wish = json!({"metallb.io/address-pool": "no-such-pool"});
     site.plane.apply_all(&[dual("too-late", &wish)]).unwrap();
     site.plane.event("Service", "too-late", "AllocationFailed").unwrap();

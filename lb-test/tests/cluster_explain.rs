@@ -93,9 +93,7 @@ fn when_it_was_asked(site: &Site, owner: usize) {
     let (text, ..) = explain(site, &["ip", &vips[0]]);
     let unknown = "last asked not known: no agent runs in namespace metallb-system: `kubectl get pods -A";
     assert!(text.contains(unknown), "{text}");
-    for machine in &site.machines {
-        site.plane.add_agent_pod(&machine.name, machine.addresses()[0], None).unwrap();
-    }
+    site.add_agent_pods().unwrap();
     // Who stands by sees what is asked of all.
     let report = site.ask(Duration::from_secs(1)).unwrap();
     assert!(report.answered > 0, "{}", report.summary());

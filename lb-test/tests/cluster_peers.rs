@@ -65,14 +65,6 @@ fn becomes(site: &Site, expected: &[[String; 3]]) {
     looked.unwrap();
 }
 
-fn add_pods(site: &Site) {
-    for (index, machine) in site.machines.iter().enumerate() {
-        // Over both families.
-        let address = machine.addresses()[index % 2];
-        site.plane.add_agent_pod(&machine.name, address, None).unwrap();
-    }
-}
-
 #[test]
 #[ignore = "L5: needs root and the testbed"]
 fn l5_how_nodes_hear_each_other_is_asked_through_the_api_server() {
@@ -80,7 +72,7 @@ fn l5_how_nodes_hear_each_other_is_asked_through_the_api_server() {
     let (text, error, code) = peers(&site, &[]);
     assert_eq!((text.as_str(), code), ("", Some(1)), "{error}");
     assert!(error.contains("no agent runs in namespace metallb-system: `kubectl get pods -A -l "), "{error}");
-    add_pods(&site);
+    site.add_agent_pods().unwrap();
     becomes(&site, &all_up(&["node-a", "node-b", "node-c"]));
 
     let (text, error, code) = peers(&site, &[]);
@@ -230,7 +222,7 @@ fn what_may_be_missing(site: &mut Site) {
 #[ignore = "L5: needs root and the testbed"]
 fn l5_a_link_that_is_cut_between_two_nodes_is_told_once_and_addresses_stay() {
     let site = site();
-    add_pods(&site);
+    site.add_agent_pods().unwrap();
     let well = all_up(&["node-a", "node-b", "node-c"]);
     becomes(&site, &well);
     let owner = site.owner().unwrap();

@@ -1,34 +1,22 @@
 //! L5: docs/session.md is what a terminal shows. The session is held with a cluster of three nodes, and what differs from one
 //! time to the next is masked; `BARELB_WRITE_SESSION=1` writes the page anew. Needs root and the testbed.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fmt::Write;
 use std::{env, fs};
 
+use lb_test::cluster::Controller;
 use lb_test::cluster::manifests::path;
-use lb_test::cluster::{Controller, Site, SiteOptions};
 use lb_test::documents::proof::Place;
 use lb_test::documents::session::{SCENES, head, masked};
-use lb_test::documents::stage::Stage;
+use lb_test::documents::stage::{self, Stage};
 
 const PAGE: &str = "docs/session.md";
 const WRITE: &str = "BARELB_WRITE_SESSION";
 
-/// Three nodes whose agents hear each other, in pods, and the Service `web` announced by one of them.
-fn site() -> Site {
-    let site = Site::start_with(SiteOptions { nodes: 3, ..SiteOptions::default() }).unwrap();
-    for machine in &site.machines {
-        site.plane.add_agent_pod(&machine.name, machine.addresses()[0], None).unwrap();
-    }
-    let owner = site.owner().unwrap();
-    site.is_said_to_be_of(Some(owner)).unwrap();
-    site
-}
-
 #[test]
 #[ignore = "L5: needs root and the testbed"]
 fn l5_the_recorded_session_is_what_a_terminal_shows() {
-    let site = site();
+    let site = stage::site().unwrap();
     let stage = Stage::new(&site.plane).unwrap();
     let say = |line: &str, place: Place| {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();

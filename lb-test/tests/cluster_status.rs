@@ -33,14 +33,6 @@ fn json_of(site: &Site, arguments: &[&str]) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|_| panic!("{text}{error}"))
 }
 
-fn add_pods(site: &Site) {
-    for (index, machine) in site.machines.iter().enumerate() {
-        // Over both families.
-        let address = machine.addresses()[index % 2];
-        site.plane.add_agent_pod(&machine.name, address, None).unwrap();
-    }
-}
-
 /// Waits until the command says what is looked for.
 fn becomes<T>(site: &Site, arguments: &[&str], look: impl Fn(&Shown) -> Option<T>) -> T {
     let found = site.plane.wait_for(Controller::PATIENCE, "it is not shown", |_| {
@@ -69,7 +61,7 @@ fn l5_who_answers_is_asked_through_the_api_server() {
     let (text, error, code) = status(&site, &[]);
     assert_eq!((text.as_str(), code), ("", Some(1)), "{error}");
     advice(&error, &["no agent runs in namespace metallb-system: `kubectl get pods -A -l "]);
-    add_pods(&site);
+    site.add_agent_pods().unwrap();
     let owner = site.owner().unwrap();
     what_is_shown(&site, owner);
     which_services(&site);
@@ -255,7 +247,7 @@ fn l5_a_cluster_that_is_half_installed_is_told_from_one_that_is_well() {
     let kinds: Vec<&str> = kinds.lines().filter(|name| name.ends_with(".metallb.io")).collect();
     assert!(kinds.len() > 3, "{kinds:?}");
     site.plane.kubectl(&[&["delete", "--wait=true"], &kinds[..]].concat()).unwrap();
-    add_pods(&site);
+    site.add_agent_pods().unwrap();
     let waits = "warning: default/web: it has no address yet; `barelb explain svc default/web` says more";
     let error = becomes(&site, &[], |(text, error, code)| {
         // The controller has taken back what is of no pool any more.

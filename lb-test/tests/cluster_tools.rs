@@ -50,9 +50,7 @@ fn all_files(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
 #[ignore = "L5: needs root and the testbed"]
 fn l5_an_archive_and_a_plugin() {
     let site = Site::start_with(SiteOptions { nodes: 2, ..SiteOptions::default() }).unwrap();
-    for (machine, family) in site.machines.iter().zip([0, 1]) {
-        site.plane.add_agent_pod(&machine.name, machine.addresses()[family], None).unwrap();
-    }
+    site.add_agent_pods().unwrap();
     site.is_said_to_be_of(Some(site.owner().unwrap())).unwrap();
     let password = json!({"example.net/db-password": PASSWORD});
     site.plane.apply_all(&[service("kept", &password, &json!({}))]).unwrap();

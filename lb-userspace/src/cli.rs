@@ -22,6 +22,7 @@ pub mod detach;
 pub mod drain;
 mod duration;
 pub mod explain;
+mod format;
 pub mod inspect;
 mod look;
 pub mod man;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use super::all;
 use super::proof::{Place, Setup, setup_of};
 use crate::agent::barelb;
-use crate::cluster::{ControlPlane, Machine, Site, program};
+use crate::cluster::{ControlPlane, Machine, Site, SiteOptions, program};
 use crate::link::Veth;
 use crate::namespace::Namespace;
 use crate::rig::workspace;
@@ -34,6 +34,14 @@ const ADDRESS_V6: &str = "2001:db8::100";
 
 /// Binds the BPF file system of a node to where commands look for it; `ip netns exec` has given them a `/sys` of their own.
 const ON_NODE: &str = "mount --bind \"$NODE_BPFFS\" /sys/fs/bpf && exec \"$@\"";
+
+/// The cluster: three nodes whose agents run in pods, and the Service `web`, which one of them announces.
+pub fn site() -> Result<Site> {
+    let site = Site::start_with(SiteOptions { nodes: 3, ..SiteOptions::default() })?;
+    site.add_agent_pods()?;
+    site.is_said_to_be_of(Some(site.owner()?))?;
+    Ok(site)
+}
 
 /// A folder and a kubeconfig.
 #[derive(Debug)]

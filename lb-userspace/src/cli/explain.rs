@@ -2,25 +2,24 @@
 //!
 //! The objects are read through the API server, and decided about by what controller and agents themselves decide by.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::{Args, Subcommand};
-use lb_core::ids::{NodeName, ServiceKey};
+use lb_core::ids::ServiceKey;
 use lb_core::plan::Snapshot;
 
 use super::access::{Access, runtime};
 use super::ask::{self, Cluster as Place};
+use super::look::{Look, Told};
 use super::status::addresses::said;
 use super::{Output, print};
 use crate::agent::{ClusterRules, glance};
 use crate::controller::decide::Decider;
 use crate::k8s::agents::{AgentPod, Agents};
-use crate::k8s::l2_status::{self, Announcement};
-use crate::k8s::write::WriteError;
-use crate::source::kubernetes::{Client, Cluster, Kind, Listed, Settings, look};
+use crate::source::kubernetes::{Client, Kind, Listed};
 
 mod asked;
 mod report;
@@ -36,15 +35,8 @@ pub struct Explain {
     subject: Subject,
     #[command(flatten)]
     access: Access,
-    /// Name of the v0.9 `ConfigMap`, as controller and agents have it.
-    #[arg(long, env = "LB_CONFIG_MAP", value_name = "NAME", default_value = "config", global = true)]
-    config_map: String,
-    /// The class of our Services, as controller and agents have it.
-    #[arg(long, env = "LB_CLASS", value_name = "CLASS", global = true)]
-    lb_class: Option<String>,
-    /// Nodes with the exclude label take part, as the agents have it.
-    #[arg(long = "ignore-exclude-lb", env = "LB_IGNORE_EXCLUDE_LB", global = true)]
-    ignore_exclude_label: bool,
+    #[command(flatten)]
+    told: Told,
     /// How to print.
     #[arg(short, long, value_enum, default_value_t, global = true)]
     output: Output,
@@ -71,22 +63,14 @@ enum Subject {
     },
 }
 
-/// What is known of a cluster.
-struct Look {
-    cluster: Cluster,
-    announcements: Vec<Announcement>,
-    /// The agents, or why they can't be listed.
-    pods: Result<Vec<AgentPod>>,
-}
-
 impl Explain {
     /// Prints the explanation.
     pub fn run(self) -> Result<ExitCode> {
         let report = runtime()?.block_on(async {
             let client = self.access.client().await?;
-            let look = Box::pin(self.look(&client)).await?;
+            let (look, pods) = Box::pin(self.look(&client)).await?;
             let report = self.explain(&look)?;
-            let heard = self.hear(&client, look.pods, &report.ips()).await;
+            let heard = self.hear(&client, pods, &report.ips()).await;
             anyhow::Ok(report.with(&heard))
         })?;
         print(self.output.render(&report, |wide| report.text(wide))?)?;
@@ -114,26 +98,12 @@ impl Explain {
         }
     }
 
-    async fn look(&self, client: &Client) -> Result<Look> {
-        let namespace = &self.access.namespace;
-        let settings = Settings { namespace: namespace.clone(), config_map: self.config_map.clone() };
-        let announcements = async {
-            match l2_status::list(client, namespace).await {
-                // Without the kind nobody says it. What else is missing then is told below.
-                Err(WriteError::Gone) => Ok(Vec::new()),
-                listed => listed.with_context(|| {
-                    format!("asking who announces which Service (servicel2statuses in namespace {namespace})")
-                }),
-            }
-        };
-        let cluster = async {
-            look(client, &settings).await.with_context(|| format!("going by {}", self.access.place()))
-        };
-        let place = self.access.place();
+    /// What is known of the cluster; and the agents, or why they can't be listed.
+    async fn look(&self, client: &Client) -> Result<(Look, Result<Vec<AgentPod>>)> {
+        let (place, namespace) = (self.access.place(), &self.access.namespace);
         let agents = Agents::new(client.clone(), namespace);
         let pods = async { Ok(ask::pods(&agents, Place { namespace, access: &place }).await) };
-        let (cluster, announcements, pods) = tokio::try_join!(cluster, announcements, pods)?;
-        Ok(Look { cluster, announcements, pods })
+        tokio::try_join!(Look::take(client, &self.access, &self.told), pods)
     }
 
     fn explain(&self, look: &Look) -> Result<Report> {
@@ -143,22 +113,19 @@ impl Explain {
             bail!(
                 "the API server has no IPAddressPool, and there is no ConfigMap {namespace}/{}: install the custom \
                  resources (`barelb crds | kubectl apply --server-side -f -`)",
-                self.config_map
+                self.told.config_map
             );
         }
         let me = cluster.nodes().keys().next().cloned();
         let me = me.ok_or_else(|| anyhow!("the cluster has no nodes: `kubectl get nodes` lists them"))?;
-        let of_metallb = look.announcements.iter().filter(|said| said.of_metallb);
-        let rivals: BTreeMap<ServiceKey, NodeName> =
-            of_metallb.map(|said| (said.service.clone(), said.node.clone())).collect();
-        let rules = ClusterRules { lb_class: self.lb_class.clone(), leaves_on_cordon: false };
-        let decided = glance(cluster, me.clone(), rules, rivals);
+        let rules = ClusterRules { lb_class: self.told.lb_class.clone(), leaves_on_cordon: false };
+        let decided = glance(cluster, me.clone(), rules, look.rivals());
         let snapshot = Snapshot {
             nodes: decided.nodes,
             services: decided.services,
             config: decided.config,
             rivals: decided.rivals,
-            ignore_exclude_label: self.ignore_exclude_label,
+            ignore_exclude_label: self.told.ignore_exclude_label,
             ..Snapshot::alone(me)
         };
         let said = |service: &ServiceKey| {
@@ -169,7 +136,7 @@ impl Explain {
             Subject::Svc { service, namespace } => {
                 let (of, name) = service.split_once('/').unwrap_or((namespace, service));
                 let key = ServiceKey::new(of, name).with_context(|| format!("Service {service:?}"))?;
-                let class = self.lb_class.as_deref();
+                let class = self.told.lb_class.as_deref();
                 let allocated = Decider::default().decide(cluster, class);
                 let service = service::explained(cluster, &key, allocated.decisions.get(&key), class)?;
                 let held = snapshot.services.get(&key).map(|service| service.ingress.clone());

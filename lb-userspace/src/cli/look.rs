@@ -9,7 +9,7 @@ use lb_core::ids::{NodeName, ServiceKey};
 use super::access::Access;
 use crate::k8s::l2_status::{self, Announcement};
 use crate::k8s::write::{WriteError, in_time};
-use crate::source::kubernetes::{Cluster, Settings, look};
+use crate::source::kubernetes::{Client, Cluster, Settings, look};
 
 /// What controller and agents are told by their command lines, and whoever decides as they do has to know.
 #[derive(Clone, Debug, Args)]
@@ -35,12 +35,11 @@ pub(super) struct Look {
 
 impl Look {
     /// Asks the API server once.
-    pub(super) async fn take(access: &Access, told: &Told) -> Result<Self> {
-        let client = access.client().await?;
+    pub(super) async fn take(client: &Client, access: &Access, told: &Told) -> Result<Self> {
         let namespace = &access.namespace;
         let settings = Settings { namespace: namespace.clone(), config_map: told.config_map.clone() };
         let announcements = async {
-            match in_time(l2_status::list(&client, namespace)).await {
+            match in_time(l2_status::list(client, namespace)).await {
                 // Without the kind nobody says so; that other kinds are missing too is told by whoever needs them.
                 Err(WriteError::Gone) => Ok(Vec::new()),
                 listed => listed.with_context(|| {
@@ -49,7 +48,7 @@ impl Look {
             }
         };
         let cluster =
-            async { look(&client, &settings).await.with_context(|| format!("going by {}", access.place())) };
+            async { look(client, &settings).await.with_context(|| format!("going by {}", access.place())) };
         let (cluster, announcements) = tokio::try_join!(cluster, announcements)?;
         Ok(Self { cluster, announcements })
     }

@@ -23,8 +23,9 @@ use lb_core::outlook::{Outlook, differences};
 use lb_core::plan::{AnnouncedService, Snapshot};
 
 use super::access::{Access, runtime};
+use super::format::Format;
 use super::look::{Look, Told};
-use super::{Output, print};
+use super::print;
 use crate::agent::{ClusterRules, Onlooker};
 use crate::controller::decide::Decider;
 use crate::controller::foresee::foresee;
@@ -73,22 +74,6 @@ pub struct Plan {
     output: Format,
 }
 
-/// How a plan is printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// A table for people.
-    #[default]
-    Table,
-    /// The same with more columns.
-    Wide,
-    /// The names of the Services for which something changes.
-    Name,
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
-}
-
 impl Plan {
     /// Prints what would change; the exit code is 0 where nothing would, 1 where something would, and 2 after an error, as that
     /// of `kubectl diff`.
@@ -118,7 +103,8 @@ impl Plan {
         };
         let files = read(&self.filenames, "what would be applied (-f)")?;
         let (look, remarks) = if self.from.is_empty() {
-            (runtime()?.block_on(Look::take(&self.access, &self.told))?, Remarks::default())
+            let look = async { Look::take(&self.access.client().await?, &self.access, &self.told).await };
+            (runtime()?.block_on(look)?, Remarks::default())
         } else {
             let state = read(&self.from, "what there is (--from)")?;
             let remarks = Remarks::of_state(&state);

@@ -9,7 +9,8 @@ use clap::Args;
 
 use super::access::{Access, runtime};
 use super::ask::{self, Cluster, Fault};
-use super::{Output, print};
+use super::format::Format;
+use super::print;
 use crate::agent::sessions::PATH;
 use crate::k8s::agents::{AgentPod, Agents};
 
@@ -52,35 +53,6 @@ pub(super) struct Scope {
     pub(super) selector: Option<String>,
 }
 
-/// How `barelb status` prints.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum Format {
-    /// Tables for people.
-    #[default]
-    Table,
-    /// The same with more columns.
-    Wide,
-    /// JSON.
-    Json,
-    /// YAML.
-    Yaml,
-    /// `namespace/name` of the Services, or the nodes, one a line.
-    Name,
-}
-
-impl Format {
-    /// How other verbs print; nothing for names.
-    fn output(self) -> Option<Output> {
-        match self {
-            Self::Table => Some(Output::Table),
-            Self::Wide => Some(Output::Wide),
-            Self::Json => Some(Output::Json),
-            Self::Yaml => Some(Output::Yaml),
-            Self::Name => None,
-        }
-    }
-}
-
 impl Status {
     /// Prints what the agents say; exit code 1 when one of them has not said it.
     pub fn run(self) -> Result<ExitCode> {
@@ -105,19 +77,13 @@ impl Status {
         let (said, unasked) = ask::all(&pods, cluster, peers).await;
         let nodes = said.into_iter().map(|(pod, said)| NodePeers { pod: pod.name, said });
         let report = peers::Report { nodes: nodes.collect(), unasked };
-        let text = match self.output.output() {
-            Some(output) => output.render(&report, |wide| report.table(wide))?,
-            None => report.names(),
-        };
+        let text = self.output.render(&report, |wide| report.table(wide), || report.names())?;
         Ok((text, report.warnings(), report.unasked.is_empty()))
     }
 
     async fn of_addresses(&self) -> Result<Printed> {
         let report = addresses::look(&self.access.client().await?, &self.access, &self.scope).await?;
-        let text = match self.output.output() {
-            Some(output) => output.render(&report, |wide| report.table(wide))?,
-            None => report.names(),
-        };
+        let text = self.output.render(&report, |wide| report.table(wide), || report.names())?;
         Ok((text, report.warnings(), report.unasked.is_empty()))
     }
 }

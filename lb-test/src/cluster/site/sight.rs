@@ -16,6 +16,15 @@ use crate::link::mac_text;
 const GLANCE: Duration = Duration::from_millis(300);
 
 impl Site {
+    /// Has the agents run in pods, as far as the API server knows, which it asks over each family in turn.
+    pub fn add_agent_pods(&self) -> Result<()> {
+        for (index, machine) in self.machines.iter().enumerate() {
+            let addresses = machine.addresses();
+            self.plane.add_agent_pod(&machine.name, addresses[index % addresses.len()], None)?;
+        }
+        Ok(())
+    }
+
     /// Begins to ask for the addresses of the Service `web`.
     pub fn probe(&self, per_second: u32) -> Result<ProbeClient> {
         self.probe_for(&self.vips(), per_second)

@@ -181,7 +181,7 @@ impl Cluster<'_> {
 }
 
 /// The error with what it follows from.
-fn in_a_line(error: &dyn Error) -> String {
+pub(in crate::cli) fn in_a_line(error: &dyn Error) -> String {
     let mut said = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

@@ -8,6 +8,7 @@ use futures::stream;
 use serde_json::{Value, json};
 
 use super::{Collection, redact};
+use crate::cli::ask::in_a_line;
 use crate::k8s::agents::AskError;
 use crate::k8s::raw::Raw;
 
@@ -126,12 +127,7 @@ async fn list(raw: &Raw, path: &str) -> Result<Value, AskError> {
 
 /// What is wrong, and what to do.
 fn why(name: &str, error: &AskError) -> String {
-    let mut said = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(cause) = next {
-        said = format!("{said}: {cause}");
-        next = cause.source();
-    }
+    let said = in_a_line(error);
     match error {
         AskError::Forbidden { .. } => {
             format!("{said}; docs/operations.md has the role for whoever collects")

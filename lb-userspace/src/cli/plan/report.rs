@@ -9,7 +9,7 @@ use lb_core::outlook::{Difference, Stand};
 use serde::Serialize;
 
 use super::remarks::Remarks;
-use super::{DIFFERENT, FAILED, Format, Output, SAME};
+use super::{DIFFERENT, FAILED, Format, SAME};
 use crate::cli::table::{lines, plain};
 
 /// What stands where there is nothing, as kubectl has it.
@@ -90,13 +90,7 @@ impl Report {
 
     /// As it is printed.
     pub(super) fn render(&self, format: Format) -> Result<String> {
-        match format {
-            Format::Table => Output::Table.render(self, |wide| self.text(wide)),
-            Format::Wide => Output::Wide.render(self, |wide| self.text(wide)),
-            Format::Json => Output::Json.render(self, |wide| self.text(wide)),
-            Format::Yaml => Output::Yaml.render(self, |wide| self.text(wide)),
-            Format::Name => Ok(self.names()),
-        }
+        format.render(self, |wide| self.text(wide), || self.names())
     }
 
     /// The Services for which something changes, as `barelb explain svc` takes them.
