@@ -6,8 +6,10 @@
 //! * An object that can't be read is one item, and ends nothing.
 //! * A kind that the API server does not have is told once, and asked for again now and then. While an API server
 //!   starts it may not know a kind that it has; it counts as missing only when the server says that it is ready.
-//! * A watch whose kind went away or whose version is refused begins anew with a list.
+//! * A watch whose kind went away or whose version is refused begins anew with a list. A version that is too old is
+//!   no failure: it is how an API server ends any watch that it no longer can serve, and one of a new kind soon does.
 
+use std::error::Error;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -157,6 +159,7 @@ where
         loop {
             match self.stream.next().await {
                 Some(Ok(event)) => return event.into(),
+                Some(Err(error)) if is_too_old(&error) => self.begins_again(&error),
                 Some(Err(error)) => return self.failed(error).await,
                 None => self.stream = begin(&self.api, &self.config),
             }
@@ -171,14 +174,24 @@ where
         // kube would ask for the same version for ever.
         let again = begin(&self.api, &self.config);
         if code == Some(404) && is_absent(self.api.clone(), &self.config).await {
-            let pause = stream::once(tokio::time::sleep(ABSENT)).filter_map(|()| async { None });
-            self.stream = pause.chain(again).boxed();
+            self.stream = after(ABSENT, again);
             return Change::Absent;
         }
-        let pause = stream::once(tokio::time::sleep(AGAIN)).filter_map(|()| async { None });
-        self.stream = pause.chain(again).boxed();
+        self.stream = after(AGAIN, again);
         Change::Failed(Box::new(error))
     }
+
+    fn begins_again(&mut self, error: &watcher::Error) {
+        let kind = K::kind(&());
+        tracing::debug!(error = error as &dyn Error, %kind, "the watch's version is too old, listing again");
+        self.stream = after(AGAIN, begin(&self.api, &self.config));
+    }
+}
+
+/// The stream, beginning after a pause.
+fn after<T: Send + 'static>(pause: Duration, stream: BoxStream<'static, T>) -> BoxStream<'static, T> {
+    let pause = stream::once(tokio::time::sleep(pause)).filter_map(|()| async { None });
+    pause.chain(stream).boxed()
 }
 
 /// Whether a server that says it is ready does not have the kind.
@@ -198,6 +211,19 @@ where
     match tokio::time::timeout(QUICK, api.list_metadata(&one)).await {
         Ok(Err(kube::Error::Api(status))) => status.code == 404,
         Ok(Ok(_) | Err(_)) | Err(_) => false,
+    }
+}
+
+/// Whether the server no longer knows the version from which to go on (410 Gone), said at the start or later.
+fn is_too_old(error: &watcher::Error) -> bool {
+    match error {
+        watcher::Error::WatchStartFailed(kube::Error::Api(status)) | watcher::Error::WatchError(status) => {
+            status.code == 410
+        }
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => false,
     }
 }
 

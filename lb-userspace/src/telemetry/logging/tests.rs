@@ -145,3 +145,12 @@ fn a_filter_that_is_none_is_refused_with_advice() {
     let error = Flags::try_parse_from(["barelb", "--log-format", "xml"]).unwrap_err().to_string();
     assert!(error.contains("text, json"), "{error}");
 }
+
+#[test]
+fn requests_that_failed_are_told_by_who_asked_unless_wanted() {
+    let failing = || tracing::error!(target: "kube_client::client::builder", "failed with error");
+    assert_eq!(log(&[], failing), "");
+    assert_eq!(log(&["--log", "debug"], failing), "");
+    let wanted = log(&["--log", "info,kube_client::client::builder=error"], failing);
+    assert!(wanted.contains("failed with error"), "{wanted}");
+}
