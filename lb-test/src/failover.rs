@@ -28,6 +28,7 @@ use crate::rig::LossyPort;
 
 pub use self::barelb::Barelb;
 pub use self::cases::{CASES, MAIN, case};
+pub use self::connections::Fate;
 pub use self::fault::Fault;
 pub(crate) use self::hog::Hogs;
 pub use self::keepalived::Keepalived;
@@ -38,6 +39,7 @@ pub use self::trial::{Background, Case};
 
 mod barelb;
 mod cases;
+mod connections;
 mod crowd;
 mod echo;
 mod fault;
@@ -60,6 +62,9 @@ const NODES: u8 = 3;
 const PATIENCE: Duration = Duration::from_mins(2);
 /// How long one look at the owner takes.
 const GLANCE: Duration = Duration::from_millis(300);
+
+/// Tells whether a node answers for any address.
+pub type Table = Box<dyn Fn() -> Result<bool>>;
 
 /// Nodes that share an address of each family, and a client.
 pub trait System {
@@ -99,6 +104,9 @@ pub trait System {
     /// Has a node give away what it owns, as a person would; returns when that is asked for.
     fn hand_over(&mut self, node: usize) -> Result<()>;
 
+    /// Tells by the node's own table whether it answers; none where there is no table.
+    fn table(&self, node: usize) -> Result<Option<Table>>;
+
     /// Lets it own addresses again.
     fn take_back(&mut self, node: usize) -> Result<()>;
 
@@ -134,6 +142,15 @@ impl dyn System + '_ {
         }
     }
 
+    /// Waits until a node owns both addresses.
+    pub fn is_owned_by(&self, node: usize) -> Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.owner()? != node {
+            ensure!(Instant::now() < deadline, "node {node} does not get its addresses\n{}", self.logs());
+        }
+        Ok(())
+    }
+
     /// Waits until the first node in order owns all addresses, and gets the client's datagrams.
     pub fn settle(&self) -> Result<()> {
         let first = *self.order().first().context("a system without nodes")?;
@@ -160,7 +177,7 @@ impl dyn System + '_ {
         namespace.ip(&["neighbour", "flush", "all"])?;
         let client = EchoClient::start(namespace, &vips, PORT, Duration::from_millis(10))?;
         thread::sleep(GLANCE);
-        let requests = client.stop()?;
+        let (requests, _end) = client.stop()?;
         let answers = |vip: &IpAddr| {
             let answers = requests.iter().filter(|one| one.target == *vip).filter_map(|one| one.answer);
             answers.map(|answer| answer.mac).collect::<Vec<_>>()

@@ -14,6 +14,7 @@ use crate::failover::{CASES, Case, Kind, MAIN, Purpose, System, case};
 use crate::interrupt::Interrupt;
 use record::{Record, Records};
 
+mod connections;
 mod cost;
 mod goals;
 mod page;
@@ -65,8 +66,11 @@ pub struct Options {
     /// Instead of faults: what probing costs an agent with ten peers.
     #[arg(long, conflicts_with = "soak")]
     pub cost: bool,
-    /// Only write the page from what is saved.
+    /// Instead of faults: what becomes of TCP connections.
     #[arg(long, conflicts_with_all = ["soak", "cost"])]
+    pub connections: bool,
+    /// Only write the page from what is saved.
+    #[arg(long, conflicts_with_all = ["soak", "cost", "connections"])]
     pub page: bool,
 }
 
@@ -118,6 +122,8 @@ pub fn run(options: &Options) -> Result<()> {
         soak::run(options, long, &interrupt)?;
     } else if options.cost {
         cost::run(options)?;
+    } else if options.connections {
+        connections::run(options)?;
     } else if !options.page {
         missing = measure(options, &interrupt)?;
     }

@@ -3,10 +3,13 @@
 use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
+use lb_core::plan::EntryState;
+use lb_userspace::dataplane::ebpf::{Pins, View};
 use serde_json::json;
 
+use super::connections::{ConnectionServer, Connections};
 use super::echo::EchoServer;
-use super::{NODES, PORT, Purpose, System, crowd};
+use super::{NODES, PORT, Purpose, System, Table, crowd};
 use crate::agent::barelb;
 use crate::cluster::services::{service, slice};
 use crate::cluster::{Component, Network, Site, SiteOptions, order_of};
@@ -23,6 +26,8 @@ const AS_USERS_HAVE_IT: [&str; 2] = ["--failback-after", "10s"];
 pub(super) const OFF: &str = "off";
 /// The Service that is asked for.
 const SERVICE: &str = "echo";
+/// What it is asked by.
+const PROTOCOLS: [&str; 2] = ["UDP", "TCP"];
 /// Where its endpoints listen.
 const ENDPOINT_PORT: u16 = 7007;
 /// Of what the pool of a [`Site`] holds, that no other Service has.
@@ -31,7 +36,7 @@ const FREE: std::ops::Range<u8> = 101..110;
 /// The cluster; everything goes with it. The order of the fields is the order of removal.
 pub struct Barelb {
     ports: Vec<LossyPort>,
-    _echoes: Vec<EchoServer>,
+    _servers: Vec<(EchoServer, ConnectionServer)>,
     site: Site,
     vips: [IpAddr; 2],
     order: Vec<usize>,
@@ -58,25 +63,37 @@ impl Barelb {
         // Before the agents, which use native XDP where the other end has a program too.
         let ports = site.machines.iter().map(|machine| LossyPort::attach(&machine.cable.b));
         let ports = ports.collect::<Result<Vec<_>>>()?;
-        let echoes = site.machines.iter().map(|machine| {
+        let servers = site.machines.iter().map(|machine| {
             let addresses = machine.addresses().map(|address| SocketAddr::from((address, ENDPOINT_PORT)));
             let node = &machine.cable.a;
             node.namespace().sysctl("net.ipv6.conf.eth0.keep_addr_on_down", "1")?;
-            EchoServer::start(node.namespace(), node.mac(), &addresses)
+            let echo = EchoServer::start(node.namespace(), node.mac(), &addresses)?;
+            Ok((echo, ConnectionServer::start(node.namespace(), &addresses)?))
         });
-        let echoes = echoes.collect::<Result<Vec<_>>>()?;
+        let servers = servers.collect::<Result<Vec<_>>>()?;
         let (vips, order) = addresses(&site)?;
         add_service(&site, vips)?;
         for node in 0..site.machines.len() {
             site.start_agent(node)?;
         }
         site.wait_for_members(site.machines.len())?;
-        let mut system = Self { ports, _echoes: echoes, site, vips, order, crowd: Vec::new() };
+        let mut system = Self { ports, _servers: servers, site, vips, order, crowd: Vec::new() };
         (&system as &dyn System).settle()?;
         if purpose == Purpose::Crowd {
             system.add_crowd()?;
         }
         Ok(system)
+    }
+
+    /// Has every node serve by any endpoint, or only nodes with an endpoint, each by its own.
+    pub(crate) fn set_policy(&self, policy: &str) -> Result<()> {
+        let patch = json!({"spec": {"externalTrafficPolicy": policy}}).to_string();
+        self.site.plane.kubectl(&["patch", "service", SERVICE, "--patch", &patch]).map(drop)
+    }
+
+    /// Makes connections to an address.
+    pub(crate) fn connect(&self, vip: IpAddr, count: usize) -> Result<Connections> {
+        Connections::start(self.client().namespace(), (vip, PORT), count)
     }
 
     fn add_crowd(&mut self) -> Result<()> {
@@ -127,14 +144,15 @@ fn add_service(site: &Site, vips: [IpAddr; 2]) -> Result<()> {
     let annotations = json!({"metallb.io/loadBalancerIPs": wish.join(",")});
     let spec = json!({
         "externalTrafficPolicy": "Local", "ipFamilyPolicy": "RequireDualStack",
-        "ports": [{"port": PORT, "protocol": "UDP"}],
+        "ports": PROTOCOLS.map(|protocol| json!({"name": protocol.to_lowercase(), "port": PORT, "protocol": protocol})),
     });
     let mut objects = vec![service(SERVICE, &annotations, &spec)];
     for (place, family) in ["IPv4", "IPv6"].into_iter().enumerate() {
         let endpoints: Vec<_> =
             site.machines.iter().map(|one| (one.name.as_str(), one.addresses()[place])).collect();
         let mut slice = slice(SERVICE, family, ENDPOINT_PORT, &endpoints);
-        slice["ports"][0]["protocol"] = "UDP".into();
+        let port = |protocol: &str| json!({"name": protocol.to_lowercase(), "port": ENDPOINT_PORT, "protocol": protocol});
+        slice["ports"] = PROTOCOLS.map(port).as_slice().into();
         objects.push(slice);
     }
     site.plane.apply_all(&objects)?;
@@ -188,6 +206,16 @@ impl System for Barelb {
 
     fn hand_over(&mut self, node: usize) -> Result<()> {
         self.drain(node, &[])
+    }
+
+    fn table(&self, node: usize) -> Result<Option<Table>> {
+        let machine = self.site.machines.get(node).context("no such node")?;
+        let view = View::open(Pins::new(machine.files.bpffs()).root())?;
+        let answers = move || {
+            let rows = view.table.read()?.rows;
+            Ok(rows.values().any(|row| row.entry.state == EntryState::Answer))
+        };
+        Ok(Some(Box::new(answers)))
     }
 
     fn take_back(&mut self, node: usize) -> Result<()> {

@@ -36,6 +36,7 @@ pub const CASES: &[Case] = &[
         Fault::Cut { way: Way::Both, nodes: 2 },
     ),
     calm("link-down", "the link goes down inside the node", Fault::LinkDown),
+    calm("carrier", "the cable is pulled for a quarter of a second: the node has no carrier", Fault::Unplug),
     calm("freeze", "SIGSTOP to the daemon", Fault::Freeze),
     calm("kill", "SIGKILL to the daemon, which is started again a second later", Fault::Kill),
     Case {

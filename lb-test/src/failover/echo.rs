@@ -20,6 +20,8 @@ use crate::wire::Message;
 
 /// Between two looks whether to end.
 const POLL: Duration = Duration::from_millis(50);
+/// For the answers to the last requests.
+const LAST: Duration = Duration::from_millis(200);
 /// A number and a hardware address.
 const NUMBER: usize = 4;
 const REPLY: usize = NUMBER + 6;
@@ -87,7 +89,8 @@ fn serve(socket: &UdpSocket, mac: [u8; 6], stop: &AtomicBool) {
 pub(super) struct EchoClient {
     started_at: SystemTime,
     requests: Arc<Mutex<Vec<Request>>>,
-    stop: Arc<AtomicBool>,
+    /// Of sending, then of receiving.
+    stops: [Arc<AtomicBool>; 2],
     threads: Vec<JoinHandle<Result<()>>>,
 }
 
@@ -97,15 +100,14 @@ impl EchoClient {
         let socket = namespace.enter(open)?;
         let reader = socket.try_clone()?;
         let (started, started_at) = (Instant::now(), SystemTime::now());
-        let mut client =
-            Self { started_at, requests: Arc::default(), stop: Arc::default(), threads: Vec::new() };
-        let (requests, stop) = (Arc::clone(&client.requests), Arc::clone(&client.stop));
+        let (kept, stops) = (Arc::default(), <[Arc<AtomicBool>; 2]>::default());
+        let (requests, stop) = (Arc::clone(&kept), Arc::clone(&stops[0]));
         let sender = Sender { socket, vips: vips.to_vec(), port, pace, started, started_at, requests, stop };
-        client.threads.push(thread::Builder::new().name("echo-tx".into()).spawn(move || sender.run())?);
-        let (requests, stop) = (Arc::clone(&client.requests), Arc::clone(&client.stop));
+        let sender = thread::Builder::new().name("echo-tx".into()).spawn(move || sender.run())?;
+        let (requests, stop) = (Arc::clone(&kept), Arc::clone(&stops[1]));
         let receive = move || receive(&reader, started_at, &requests, &stop);
-        client.threads.push(thread::Builder::new().name("echo-rx".into()).spawn(receive)?);
-        Ok(client)
+        let receiver = thread::Builder::new().name("echo-rx".into()).spawn(receive)?;
+        Ok(Self { started_at, requests: kept, stops, threads: vec![sender, receiver] })
     }
 
     /// When it was started, by the clock of its times.
@@ -119,19 +121,26 @@ impl EchoClient {
         requests[requests.len().saturating_sub(count)..].to_vec()
     }
 
-    /// Ends asking; every request in the order sent.
-    pub(super) fn stop(mut self) -> Result<Vec<Request>> {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
+    /// Ends asking; every request in the order sent, and when the last was.
+    pub(super) fn stop(mut self) -> Result<(Vec<Request>, Duration)> {
+        let mut end = Duration::ZERO;
+        for (stop, thread) in self.stops.iter().zip(self.threads.drain(..)) {
+            stop.store(true, Ordering::Relaxed);
             thread.join().map_err(|_panic| anyhow!("a thread of the echo client panicked"))??;
+            if end.is_zero() {
+                end = self.started_at.elapsed().unwrap_or_default();
+                thread::sleep(LAST);
+            }
         }
-        Ok(std::mem::take(&mut *lock(&self.requests)))
+        Ok((std::mem::take(&mut *lock(&self.requests)), end))
     }
 }
 
 impl Drop for EchoClient {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        for stop in &self.stops {
+            stop.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -9,13 +9,17 @@ use std::{io, mem};
 use anyhow::{Context, Result, ensure};
 
 use super::watch::{Fault as Mark, Watch};
-use super::{FIRST_NODE, System};
+use super::{FIRST_NODE, PATIENCE, System};
 use crate::bench::cpu::{self, Priority};
 use crate::link::Interface;
 use crate::rig::Way;
 
 const SECOND: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
+/// Long enough for another node to take over.
+const UNPLUGGED: Duration = Duration::from_millis(250);
+/// Between two looks at a node's own table.
+const LOOK: Duration = Duration::from_micros(200);
 
 /// Something that happens to the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub enum Fault {
     Freeze,
     /// The link goes down inside the node.
     LinkDown,
+    /// The other end of the cable goes down and comes back: the node has no carrier for so long.
+    Unplug,
     /// The node gives away what it owns, as a person asks it to.
     HandOver,
     /// The node was cut off until another one answered, and is back: that is the moment that counts.
@@ -60,7 +66,7 @@ impl Fault {
         let victims = self.victims(system);
         let owner = *victims.first().context("a system without nodes")?;
         let before = victims.iter().map(|node| system.mac(*node)).collect::<Result<Vec<_>>>()?;
-        let mut mark = Mark { at: SystemTime::now(), before };
+        let mut mark = Mark { at: SystemTime::now(), before, silent: None };
         match self {
             Self::Cut { way, .. } => mark.at = cut(system, &victims, way)?,
             Self::Kill => {
@@ -72,6 +78,14 @@ impl Fault {
             }
             Self::Freeze => mark.at = at_once(|| system.freeze(owner))?,
             Self::LinkDown => mark.at = set_down(&system.cables()[owner].a)?,
+            Self::Unplug => {
+                let (port, table) = (&system.cables()[owner].b, system.table(owner)?);
+                mark.at = set_down(port)?;
+                let back = Instant::now() + UNPLUGGED;
+                mark.silent = table.map(|answers| silence(mark.at, &answers)).transpose()?;
+                thread::sleep(back.saturating_duration_since(Instant::now()));
+                port.up()?;
+            }
             Self::HandOver => {
                 mark.at = SystemTime::now();
                 system.hand_over(owner)?;
@@ -98,7 +112,7 @@ impl Fault {
         for node in self.victims(system) {
             match self {
                 Self::Cut { .. } | Self::Return => system.port(node)?.heal()?,
-                Self::Kill => {}
+                Self::Kill | Self::Unplug => {}
                 Self::Freeze => system.thaw(node)?,
                 Self::LinkDown => set_up(&system.cables()[node].a, node)?,
                 Self::HandOver => system.take_back(node)?,
@@ -132,6 +146,15 @@ fn moved(watch: &Watch, mark: &Mark, limit: Duration) -> bool {
         thread::sleep(POLL);
     }
     true
+}
+
+/// From the fault until a node's own table answers for nothing.
+fn silence(fault: SystemTime, answers: &dyn Fn() -> Result<bool>) -> Result<Duration> {
+    while answers()? {
+        ensure!(fault.elapsed()? < PATIENCE, "without a carrier the node still answers, by its own table");
+        thread::sleep(LOOK);
+    }
+    Ok(fault.elapsed()?)
 }
 
 fn all_macs(system: &dyn System) -> Result<Vec<[u8; 6]>> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 
 use super::echo::EchoServer;
-use super::{CLIENT, FIRST_NODE, NODES, PORT, System};
+use super::{CLIENT, FIRST_NODE, NODES, PORT, System, Table};
 use crate::cluster::Network;
 use crate::link::{Interface, Veth};
 use crate::process::Process;
@@ -156,6 +156,10 @@ impl System for Keepalived {
         self.daemon(node)?.end()?;
         self.nodes[node].daemon = None;
         Ok(())
+    }
+
+    fn table(&self, _node: usize) -> Result<Option<Table>> {
+        Ok(None)
     }
 
     fn take_back(&mut self, node: usize) -> Result<()> {

@@ -41,6 +41,9 @@ pub struct Seen {
     pub both_us: u64,
     /// How often another node answered than before.
     pub moves: usize,
+    /// From the fault until the owner's own table answered for nothing, where that was looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_us: Option<u64>,
 }
 
 /// A fault, by the clock of the requests.
@@ -50,6 +53,8 @@ pub(super) struct Mark {
     pub(super) at: Duration,
     /// Who had answered before, or might have.
     pub(super) before: Vec<[u8; 6]>,
+    /// Until the owner's own table answered for nothing, where that was looked at.
+    pub(super) silent: Option<Duration>,
 }
 
 impl Seen {
@@ -67,6 +72,7 @@ impl Seen {
             unanswered: all.unanswered + one.unanswered,
             both_us: all.both_us.max(one.both_us),
             moves: all.moves.max(one.moves),
+            silent_us: all.silent_us.max(one.silent_us),
         })
         .unwrap_or_default()
     }
@@ -93,6 +99,7 @@ impl Seen {
             unanswered: requests.len() - answers.len(),
             both_us: pace * u64::try_from(twice).unwrap_or(u64::MAX),
             moves: owners.windows(2).filter(|pair| pair[0] != pair[1]).count(),
+            silent_us: mark.silent.map(micros),
         }
     }
 }
@@ -126,15 +133,21 @@ mod tests {
     }
 
     fn mark(at: u64) -> Mark {
-        Mark { at: ms(at), before: vec![OLD] }
+        Mark { at: ms(at), before: vec![OLD], silent: None }
     }
 
     #[test]
     fn a_move_has_a_first_answer_a_gap_and_no_overlap() {
         let who = |at| (if at < 50 { Some(OLD) } else { (at >= 80).then_some(NEW) }, 0);
         let seen = Seen::of(&asked(V4, 100, who), &mark(50), ms(100));
-        let expected =
-            Seen { first_us: Some(30_500), gap_us: 31_000, asked: 100, unanswered: 30, both_us: 0, moves: 1 };
+        let expected = Seen {
+            first_us: Some(30_500),
+            gap_us: 31_000,
+            asked: 100,
+            unanswered: 30,
+            moves: 1,
+            ..Seen::default()
+        };
         assert_eq!(seen, expected);
     }
 

@@ -37,6 +37,8 @@ pub(super) struct Fault {
     pub(super) at: SystemTime,
     /// Who may have answered before.
     pub(super) before: Vec<[u8; 6]>,
+    /// From then until the owner's own table answered for nothing, where that was looked at.
+    pub(super) silent: Option<Duration>,
 }
 
 impl Watch {
@@ -72,8 +74,7 @@ impl Watch {
     /// Ends asking; what was seen.
     pub(super) fn stop(self, fault: &Fault) -> Result<Ways> {
         let (probe_began, echo_began) = (self.probe.started_at(), self.echo.started_at());
-        let echoed = self.echo.stop()?;
-        let echo_end = SystemTime::now().duration_since(echo_began).unwrap_or_default();
+        let (echoed, echo_end) = self.echo.stop()?;
         let report = self.probe.stop()?;
         ensure!(report.socket_drops == 0, "the client's socket lost {} frames", report.socket_drops);
         for mac in report.by_mac.keys() {
@@ -81,15 +82,16 @@ impl Watch {
         }
         let step = clock_difference().abs_diff(self.step);
         ensure!(step <= MOST_STEP, "the clock was set by {step:?} during the trial");
-        let mark = |began: SystemTime| Mark {
+        let mark = |began: SystemTime, silent| Mark {
             at: fault.at.duration_since(began).unwrap_or_default(),
             before: fault.before.clone(),
+            silent,
         };
         let of = |requests: &[Request], is_v4: bool, mark: &Mark, end| {
             let some = requests.iter().filter(|request| request.target.is_ipv4() == is_v4);
             Seen::of(&some.copied().collect::<Vec<_>>(), mark, end)
         };
-        let (probed, echo_mark) = (mark(probe_began), mark(echo_began));
+        let (probed, echo_mark) = (mark(probe_began, fault.silent), mark(echo_began, None));
         Ok(Ways::from([
             (Way::Arp, of(&report.requests, true, &probed, report.duration)),
             (Way::Ns, of(&report.requests, false, &probed, report.duration)),

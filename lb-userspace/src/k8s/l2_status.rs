@@ -56,7 +56,11 @@ pub fn read(object: Guarded<ServiceL2Status>) -> Option<(String, Announcement)> 
 
 /// Watches the objects of one namespace; see [`read`].
 pub fn watch(client: &Client, namespace: &str) -> BoxStream<'static, Change<Option<(String, Announcement)>>> {
-    let objects = watch::watch(Api::<Guarded<ServiceL2Status>>::namespaced(client.clone(), namespace), None);
+    let objects = watch::watch(
+        Api::<Guarded<ServiceL2Status>>::namespaced(client.clone(), namespace),
+        None,
+        watch::PAGE,
+    );
     objects.map(|change| change.map(read)).boxed()
 }
 

@@ -34,8 +34,9 @@ use serde::de::DeserializeOwned;
 const WATCH_SECONDS: u32 = 60;
 /// First and longest wait after a watch that failed: a server that is back is to be noticed soon.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));
-/// Objects in one answer to a list. All of them are in memory at once, and one can have more than a megabyte.
-const PAGE: u32 = 100;
+/// Objects in one answer to a list, for those who run on: all of them are in memory at once, and one can have more than a
+/// megabyte.
+pub const PAGE: u32 = 100;
 /// Between two looks for a kind that the API server does not have.
 const ABSENT: Duration = Duration::from_secs(30);
 /// Before a list that follows a refused watch.
@@ -97,12 +98,13 @@ pub fn ready<S: Stream + Unpin>(stream: &mut S) -> impl Iterator<Item = S::Item>
     std::iter::from_fn(|| stream.next().now_or_never().flatten())
 }
 
-/// Watches all objects of `api` or, with `name`, the one of that name. The stream has no end.
-pub fn watch<K>(api: Api<Guarded<K>>, name: Option<&str>) -> BoxStream<'static, Change<Guarded<K>>>
+/// Watches all objects of `api` or, with `name`, the one of that name. The stream has no end. `page` is the most objects in
+/// one answer to a list.
+pub fn watch<K>(api: Api<Guarded<K>>, name: Option<&str>, page: u32) -> BoxStream<'static, Change<Guarded<K>>>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    let mut config = config();
+    let mut config = config(page);
     if let Some(name) = name {
         config = config.fields(&format!("metadata.name={name}"));
     }
@@ -114,11 +116,11 @@ pub fn watch_labelled<K>(api: Api<Guarded<K>>, selector: &str) -> BoxStream<'sta
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
 {
-    changes(api, config().labels(selector))
+    changes(api, config(PAGE).labels(selector))
 }
 
-fn config() -> watcher::Config {
-    watcher::Config::default().timeout(WATCH_SECONDS).page_size(PAGE)
+fn config(page: u32) -> watcher::Config {
+    watcher::Config::default().timeout(WATCH_SECONDS).page_size(page)
 }
 
 fn changes<K>(api: Api<Guarded<K>>, config: watcher::Config) -> BoxStream<'static, Change<Guarded<K>>>

@@ -16,6 +16,8 @@ const LAST_MS: f64 = 100.0;
 const HOUR: usize = 60;
 /// For how long two nodes may answer after a partition has healed.
 const HEALED_US: u64 = 100_000;
+/// For a node without a carrier to be silent by its own table.
+const SILENT_MS: f64 = 5.0;
 
 /// Adds the goals about what was measured.
 pub(super) fn add(page: &mut Page, records: &[Record], minutes: &[Minute], costs: &[Cost]) {
@@ -25,6 +27,7 @@ pub(super) fn add(page: &mut Page, records: &[Record], minutes: &[Minute], costs
         deaths(records, "death-no-api", "silent death without the API server"),
         crowded(records),
         quiet(records),
+        unplugged(records),
         soaks(minutes),
         super::cost::goal(costs).into_iter().collect(),
     ];
@@ -99,6 +102,11 @@ fn quiet(records: &[Record]) -> Vec<Goal> {
             let text = format!("hand-over, {}: no answer to ARP or NS is lost", kind.what());
             goals.push(goal(text, format!("{lost} lost in {} trials", handed.len()), lost == 0));
         }
+        if !handed.is_empty() {
+            let lost: usize = handed.iter().map(|one| one.worst_of_datagrams(|seen| seen.unanswered)).sum();
+            let text = format!("hand-over, {}: no datagram is lost", kind.what());
+            goals.push(goal(text, format!("{lost} lost in {} trials", handed.len()), lost == 0));
+        }
         let killed = of(records, kind, "kill");
         if !killed.is_empty() {
             let lost: usize = killed.iter().map(|one| one.worst(|seen| seen.unanswered)).sum();
@@ -125,6 +133,21 @@ fn quiet(records: &[Record]) -> Vec<Goal> {
                 format!("a partition heals, {}: two owners for ≤ {} ms", kind.what(), HEALED_US / 1000);
             let measured = format!("{} ms at most in {} trials", both.div_ceil(1000), healed.len());
             goals.push(goal(text, measured, both <= HEALED_US));
+        }
+    }
+    goals
+}
+
+fn unplugged(records: &[Record]) -> Vec<Goal> {
+    let mut goals = Vec::new();
+    for kind in [Kind::Barelb, Kind::BarelbFast] {
+        let silent: Vec<_> = of(records, kind, "carrier").into_iter().filter_map(Record::silent_ms).collect();
+        if !silent.is_empty() {
+            let most = quantile(&silent, 1.0);
+            let text =
+                format!("the carrier goes, {}: the node is silent within {SILENT_MS:.0} ms", kind.what());
+            let measured = format!("{most:.1} ms at most in {} trials", silent.len());
+            goals.push(goal(text, measured, most <= SILENT_MS));
         }
     }
     goals

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::record::Records;
-use super::{Options, cost, goals, soak, tables};
+use super::{Options, connections, cost, goals, soak, tables};
 use crate::bench::document::Page;
 use crate::failover::CASES;
 
@@ -30,7 +30,8 @@ as often it sends a datagram through each address, which its own kernel sends to
   how long more than one node answered: the worst of all trials. **moved**: trials in which another node answered.
 
 `cargo xtask bench failover` writes this part; `--case`, `--with`, `--trials` and `--resume` measure some of it,
-`--soak 1h --loss 5` and `--soak 1h --busy` count false moves, `--cost` measures what probing costs.
+`--soak 1h --loss 5` and `--soak 1h --busy` count false moves, `--cost` measures what probing costs, `--connections`
+what becomes of TCP connections.
 ";
 
 /// Writes it from what is saved, and prints it.
@@ -45,6 +46,7 @@ pub(super) fn write(options: &Options) -> Result<()> {
     for case in CASES {
         tables::add(&mut page, case, records.all());
     }
+    connections::add(&mut page, &connections::saved(options)?);
     soak::add(&mut page, &minutes);
     cost::add(&mut page, &costs);
     replace(&options.out, &page.text)

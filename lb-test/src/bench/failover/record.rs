@@ -31,6 +31,18 @@ impl Record {
         Some(first[0]?.max(first[1]?) as f64 / 1000.0)
     }
 
+    /// When the owner's own table answered for nothing any more, where that was looked at; milliseconds.
+    #[expect(clippy::cast_precision_loss, reason = "microseconds of some minutes")]
+    pub(super) fn silent_ms(&self) -> Option<f64> {
+        self.worst(|seen| seen.silent_us).map(|time| time as f64 / 1000.0)
+    }
+
+    /// Something of datagrams of both families, the larger of both.
+    pub(super) fn worst_of_datagrams<T: Ord + Default>(&self, of: impl Fn(&Seen) -> T) -> T {
+        let both = [Way::Udp4, Way::Udp6].into_iter().filter_map(|way| self.ways.get(&way));
+        both.map(of).max().unwrap_or_default()
+    }
+
     /// Something of ARP and neighbour discovery, the larger of both.
     pub(super) fn worst<T: Ord + Default>(&self, of: impl Fn(&Seen) -> T) -> T {
         let both = [Way::Arp, Way::Ns].into_iter().filter_map(|way| self.ways.get(&way));

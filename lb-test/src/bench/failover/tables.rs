@@ -29,6 +29,17 @@ pub(super) fn add(page: &mut Page, case: &Case, records: &[Record]) {
         page.add(&format!("\n### {} (`{}`)\n", headline(case.what), case.name));
         page.table(&HEAD, rows);
     }
+    for kind in Kind::ALL {
+        let silent: Vec<_> = of(records, kind, case.name).into_iter().filter_map(Record::silent_ms).collect();
+        if !silent.is_empty() {
+            page.add(&format!(
+                "\n{}: the node's own table answers for nothing after {:.1} ms (p50), {:.1} ms at most.",
+                kind.what(),
+                quantile(&silent, 0.5),
+                quantile(&silent, 1.0)
+            ));
+        }
+    }
 }
 
 /// The trials of a case in a system.
