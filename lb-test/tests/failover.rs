@@ -91,6 +91,12 @@ fn l5_a_dead_node_is_replaced_by_probes() {
     let mut system = Kind::Barelb.set_up(Purpose::Faults).unwrap();
     // A Lease takes twice as long at the least; docs/reliability.md has what it takes on a machine that is not busy.
     assert_moved(&run(system.as_mut(), "death"), 8_000, 0);
+    // Silent by its own table too: back, it answers for nothing that another node has by then.
+    let seen = run(system.as_mut(), "carrier");
+    assert_moved(&seen, 8_000, 1_000);
+    for way in [Way::Arp, Way::Ns] {
+        assert!(seen[&way].silent_us.is_some_and(|silent| silent <= 2_000_000), "{way:?}: {seen:?}");
+    }
 }
 
 /// Of two nodes neither has heard more than the other, so the first one has owned all the while; its clients have heard the
