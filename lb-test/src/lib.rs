@@ -27,6 +27,7 @@ pub mod prometheus;
 pub mod rig;
 pub mod scratch;
 pub mod standalone;
+pub mod terminal;
 pub mod trouble;
 pub mod wire;
 

@@ -1,6 +1,7 @@
 //! L5: `barelb explain` in a cluster that allocates and announces. Needs root and the testbed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use lb_test::agent::barelb;
@@ -74,6 +75,15 @@ fn l5_every_decision_about_a_service_is_explained() {
     let (_, complaints, code) = explain(&site, &["svc", "default/wep"]);
     assert_eq!(code, Some(1));
     assert!(complaints.contains("there is no Service default/wep: `kubectl get services"), "{complaints}");
+    // As kubectl, it looks where the context is.
+    let elsewhere = site.plane.admin().kubeconfig().with_file_name("elsewhere");
+    let known = fs::read_to_string(site.plane.admin().kubeconfig()).unwrap();
+    let context = "- name: shop\n  context:\n    cluster: test\n    user: user\n    namespace: shop\n";
+    fs::write(&elsewhere, known + context).unwrap();
+    let mut command = site.plane.namespace().command(barelb().unwrap());
+    command.args(["explain", "svc", "web", "--context", "shop", "--kubeconfig"]).arg(&elsewhere);
+    let complaints = String::from_utf8(command.output().unwrap().stderr).unwrap();
+    assert!(complaints.contains("there is no Service shop/web: "), "{complaints}");
     let (text, _, code) = explain(&site, &["ip", "203.0.113.1"]);
     assert_eq!(
         (text.as_str(), code),

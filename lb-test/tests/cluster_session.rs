@@ -4,10 +4,10 @@
 use std::fmt::Write;
 use std::{env, fs};
 
+use anyhow::ensure;
 use lb_test::cluster::Controller;
 use lb_test::cluster::manifests::path;
-use lb_test::documents::proof::Place;
-use lb_test::documents::session::{SCENES, head, masked};
+use lb_test::documents::session::{Course, FILE, SCENES, Scene, head, masked};
 use lb_test::documents::stage::{self, Stage};
 
 const PAGE: &str = "docs/session.md";
@@ -18,24 +18,36 @@ const WRITE: &str = "BARELB_WRITE_SESSION";
 fn l5_the_recorded_session_is_what_a_terminal_shows() {
     let site = stage::site().unwrap();
     let stage = Stage::new(&site.plane).unwrap();
-    let say = |line: &str, place: Place| {
-        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-        stage.run(place, &site, &words)
-    };
+    stage.write(FILE.0, FILE.1).unwrap();
     // Until each has heard each other one, which a busy machine may take a moment for.
     let is_well = |line: &str, text: &str| match line {
         "barelb status --peers" => text.matches(" up ").count() == 6,
-        "barelb status" => text.matches(" 2/2").count() == 2,
+        "barelb status" | "barelb top" => text.matches(" 2/2").count() == 2,
         _ => true,
     };
-    let say = |line: &str, place: Place| {
+    let say = |scene: &Scene| {
+        let words: Vec<String> = scene.command.split(' ').map(str::to_owned).collect();
+        let (size, keys) = match scene.course {
+            Course::Ends(code) => return stage.run_to(code, scene.place, &site, &words),
+            Course::Draws(size, keys) => (size, keys),
+        };
+        let mut terminal = stage.terminal(&site, &words, size)?;
+        terminal.shows(Controller::PATIENCE, |lines| is_well(scene.command, &lines.join("\n")))?;
+        terminal.press(keys)?;
+        let first = site.vips()[0].to_string();
+        let lines = terminal.shows(Controller::PATIENCE, |lines| lines[3].starts_with(&first))?;
+        terminal.press("q")?;
+        ensure!(terminal.end(Controller::PATIENCE)?.success(), "{}", lines.join("\n"));
+        Ok(lines.join("\n") + "\n")
+    };
+    let say = |scene: &Scene| {
         site.plane.wait_for(Controller::PATIENCE, "agents do not hear each other", |_| {
-            Ok(Some(say(line, place)?).filter(|text| is_well(line, text)))
+            Ok(Some(say(scene)?).filter(|text| is_well(scene.command, text)))
         })
     };
     let mut page = head().to_owned();
     for scene in SCENES {
-        let text = say(scene.command, scene.place).unwrap();
+        let text = say(scene).unwrap();
         let (prompt, text) = (scene.prompt(), masked(&text));
         write!(page, "\n{}\n\n```text\n{prompt} {}\n{text}```\n", scene.what, scene.command).unwrap();
     }

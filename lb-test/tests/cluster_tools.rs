@@ -1,5 +1,5 @@
 //! L5: what users have beside the verbs about addresses: the archive for those who help from elsewhere, the plugin of
-//! kubectl, completions and manual pages. Needs root and the testbed.
+//! kubectl with its completions, and a terminal that shows rows live. Needs root and the testbed.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::env;
@@ -10,7 +10,8 @@ use std::process::{Command, Output};
 
 use lb_test::agent::barelb;
 use lb_test::cluster::services::service;
-use lb_test::cluster::{Site, SiteOptions};
+use lb_test::cluster::{Component, Controller, Site, SiteOptions};
+use lb_test::terminal::Terminal;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -48,11 +49,13 @@ fn all_files(folder: &Path, texts: &mut Vec<(PathBuf, String)>) {
 
 #[test]
 #[ignore = "L5: needs root and the testbed"]
-fn l5_an_archive_and_a_plugin() {
-    let site = Site::start_with(SiteOptions { nodes: 2, ..SiteOptions::default() }).unwrap();
+fn l5_an_archive_a_plugin_and_a_terminal() {
+    let mut site = Site::start_with(SiteOptions { nodes: 2, ..SiteOptions::default() }).unwrap();
     site.add_agent_pods().unwrap();
     site.is_said_to_be_of(Some(site.owner().unwrap())).unwrap();
-    let password = json!({"example.net/db-password": PASSWORD});
+    a_terminal_has_its_rows_and_is_given_back(&site);
+    let applied = json!({"spec": {"env": [{"name": "DB_PASSWORD", "value": PASSWORD}]}});
+    let password = json!({"example.net/db-password": PASSWORD, "example.net/original": applied.to_string()});
     site.plane.apply_all(&[service("kept", &password, &json!({}))]).unwrap();
     let secret = site.plane.get(&["secret", "memberlist", "--namespace", "metallb-system"]).unwrap();
     let key = secret["data"]["secretkey"].as_str().unwrap().to_owned();
@@ -62,6 +65,76 @@ fn l5_an_archive_and_a_plugin() {
     the_archive_can_be_planned_with(&site, folder.path(), &inside);
     what_cannot_be_asked_is_no_archive(&site, folder.path());
     kubectl_has_a_plugin(&site, folder.path());
+    what_is_older_is_told(&mut site);
+}
+
+/// `barelb top`, on a terminal.
+fn top(site: &Site, arguments: &[&str]) -> Terminal {
+    let mut command = site.plane.namespace().command(barelb().unwrap());
+    command.arg("top").args(arguments).arg("--kubeconfig").arg(site.plane.admin().kubeconfig());
+    Terminal::start(command, (132, 12)).unwrap()
+}
+
+fn a_terminal_has_its_rows_and_is_given_back(site: &Site) {
+    let vips: Vec<String> = site.vips().iter().map(ToString::to_string).collect();
+    let owner = &site.machines[site.owner().unwrap()].name;
+    let rows = |lines: &[String]| {
+        let row = |vip: &String| lines.iter().any(|line| line.starts_with(vip) && line.contains(owner));
+        lines[0].starts_with("2 addresses, 2 answered; 2 of 2 agents say so; ") && vips.iter().all(row)
+    };
+    let mut terminal = top(site, &[]);
+    let shown = terminal.shows(Controller::PATIENCE, rows).unwrap();
+    assert!(shown[2].starts_with("ADDRESS        SERVICES     NODE    REQUESTS/S "), "{shown:#?}");
+    for (keys, expected) in [
+        ("sss", "1/2  q quit"),
+        ("j", "2/2  q quit"),
+        ("\u{1b}[H", "1/2  q quit"),
+        ("G", "2/2  "),
+        ("/2001", "1/1  /2001_"),
+    ] {
+        terminal.press(keys).unwrap();
+        terminal.shows(Controller::PATIENCE, |lines| lines[11].starts_with(expected)).unwrap();
+    }
+    terminal.press("\rq").unwrap();
+    assert_eq!(terminal.end(Controller::PATIENCE).unwrap().code(), Some(0));
+    // ^C is a key there, and a signal from elsewhere.
+    let mut terminal = top(site, &[]);
+    terminal.shows(Controller::PATIENCE, rows).unwrap();
+    terminal.press("\u{3}").unwrap();
+    assert_eq!(terminal.end(Controller::PATIENCE).unwrap().code(), Some(0));
+    for (signal, code) in [(1, 129), (2, 130), (15, 143)] {
+        let mut terminal = top(site, &["-n", "default"]);
+        terminal.shows(Controller::PATIENCE, rows).unwrap();
+        terminal.signal(signal).unwrap();
+        assert_eq!(terminal.end(Controller::PATIENCE).unwrap().code(), Some(code));
+    }
+    // What is wrong from the start is told where it stays.
+    let mut terminal = top(site, &["--context", "nowhere"]);
+    let shown =
+        terminal.shows(Controller::PATIENCE, |lines| lines.concat().contains("get-contexts")).unwrap();
+    assert_eq!(terminal.end(Controller::PATIENCE).unwrap().code(), Some(1), "{shown:#?}");
+    for (arguments, piece) in [
+        (&["top"][..], "`barelb status` prints the same once"),
+        (&["top", "-d", "0"], "0 is too often: 500ms is the shortest"),
+        (&["top", "-n", "a/b"], "a namespace is called by small letters"),
+    ] {
+        let complaints = text(&run(site, arguments).stderr);
+        assert!(complaints.contains(piece), "{complaints}");
+    }
+}
+
+fn what_is_older_is_told(site: &mut Site) {
+    let mut terminal = top(site, &["-d", "500ms"]);
+    terminal.shows(Controller::PATIENCE, |lines| lines[0].contains("2 of 2 agents")).unwrap();
+    site.plane.kill(Component::ApiServer).unwrap();
+    let said = |lines: &[String]| {
+        let all = lines.join(" ");
+        all.contains("what is shown is older: ") && all.contains("`kubectl get --raw /readyz`")
+    };
+    let shown = terminal.shows(Controller::PATIENCE, said).unwrap();
+    assert!(shown[0].contains("2 of 2 agents"), "{shown:#?}");
+    terminal.press("q").unwrap();
+    assert_eq!(terminal.end(Controller::PATIENCE).unwrap().code(), Some(0));
 }
 
 fn the_archive_holds_all_but_secrets(site: &Site, folder: &Path, key: &str) -> PathBuf {
@@ -86,6 +159,7 @@ fn the_archive_holds_all_but_secrets(site: &Site, folder: &Path, key: &str) -> P
     assert!(read("objects/servicel2statuses.yaml").contains("serviceName: web"));
     assert!(read("pages/barelb-agent-node-a/metrics.txt").contains("barelb_agent_addresses"));
     assert!(read("pages/barelb-agent-node-b/peers.json").contains("node-a"));
+    assert!(read("pages/barelb-agent-node-b/addresses.json").contains("default/web"));
     assert!(read("about.txt").contains("gitVersion"));
     inside
 }
@@ -119,6 +193,15 @@ fn the_archive_can_be_planned_with(site: &Site, folder: &Path, inside: &Path) {
 
 fn what_cannot_be_asked_is_no_archive(site: &Site, folder: &Path) {
     let place = folder.join("none.tar.gz");
+    // To another program, and what is told is told beside it.
+    let output = run(site, &["bundle", "--output", "-"]);
+    assert!(text(&output.stderr).starts_with("standard output: "), "{}", text(&output.stderr));
+    fs::write(folder.join("piped.tar.gz"), &output.stdout).unwrap();
+    let into = TempDir::new_in(folder).unwrap();
+    let inside = unpack(&folder.join("piped.tar.gz"), into.path());
+    assert!(inside.join("about.txt").exists());
+    let output = run(site, &["bundle", "--output", folder.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "a folder is no file");
     let output = run(site, &["bundle", "--context", "nowhere", "--output", place.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("`kubectl config get-contexts`"), "{}", text(&output.stderr));

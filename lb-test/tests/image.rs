@@ -180,7 +180,7 @@ impl Node {
 
 /// What `barelb inspect` says, asked in the container.
 fn inspect(agent: &Container) -> Value {
-    let output = agent.exec(&["inspect", "--state-dir=/var/lib/barelb", "-o", "json"]).unwrap();
+    let output = agent.exec(&["inspect", "-o", "json"]).unwrap();
     assert!(output.status.success(), "{output:?}");
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -6,7 +6,7 @@ use std::fs;
 
 use lb_test::cluster::manifests::path;
 use lb_test::documents::shell;
-use lb_test::documents::workflows::{Workflow, all};
+use lb_test::documents::workflows::{Step, Workflow, all};
 use serde_json::{Value, json};
 
 fn workflows() -> Vec<Workflow> {
@@ -29,12 +29,22 @@ fn every_key_is_one_that_github_knows() {
     };
     for workflow in workflows() {
         let file = &workflow.file;
-        known(&workflow.content, &["name", "on", "permissions", "concurrency", "jobs"], file);
+        known(&workflow.content, &["name", "on", "permissions", "concurrency", "defaults", "jobs"], file);
         assert!(workflow.jobs().count() > 0);
         let names: BTreeSet<_> = workflow.jobs().map(|(name, _)| name).collect();
         for (name, job) in workflow.jobs() {
-            let all = ["runs-on", "strategy", "needs", "permissions", "timeout-minutes", "env", "steps"];
+            let all = [
+                "runs-on",
+                "strategy",
+                "needs",
+                "permissions",
+                "timeout-minutes",
+                "container",
+                "env",
+                "steps",
+            ];
             known(job, &all, name);
+            known(&job["container"], &["image", "options", "volumes"], name);
             assert!(job["runs-on"].is_string() && job["timeout-minutes"].is_u64(), "{file}: {name}");
             let needs = job["needs"].as_array().into_iter().flatten().filter_map(Value::as_str);
             assert!(needs.into_iter().all(|need| names.contains(need)), "{file}: {name}");
@@ -104,4 +114,93 @@ fn every_script_is_one_and_nothing_is_put_into_it() {
             assert!(!of_ours || fs::exists(path(word).unwrap()).unwrap(), "{}: {word}", workflow.file);
         }
     }
+}
+
+/// In a container a script would be read by sh, and without `pipefail` what feeds a pipe may fail unseen.
+#[test]
+fn every_script_is_read_by_bash_and_ends_at_the_first_failure() {
+    for workflow in workflows() {
+        // That word alone makes it `bash -eo pipefail`.
+        assert_eq!(workflow.content["defaults"], json!({"run": {"shell": "bash"}}), "{}", workflow.file);
+    }
+}
+
+/// Debian 12, which the README names, with a compiler that the workspace takes: by its digest, because a tag may be moved.
+#[test]
+fn what_is_built_is_built_where_the_readme_says() {
+    let manifest = fs::read_to_string(path("Cargo.toml").unwrap()).unwrap();
+    let oldest =
+        manifest.lines().find_map(|line| line.strip_prefix("rust-version = ")).unwrap().trim_matches('"');
+    let mut images = BTreeSet::new();
+    for workflow in workflows() {
+        for (name, job) in workflow.jobs() {
+            let scripts = job["steps"].as_array().unwrap().iter().filter_map(|step| step["run"].as_str());
+            let image = job["container"]["image"].as_str();
+            let builds =
+                scripts.into_iter().any(|script| script.contains("cargo ") || script.contains(".ci/run"));
+            assert_eq!(builds, image.is_some(), "{}: {name}", workflow.file);
+            images.extend(image.map(str::to_owned));
+        }
+    }
+    assert_eq!(images.len(), 1, "CI and releases are built with one compiler: {images:?}");
+    let image = images.first().unwrap();
+    let (tag, digest) = image.split_once("@sha256:").unwrap();
+    assert!(digest.len() == 64 && digest.chars().all(|c| c.is_ascii_hexdigit()), "{image}");
+    assert!(tag.starts_with(&format!("rust:{oldest}.")) && tag.ends_with("-bookworm"), "{image}: {oldest}");
+}
+
+/// The programs that a script of the job named `job` starts, with their words.
+fn commands_of(workflow: &Workflow, job: &str) -> Vec<Vec<String>> {
+    let steps = workflow.steps();
+    let scripts: Vec<_> =
+        steps.iter().filter(|step| step.job == job).filter_map(|step| step.content["run"].as_str()).collect();
+    shell::commands(&scripts).unwrap().into_iter().flatten().collect()
+}
+
+/// The job that may write runs nothing of the checkout and no code of others but the actions.
+#[test]
+fn what_may_write_does_not_build() {
+    let workflow = workflows().pop().unwrap();
+    let commands = commands_of(&workflow, "release");
+    let programs: BTreeSet<_> = commands.iter().map(|words| words[0].as_str()).collect();
+    assert_eq!(programs, ["cut", "diff", "find", "gh", "sha256sum", "sort"].into());
+    let checks_out = |step: &Step<'_>| {
+        step.job == "release" && step.content["uses"].as_str().is_some_and(|uses| uses.contains("checkout@"))
+    };
+    assert!(!workflow.steps().iter().any(checks_out));
+    // A person sees it first.
+    let release = commands.iter().find(|words| words[0] == "gh").unwrap();
+    assert!(release.iter().any(|word| word == "--draft") && release.last().unwrap() == "dist/*");
+}
+
+/// The checksums are of each file by its name, and those are the names under which the jobs before leave them.
+#[test]
+fn every_file_of_a_release_is_made_and_has_a_checksum() {
+    let workflow = workflows().pop().unwrap();
+    let release = commands_of(&workflow, "release");
+    let sums = release.iter().find(|words| words[0] == "sha256sum").unwrap();
+    let expected: BTreeSet<_> = sums[2..].iter().map(String::as_str).collect();
+    // The variables of a run are empty here: the version, and the architecture where there is one.
+    let made: BTreeSet<String> = ["binaries", "chart"]
+        .iter()
+        .flat_map(|job| commands_of(&workflow, job))
+        .flatten()
+        .filter_map(|word| Some(word.strip_prefix("target/dist/")?.to_owned()))
+        .filter(|file| file.contains('.'))
+        .collect();
+    let architectures: Vec<_> = workflow.content["jobs"]["binaries"]["strategy"]["matrix"]["include"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["arch"].as_str().unwrap())
+        .collect();
+    assert_eq!(architectures, ["x86_64", "aarch64"]);
+    let named: BTreeSet<String> = made
+        .iter()
+        .flat_map(|file| match file.split_once("--") {
+            Some((name, end)) => architectures.iter().map(|arch| format!("{name}--{arch}{end}")).collect(),
+            None => vec![file.clone()],
+        })
+        .collect();
+    assert_eq!(named.iter().map(String::as_str).collect::<BTreeSet<_>>(), expected);
 }

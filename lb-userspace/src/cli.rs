@@ -1,5 +1,6 @@
 //! The command line: one file per verb.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::path::PathBuf;
@@ -125,10 +126,32 @@ impl Output {
 /// Writes to standard output; false when nobody reads any more, which is no fault (`barelb inspect | head`).
 fn print(text: impl Display) -> io::Result<bool> {
     let mut out = io::stdout().lock();
-    match write!(out, "{text}").and_then(|()| out.flush()) {
+    match out.write_all(harmless(&text.to_string()).as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
         done => done.map(|()| true),
     }
+}
+
+/// Writes to standard error.
+fn complain(text: impl Display) -> io::Result<()> {
+    io::stderr().lock().write_all(harmless(&text.to_string()).as_bytes())
+}
+
+/// A text without what a terminal obeys: somebody else may have written it, into an annotation perhaps.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let obeyed = |character: char| character.is_control() && !matches!(character, '\n' | '\t');
+    if !text.contains(obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let mut harmless = String::with_capacity(text.len());
+    for character in text.chars() {
+        if obeyed(character) {
+            harmless.extend(character.escape_default());
+        } else {
+            harmless.push(character);
+        }
+    }
+    Cow::Owned(harmless)
 }
 
 impl Cli {
@@ -153,5 +176,16 @@ impl Cli {
             Command::Completion(verb) => verb.run(),
             Command::Man(verb) => verb.run(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_as_what_it_is() {
+        assert_eq!(harmless("a\tä\n"), "a\tä\n");
+        assert_eq!(harmless("a\u{1b}]0;x\u{7}\r\u{9b}2J"), "a\\u{1b}]0;x\\u{7}\\r\\u{9b}2J");
     }
 }

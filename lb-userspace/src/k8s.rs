@@ -4,7 +4,8 @@
 //! objects of a v0.9 document, [`watch`] and [`mod@write`] are the ways to and from an API server, [`lease`] and
 //! [`member`] read and write leases, [`event`] records events, [`l2_status`] says who announces what, [`secret`] is what
 //! the agents' key is made of, [`mod@drain`] asks
-//! a node to hand over, [`raw`] is text by its path, and [`time`] writes times as the API does. The rest of the program sees
+//! a node to hand over, [`raw`] is text by its path, [`time`] writes times as the API does, and [`words`]
+//! says what errors say. The rest of the program sees
 //! lb-core's values only, wherever an object came from.
 
 pub mod agents;
@@ -22,4 +23,5 @@ pub mod secret;
 pub mod services;
 pub mod time;
 pub mod watch;
+pub mod words;
 pub mod write;

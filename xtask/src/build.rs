@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use crate::cargo_tool::CargoTool;
 use crate::packages::Package;
 use crate::workspace::Workspace;
-use crate::{objects, process, toolchain};
+use crate::{objects, process, remap, toolchain};
 
 /// What `--frame-log` builds.
 const FRAME_LOG: &str = "barelb-frame-log";
@@ -72,8 +72,13 @@ fn binary(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
         // It is a cargo that calls the other one.
         command = process::instead(&AUDITABLE.prepare(workspace)?, &command);
         command.arg("auditable");
+        // What others get names no folder of whoever has built it.
+        command.env("CARGO_ENCODED_RUSTFLAGS", remap::flags(workspace).join("\x1f"));
     }
     command.args(["build", "--package", "lb-userspace", "--bin", "barelb"]);
+    if args.auditable {
+        command.arg("--locked");
+    }
     if !args.debug {
         command.arg("--release");
     }
@@ -92,6 +97,7 @@ fn binary(workspace: &Workspace, args: &Args) -> Result<PathBuf> {
             "{} has no section {AUDITABLE_SECTION}: cargo-auditable was not asked about its linking",
             binary.display()
         );
+        remap::ensure_anonymous(workspace, &bytes)?;
     }
     Ok(binary)
 }

@@ -80,6 +80,7 @@ mod tests {
             &["fuzz", "frame"],
             &["image"],
             &["image", "--debug"],
+            &["image", "--twice"],
             &["rules"],
             &["test", "--level", "cluster"],
             &["testbed"],

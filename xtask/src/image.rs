@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::elsewhere::{self, Elsewhere};
 use crate::packages::Package;
 use crate::workspace::Workspace;
 use crate::{objects, toolchain};
@@ -38,6 +39,9 @@ pub(crate) struct Args {
     /// Build the binary without optimisation, into target/image/debug: for tests, of no limited size.
     #[arg(long)]
     debug: bool,
+    /// Build it a second time, from a copy of the sources in another folder, and compare.
+    #[arg(long)]
+    twice: bool,
 }
 
 /// Runs the command.
@@ -48,18 +52,27 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
 /// Builds the image to ship with the objects of this checkout, installing what is missing for it and the packages in
 /// `also`.
 pub(crate) fn release(workspace: &Workspace, also: &[Package]) -> Result<()> {
-    prepare_and_build(workspace, &Args { debug: false }, also)
+    prepare_and_build(workspace, &Args { debug: false, twice: false }, also)
 }
 
 fn prepare_and_build(workspace: &Workspace, args: &Args, also: &[Package]) -> Result<()> {
     let toolchain = toolchain::prepare(workspace, also)?;
     objects::build(workspace, &toolchain, false)?;
-    build(workspace, args)
+    let archive = build(workspace, args.debug)?;
+    if args.twice {
+        let elsewhere = Elsewhere::new(workspace)?;
+        objects::build(elsewhere.workspace(), &toolchain, false)?;
+        // The copy is of no commit: that and its date are the ones of this checkout.
+        let again = assemble(elsewhere.workspace(), &Source::find(workspace)?, args.debug)?.0;
+        elsewhere::ensure_same("barelb.tar", &archive, &again.archive)?;
+        println!("the same from another folder: {}", archive::digest(&again.archive));
+    }
+    Ok(())
 }
 
 /// Builds the image that the tests run, with the objects that are there.
 pub(crate) fn for_tests(workspace: &Workspace) -> Result<()> {
-    build(workspace, &Args { debug: true })
+    build(workspace, true).map(drop)
 }
 
 /// The archive of [`for_tests`].
@@ -82,14 +95,11 @@ fn folder(workspace: &Workspace, debug: bool) -> PathBuf {
     if debug { folder.join("debug") } else { folder }
 }
 
-fn build(workspace: &Workspace, args: &Args) -> Result<()> {
+/// Builds the image and writes it; the bytes of its archive.
+fn build(workspace: &Workspace, debug: bool) -> Result<Vec<u8>> {
     let source = Source::find(workspace)?;
-    let binary = binary::build(workspace, args.debug)?;
-    let sbom = sbom::make(workspace, &source, &binary)?;
-    let sizes = [binary.len(), sbom.len()];
-    let image = Image::assemble(&source, architecture()?, &content(workspace, binary, sbom.clone())?)?;
-
-    let folder = folder(workspace, args.debug);
+    let (image, sbom, size) = assemble(workspace, &source, debug)?;
+    let folder = folder(workspace, debug);
     fs::create_dir_all(&folder).with_context(|| format!("can't make {}", folder.display()))?;
     write(&folder.join(SBOM), &sbom)?;
     let file = folder.join("barelb.tar");
@@ -103,13 +113,22 @@ fn build(workspace: &Workspace, args: &Args) -> Result<()> {
         archive::digest(&image.archive)
     );
     println!("  image  {REPOSITORY}:{VERSION}@{}", image.digest);
-    println!("  layer  {} KiB compressed, the binary {} KiB", image.layer / 1024, sizes[0] / 1024);
-    println!("  SBOM   {SBOM}, beside it and inside, {} KiB", sizes[1] / 1024);
+    println!("  layer  {} KiB compressed, the binary {} KiB", image.layer / 1024, size / 1024);
+    println!("  SBOM   {SBOM}, beside it and inside, {} KiB", sbom.len() / 1024);
     println!("  source {}, {}", source.revision.as_deref().unwrap_or("of no known commit"), source.date());
-    if !args.debug {
+    if !debug {
         within_limit(image.archive.len() as u64)?;
     }
-    Ok(())
+    Ok(image.archive)
+}
+
+/// The image, the list of its parts, and the bytes of its binary.
+fn assemble(workspace: &Workspace, source: &Source, debug: bool) -> Result<(Image, Vec<u8>, usize)> {
+    let binary = binary::build(workspace, debug)?;
+    let sbom = sbom::make(workspace, source, &binary)?;
+    let size = binary.len();
+    let image = Image::assemble(source, architecture()?, &content(workspace, binary, sbom.clone())?)?;
+    Ok((image, sbom, size))
 }
 
 /// Everything in the image, in the order of the names.

@@ -12,6 +12,7 @@ mod cargo_tool;
 mod cli;
 mod cluster;
 mod crds;
+mod elsewhere;
 mod fuzz;
 mod image;
 mod objects;

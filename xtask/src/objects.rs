@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use sha2::{Digest as _, Sha256};
 
+use crate::elsewhere::{self, Elsewhere};
 use crate::process::run;
 use crate::remap;
 use crate::toolchain::Toolchain;
@@ -34,6 +36,23 @@ pub(crate) fn build(workspace: &Workspace, toolchain: &Toolchain, frame_log: boo
     compile(workspace, toolchain, &PROGRAMS, false)?;
     if frame_log {
         compile(workspace, toolchain, &[(PROGRAMS[0].0, FRAME_LOG_OBJECT)], true)?;
+    }
+    Ok(())
+}
+
+/// Builds the objects that are shipped from a copy in another folder as well: the same bytes, or an error.
+pub(crate) fn compare(workspace: &Workspace, toolchain: &Toolchain) -> Result<()> {
+    build(workspace, toolchain, false)?;
+    let elsewhere = Elsewhere::new(workspace)?;
+    build(elsewhere.workspace(), toolchain, false)?;
+    for (_, object) in PROGRAMS {
+        let read = |workspace: &Workspace| {
+            let file = folder(workspace).join(object);
+            fs::read(&file).with_context(|| format!("can't read {}", file.display()))
+        };
+        let bytes = read(workspace)?;
+        elsewhere::ensure_same(object, &bytes, &read(elsewhere.workspace())?)?;
+        println!("{object} is the same from another folder: SHA-256 {:x}", Sha256::digest(&bytes));
     }
     Ok(())
 }

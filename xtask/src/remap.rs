@@ -5,6 +5,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::{fs, iter};
 
+use anyhow::{Result, ensure};
+
 use crate::workspace::Workspace;
 
 /// Where sources of crates appear to be.
@@ -15,7 +17,7 @@ const RUST: &str = "/usr/src/rust";
 const CHECKOUT: &str = "/usr/src/barelb";
 
 /// All that folders of this machine are replaced by.
-pub(crate) const NAMES: [&str; 3] = [CRATES, RUST, CHECKOUT];
+const NAMES: [&str; 3] = [CRATES, RUST, CHECKOUT];
 
 /// The compiler's flags.
 pub(crate) fn flags(workspace: &Workspace) -> Vec<String> {
@@ -24,8 +26,13 @@ pub(crate) fn flags(workspace: &Workspace) -> Vec<String> {
     all.map(|(from, to)| flag(&from, to)).collect()
 }
 
+/// Fails when the binary names a folder of this machine.
+pub(crate) fn ensure_anonymous(workspace: &Workspace, binary: &[u8]) -> Result<()> {
+    anonymous(binary, &hidden(workspace))
+}
+
 /// What no binary may name: folders, or how paths in them begin.
-pub(crate) fn hidden(workspace: &Workspace) -> Vec<PathBuf> {
+fn hidden(workspace: &Workspace) -> Vec<PathBuf> {
     let ours = ["target", "lb-"].map(|name| workspace.root().join(name));
     ours.into_iter().chain(homes().map(|(folder, _)| folder)).collect()
 }
@@ -50,9 +57,55 @@ fn home(variable: &str, name: &str) -> Option<PathBuf> {
     given.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(name)))
 }
 
+/// Fails when one of the folders, which are absolute, is named in the binary.
+fn anonymous(binary: &[u8], folders: &[PathBuf]) -> Result<()> {
+    let slashes = binary.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    for at in slashes {
+        let named = |folder: &&PathBuf| binary[at..].starts_with(folder.as_os_str().as_encoded_bytes());
+        let found = folders.iter().find(named).filter(|_| !is_in_replaced_name(binary, at));
+        ensure!(
+            found.is_none(),
+            "the binary names {} (at byte {at}): whatever put it there must be told to leave it out, see \
+             xtask/src/remap.rs",
+            found.map(|folder| folder.display().to_string()).unwrap_or_default()
+        );
+    }
+    Ok(())
+}
+
+/// A checkout may lie in a folder that is called like the end of what replaces it.
+fn is_in_replaced_name(binary: &[u8], at: usize) -> bool {
+    NAMES.iter().any(|name| {
+        let mut starts = (at + 1).saturating_sub(name.len())..=at;
+        starts.any(|start| binary[start..].starts_with(name.as_bytes()))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_binary_that_names_a_folder_is_refused() {
+        let folders = [PathBuf::from("/home/me/barelb/target")];
+        assert!(anonymous(b"/usr/src/barelb/lb-core", &folders).is_ok());
+        let error = anonymous(b"see /home/me/barelb/target/x", &folders).unwrap_err().to_string();
+        assert!(error.contains("at byte 4"), "{error}");
+    }
+
+    #[test]
+    fn a_name_that_replaces_a_folder_is_no_folder() {
+        for folder in ["/barelb/lb-", "/src/barelb/lb-", "/usr/src/barelb/lb-"] {
+            let folders = [PathBuf::from(folder)];
+            assert!(anonymous(b"x/usr/src/barelb/lb-core", &folders).is_ok(), "{folder}");
+            let other = format!("/usr/src/barelb/lb-core{folder}core");
+            assert_eq!(
+                anonymous(other.as_bytes(), &folders).is_err(),
+                !folder.starts_with("/usr"),
+                "{other}"
+            );
+        }
+    }
 
     #[test]
     fn paths_of_this_machine_are_replaced() {

@@ -19,7 +19,12 @@ impl Workspace {
         let root = manifest
             .parent()
             .with_context(|| format!("{} has no parent folder: no checkout around it", manifest.display()))?;
-        Ok(Self { root: root.to_path_buf() })
+        Ok(Self::at(root.to_path_buf()))
+    }
+
+    /// A checkout in this folder.
+    pub(crate) fn at(root: PathBuf) -> Self {
+        Self { root }
     }
 
     /// The folder of the workspace's `Cargo.toml`.

@@ -48,7 +48,9 @@ pub struct Container {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Variable {
     pub(super) name: String,
-    pub(super) value_from: ValueFrom,
+    #[serde(default)]
+    pub(super) value: String,
+    pub(super) value_from: Option<ValueFrom>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -91,9 +91,13 @@ fn capabilities(security: &Security) -> Result<Vec<String>> {
 
 fn environment(pod: &Pod, rooms: &Rooms) -> Result<BTreeMap<String, String>> {
     let variables = pod.container.env.iter().map(|variable| {
-        let field = &variable.value_from.field_ref.field_path;
-        let value =
-            rooms.fields.get(field.as_str()).with_context(|| format!("nothing stands for {field}"))?;
+        let value = match &variable.value_from {
+            Some(from) => {
+                let field = from.field_ref.field_path.as_str();
+                rooms.fields.get(field).with_context(|| format!("nothing stands for {field}"))?
+            }
+            None => &variable.value,
+        };
         Ok((variable.name.clone(), value.clone()))
     });
     let own = rooms.variables.iter().map(|(name, value)| Ok(((*name).to_owned(), (*value).to_owned())));

@@ -42,7 +42,8 @@ pub fn commands(scripts: &[&str]) -> Result<Vec<Vec<Vec<String>>>> {
     // By its path: the child's PATH counts already when it is looked for.
     let mut bash = Command::new("/bin/bash");
     bash.args(["--noprofile", "--norc"]).current_dir(folder.path());
-    bash.env("RECORD", &record).env("PATH", NOWHERE);
+    // Variables are empty, wherever this runs.
+    bash.env_clear().env("RECORD", &record).env("PATH", NOWHERE);
     bash.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = bash.spawn().context("cannot start bash")?;
     child.stdin.take().context("bash has no standard input")?.write_all(input.as_bytes())?;

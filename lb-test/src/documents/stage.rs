@@ -11,11 +11,11 @@ use super::all;
 use super::proof::{Place, Setup, setup_of};
 use crate::agent::barelb;
 use crate::cluster::{ControlPlane, Machine, Site, SiteOptions, program};
-use crate::link::Veth;
 use crate::namespace::Namespace;
 use crate::rig::workspace;
 use crate::run::command_line;
 use crate::scratch::Scratch;
+use crate::terminal::Terminal;
 
 /// What a reader puts in the place of words in capitals: in the cluster of [`Site`].
 const PLACEHOLDERS: [(&str, &str); 9] = [
@@ -78,25 +78,27 @@ impl Stage {
 
     /// Runs a command of the documents at its place; what it prints on both streams. An error if it does not end well.
     pub fn run(&self, place: Place, site: &Site, words: &[String]) -> Result<String> {
+        self.run_to(0, place, site, words)
+    }
+
+    /// The same of one that ends with this code.
+    pub fn run_to(&self, code: i32, place: Place, site: &Site, words: &[String]) -> Result<String> {
         let v6 = words.first().is_some_and(|program| program == "ndisc6");
         let fill = |word: &String| if v6 && word == "ADDRESS" { ADDRESS_V6.to_owned() } else { filled(word) };
         let words: Vec<String> = words.iter().map(fill).collect();
-        match place {
-            Place::Admin => self.output(site.plane.namespace().command("env"), &words),
-            Place::Node => self.on_node(&site.machines[site.owner()?], &words),
-            Place::Client => self.as_client(&site.client, &words),
-        }
+        let mut command = match place {
+            Place::Admin => site.plane.namespace().command("env"),
+            Place::Node => on_node(&site.machines[site.owner()?]),
+            Place::Client => site.client.a.namespace().command("env"),
+        };
+        Self::output(self.prepared(command.args(&words)), code)
     }
 
-    fn on_node(&self, machine: &Machine, words: &[String]) -> Result<String> {
-        let mut command = machine.cable.a.namespace().command("bash");
-        command.args(["-c", ON_NODE, "bash"]);
-        command.env("NODE_BPFFS", machine.files.bpffs()).env("LB_STATE_DIR", machine.files.state());
-        self.output(command, words)
-    }
-
-    fn as_client(&self, client: &Veth, words: &[String]) -> Result<String> {
-        self.output(client.a.namespace().command("env"), words)
+    /// The terminal of an administrator with a program on it.
+    pub fn terminal(&self, site: &Site, words: &[String], size: (u16, u16)) -> Result<Terminal> {
+        let mut command = site.plane.namespace().command("env");
+        self.prepared(command.args(words));
+        Terminal::start(command, size)
     }
 
     /// Runs the blocks of a set-up, each as a whole, in the order of the documents; how many there were. `prepare` comes
@@ -120,25 +122,35 @@ impl Stage {
     /// Runs a script to its end, or to the first command that fails.
     fn script(&self, namespace: &Namespace, text: &str) -> Result<String> {
         let mut command = namespace.command("bash");
-        command.args(["-euo", "pipefail"]);
-        self.output(command, &["-c".to_owned(), text.to_owned()])
+        Self::output(self.prepared(command.args(["-euo", "pipefail", "-c", text])), 0)
     }
 
-    fn output(&self, mut command: Command, words: &[String]) -> Result<String> {
+    /// The command as somebody runs it who sits in the folder.
+    fn prepared<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         let path = std::env::var("PATH").unwrap_or_default();
-        command.args(words).current_dir(self.folder.path());
+        command.current_dir(self.folder.path());
         command.env("PATH", format!("{}:{path}", self.folder.join("bin").display()));
         command.env("KUBECONFIG", self.folder.join("kubeconfig")).env("HOME", self.folder.join("home"));
         // It changes nothing.
-        command.env("EDITOR", "true").env_remove("KUBE_EDITOR");
-        let line = command_line(&command);
+        command.env("EDITOR", "true").env_remove("KUBE_EDITOR")
+    }
+
+    fn output(command: &mut Command, code: i32) -> Result<String> {
+        let line = command_line(command);
         let output = command.output().with_context(|| format!("cannot start `{line}`"))?;
         let said = String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned();
-        if !output.status.success() {
-            bail!("`{}` ended with {}:\n{said}", words.join(" "), output.status);
+        if output.status.code() != Some(code) {
+            bail!("`{line}` ended with {}:\n{said}", output.status);
         }
         Ok(said)
     }
+}
+
+fn on_node(machine: &Machine) -> Command {
+    let mut command = machine.cable.a.namespace().command("bash");
+    command.args(["-c", ON_NODE, "bash"]);
+    command.env("NODE_BPFFS", machine.files.bpffs()).env("LB_STATE_DIR", machine.files.state());
+    command
 }
 
 /// A text with something in the place of each word in capitals that is known.

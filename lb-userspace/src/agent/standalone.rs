@@ -164,7 +164,11 @@ impl Reader {
     fn open(settings: &StandaloneSettings) -> Self {
         let files = Files::new(
             &settings.directory,
-            Settings { namespace: settings.namespace.clone(), config_map: settings.config_map.clone() },
+            Settings {
+                namespace: settings.namespace.clone(),
+                config_map: settings.config_map.clone(),
+                home: None,
+            },
         );
         let (memory, remembered) = Memory::open(&settings.state, &settings.directory);
         Self {

@@ -25,6 +25,7 @@ pub struct Access {
         env = "LB_NAMESPACE",
         value_name = "NS",
         default_value = "metallb-system",
+        value_parser = namespace,
         global = true
     )]
     pub namespace: String,
@@ -40,6 +41,17 @@ impl Access {
     /// By what it is gone, for a person.
     pub fn place(&self) -> String {
         client::place(self.kubeconfig.as_deref())
+    }
+}
+
+/// The name of a namespace: it becomes part of a path.
+pub(super) fn namespace(text: &str) -> Result<String, String> {
+    let is_of_label = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if !text.is_empty() && text.len() <= 63 && text.chars().all(is_of_label) {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace is called by small letters, digits and - : `kubectl get namespaces` lists them"
+            .to_owned())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::k8s::agents::{AgentPod, Agents};
 
 mod fault;
 
-pub(super) use fault::{Cluster, Fault, in_a_line};
+pub(super) use fault::{Cluster, Fault};
 
 /// Agents that are asked at a time.
 const AT_ONCE: usize = 16;

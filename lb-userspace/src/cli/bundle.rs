@@ -5,14 +5,14 @@
 //!   about.txt            versions, and what was asked
 //!   objects/KIND.yaml    as `barelb plan --from` reads them
 //!   logs/POD/CONTAINER.log, CONTAINER.previous.log
-//!   pages/POD/metrics.txt, peers.json, readyz.txt, livez.txt
+//!   pages/POD/metrics.txt, addresses.json, peers.json, readyz.txt, livez.txt
 //!   node/                with --node: what this node says of itself
 //!   errors.txt           what could not be had, and why
 //! ```
 //!
 //! Secrets are not asked for, and what looks like one is taken out.
 
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::SystemTime;
@@ -21,7 +21,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use super::access::{Access, runtime};
-use super::print;
+use super::{complain, print};
 use crate::k8s::agents::Agents;
 use crate::k8s::raw::Raw;
 use crate::k8s::time::rfc3339;
@@ -37,7 +37,7 @@ use objects::Objects;
 /// Arguments of `barelb bundle`.
 #[derive(Debug, Args)]
 pub struct Bundle {
-    /// Where the archive is written [default: barelb-bundle-TIME.tar.gz].
+    /// Where the archive is written, or - for standard output [default: barelb-bundle-TIME.tar.gz].
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Lines of each log, the last ones.
@@ -62,10 +62,21 @@ pub(super) struct Collection {
 }
 
 impl Collection {
+    /// An empty one, which will be at `place`, or go to standard output.
+    fn new(place: Option<&Path>, folder: &str) -> Result<Self> {
+        let archive = Archive::new(place, folder).with_context(|| format!("writing {}", shown(place)))?;
+        Ok(Self { archive, files: 0, errors: Vec::new() })
+    }
+
     /// Adds a file, without secrets.
     fn add(&mut self, name: &str, content: &str) -> Result<()> {
+        self.add_clean(name, &redact::text(content))
+    }
+
+    /// Adds a file that has none: a document stays one.
+    fn add_clean(&mut self, name: &str, content: &str) -> Result<()> {
         self.files += 1;
-        self.archive.add(name, &redact::text(content)).with_context(|| format!("writing {name}"))
+        self.archive.add(name, content).with_context(|| format!("writing {name}"))
     }
 
     /// Notes what could not be had.
@@ -80,21 +91,29 @@ impl Bundle {
         let now = rfc3339(SystemTime::now());
         let folder = format!("barelb-bundle-{}", now.replace(['-', ':'], ""));
         let place = self.output.clone().unwrap_or_else(|| PathBuf::from(format!("{folder}.tar.gz")));
-        let writing = || format!("writing {}", place.display());
+        let place = if place.as_os_str() == "-" { None } else { Some(place) };
+        if place.is_none() && io::stdout().is_terminal() {
+            bail!("an archive is nothing for a terminal: `barelb bundle --output - > bundle.tar.gz`");
+        }
         let about = format!("barelb {} at {now}\n", env!("CARGO_PKG_VERSION"));
         let collection = if self.node {
-            let archive = Archive::new(&place, &folder).with_context(writing)?;
-            let mut collection = Collection { archive, files: 0, errors: Vec::new() };
+            let mut collection = Collection::new(place.as_deref(), &folder)?;
             collection.add("about.txt", &(about + "of one node, by --node\n"))?;
             of_node(&mut collection)?;
             collection
         } else {
-            runtime()?.block_on(self.of_cluster(&place, &folder, about))?
+            runtime()?.block_on(async {
+                tokio::select! {
+                    // What was begun is removed as it is dropped.
+                    _ = tokio::signal::ctrl_c() => bail!("interrupted: no archive is written"),
+                    collection = self.of_cluster(place.as_deref(), &folder, about) => collection,
+                }
+            })?
         };
-        finish(collection, &place)
+        finish(collection, place.as_deref())
     }
 
-    async fn of_cluster(&self, place: &Path, folder: &str, about: String) -> Result<Collection> {
+    async fn of_cluster(&self, place: Option<&Path>, folder: &str, about: String) -> Result<Collection> {
         let client = self.access.client().await?;
         let (raw, namespace) = (Raw::new(client.clone()), &self.access.namespace);
         // Without any answer there is nothing to collect.
@@ -104,8 +123,7 @@ impl Bundle {
                 "asking the API server for its version, going by {place}: `kubectl get --raw /version` asks the same"
             ))
         })?;
-        let archive = Archive::new(place, folder).with_context(|| format!("writing {}", place.display()))?;
-        let mut collection = Collection { archive, files: 0, errors: Vec::new() };
+        let mut collection = Collection::new(place, folder)?;
         let about = format!(
             "{about}namespace {namespace}, ConfigMap {}, at most {} lines of each log\nAPI server: {version}\n\
              objects/ is what `barelb plan --from` and `barelb plan -f` read\n",
@@ -151,7 +169,7 @@ fn of_node(collection: &mut Collection) -> Result<()> {
     Ok(())
 }
 
-fn finish(mut collection: Collection, place: &Path) -> Result<ExitCode> {
+fn finish(mut collection: Collection, place: Option<&Path>) -> Result<ExitCode> {
     let errors: String = collection.errors.iter().map(|error| redact::text(error) + "\n").collect();
     if !errors.is_empty() {
         collection.add("errors.txt", &errors)?;
@@ -160,12 +178,20 @@ fn finish(mut collection: Collection, place: &Path) -> Result<ExitCode> {
         bail!("nothing could be collected");
     }
     let (files, missing) = (collection.files, collection.errors.len());
-    collection.archive.finish().with_context(|| format!("writing {}", place.display()))?;
-    print(format!("{}: {files} files; look through it before you pass it on\n", place.display()))?;
+    collection.archive.finish().with_context(|| format!("writing {}", shown(place)))?;
+    let done = format!("{}: {files} files; look through it before you pass it on\n", shown(place));
+    if place.is_some() {
+        print(done)?;
+    } else {
+        complain(done)?;
+    }
     if missing == 0 {
         return Ok(ExitCode::SUCCESS);
     }
-    let mut said = io::stderr().lock();
-    write!(said, "warning: {missing} things could not be had (errors.txt):\n{errors}")?;
+    complain(format!("warning: {missing} things could not be had (errors.txt):\n{errors}"))?;
     Ok(ExitCode::FAILURE)
+}
+
+fn shown(place: Option<&Path>) -> String {
+    place.map_or_else(|| "standard output".to_owned(), |place| place.display().to_string())
 }

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Command, CommandFactory, FromArgMatches};
 
-use super::{Cli, completion};
+use super::{Cli, complain, completion};
 
 /// The name of the plugin's file.
 const PLUGIN: &str = "kubectl-barelb";
@@ -55,7 +55,11 @@ pub fn run() -> Result<ExitCode> {
         return completion::answer(&mut command, arguments);
     }
     match command.try_get_matches_from_mut(arguments).and_then(|matches| Cli::from_arg_matches(&matches)) {
-        Ok(cli) => cli.run(),
+        Ok(cli) => cli.run().or_else(|error| {
+            // As whoever starts programs in Rust would print it.
+            complain(format!("Error: {error:?}\n"))?;
+            Ok(ExitCode::FAILURE)
+        }),
         Err(error) => error.format(&mut command).exit(),
     }
 }

@@ -37,7 +37,10 @@ impl Completion {
 
 /// Answers kubectl: the arguments of the plugin with the one that is to be completed as the last, in; a line for each
 /// candidate, out.
-pub(super) fn answer(command: &mut Command, arguments: Vec<OsString>) -> Result<ExitCode> {
+pub(super) fn answer(command: &mut Command, mut arguments: Vec<OsString>) -> Result<ExitCode> {
+    if arguments.len() < 2 {
+        arguments.push(OsString::new());
+    }
     let (last, here) = (arguments.len().saturating_sub(1), env::current_dir().ok());
     let candidates =
         engine::complete(command, arguments, last, here.as_deref()).context("completing the arguments")?;

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// From one time to the next of what is repeated.
+const SHORTEST: Duration = Duration::from_millis(500);
+
 /// `1m30s`, `500ms`, `2h` or bare seconds, as Go writes durations.
 pub(super) fn parse(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration: write for example 60s, 500ms or 2m30s");
@@ -27,6 +30,12 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
     if total.is_zero() { Err(wrong()) } else { Ok(total) }
 }
 
+/// The same for what is repeated: nobody is to be asked all the time.
+pub(super) fn interval(text: &str) -> Result<Duration, String> {
+    let time = parse(text)?;
+    if time < SHORTEST { Err(format!("{text} is too often: {SHORTEST:?} is the shortest")) } else { Ok(time) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +49,14 @@ mod tests {
         }
         for text in ["", "s", "5x", "-1s", "1.5s", "99999999999s", "0s"] {
             assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_repeated_leaves_time_for_others() {
+        for (text, is_fine) in [("500ms", true), ("2", true), ("0", false), ("1ms", false), ("499ms", false)]
+        {
+            assert_eq!(interval(text).is_ok(), is_fine, "{text}");
         }
     }
 }

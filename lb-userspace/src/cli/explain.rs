@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 use lb_core::ids::ServiceKey;
 use lb_core::plan::Snapshot;
 
-use super::access::{Access, runtime};
+use super::access::{self, Access, runtime};
 use super::ask::{self, Cluster as Place};
 use super::look::{Look, Told};
 use super::status::addresses::said;
@@ -51,9 +51,9 @@ enum Subject {
         /// The Service; without a namespace it is looked for in that of -n.
         #[arg(value_name = "NAMESPACE/NAME")]
         service: String,
-        /// Namespace of the Service, where its name has none.
-        #[arg(short, long, value_name = "NS", default_value = "default")]
-        namespace: String,
+        /// Namespace of the Service, where its name has none [default: that of the context, as kubectl has it].
+        #[arg(short, long, value_name = "NS", value_parser = access::namespace)]
+        namespace: Option<String>,
     },
     /// An address: whose it is, and which node answers for it.
     Ip {
@@ -69,7 +69,7 @@ impl Explain {
         let report = runtime()?.block_on(async {
             let client = self.access.client().await?;
             let (look, pods) = Box::pin(self.look(&client)).await?;
-            let report = self.explain(&look)?;
+            let report = self.explain(&look, client.default_namespace())?;
             let heard = self.hear(&client, pods, &report.ips()).await;
             anyhow::Ok(report.with(&heard))
         })?;
@@ -106,7 +106,8 @@ impl Explain {
         tokio::try_join!(Look::take(client, &self.access, &self.told), pods)
     }
 
-    fn explain(&self, look: &Look) -> Result<Report> {
+    /// `home` is the namespace of the context.
+    fn explain(&self, look: &Look, home: &str) -> Result<Report> {
         let cluster = &look.cluster;
         let namespace = &self.access.namespace;
         if cluster.listed(Kind::Pool) != Listed::Yes && cluster.config_maps().is_empty() {
@@ -134,7 +135,8 @@ impl Explain {
         };
         match &self.subject {
             Subject::Svc { service, namespace } => {
-                let (of, name) = service.split_once('/').unwrap_or((namespace, service));
+                let home = namespace.as_deref().unwrap_or(home);
+                let (of, name) = service.split_once('/').unwrap_or((home, service));
                 let key = ServiceKey::new(of, name).with_context(|| format!("Service {service:?}"))?;
                 let class = self.told.lb_class.as_deref();
                 let allocated = Decider::default().decide(cluster, class);

@@ -43,14 +43,21 @@ impl Look {
                 // Without the kind nobody says so; that other kinds are missing too is told by whoever needs them.
                 Err(WriteError::Gone) => Ok(Vec::new()),
                 listed => listed.with_context(|| {
-                    format!("asking who announces which Service (servicel2statuses in namespace {namespace})")
+                    format!(
+                        "can't list objects of kind ServiceL2Status: `kubectl -n {namespace} get servicel2statuses` asks the \
+                         same; docs/operations.md names the rights"
+                    )
                 }),
             }
         };
-        let cluster =
-            async { look(client, &settings).await.with_context(|| format!("going by {}", access.place())) };
-        let (cluster, announcements) = tokio::try_join!(cluster, announcements)?;
-        Ok(Self { cluster, announcements })
+        let cluster = async {
+            look(client, &settings)
+                .await
+                .with_context(|| format!("looking at the cluster, going by {}", access.place()))
+        };
+        // Of an API server that can't be asked at all the first one has more to say.
+        let (cluster, announcements) = futures::future::join(cluster, announcements).await;
+        Ok(Self { cluster: cluster?, announcements: announcements? })
     }
 
     /// What MetalLB announces, and from which node.

@@ -10,11 +10,10 @@
 //! wrong with the files leaves in force what was there before. Nothing is written anywhere.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use clap::Args;
 use lb_core::eligibility::{Endpoints, Leaving, Node};
 use lb_core::ids::{NodeName, ServiceKey};
@@ -22,10 +21,10 @@ use lb_core::membership::{fitness, leaving_report};
 use lb_core::outlook::{Outlook, differences};
 use lb_core::plan::{AnnouncedService, Snapshot};
 
-use super::access::{Access, runtime};
+use super::access::{self, Access, runtime};
 use super::format::Format;
 use super::look::{Look, Told};
-use super::print;
+use super::{complain, print};
 use crate::agent::{ClusterRules, Onlooker};
 use crate::controller::decide::Decider;
 use crate::controller::foresee::foresee;
@@ -53,7 +52,13 @@ pub struct Plan {
     /// What would be applied: a file, a folder with .yaml, .yml and .json files, or - for standard input; can be given
     /// several times. Services, IPAddressPools, L2Advertisements, the v0.9 ConfigMap, Nodes, Namespaces and EndpointSlices
     /// count, objects of other kinds are passed over.
-    #[arg(short, long = "filename", value_name = "FILE", required = true, value_delimiter = ',')]
+    #[arg(
+        short,
+        long = "filename",
+        value_name = "FILE",
+        required_unless_present = "without",
+        value_delimiter = ','
+    )]
     filenames: Vec<PathBuf>,
     /// Read the folders in a folder too.
     #[arg(short = 'R', long)]
@@ -61,6 +66,13 @@ pub struct Plan {
     /// What if these objects were deleted.
     #[arg(long)]
     delete: bool,
+    /// What would be deleted in the same step, as -f takes it: the way to see one Service take over from another. What the
+    /// files of -f have too stays.
+    #[arg(long, value_name = "FILE", conflicts_with = "delete", value_delimiter = ',')]
+    without: Vec<PathBuf>,
+    /// Namespace of objects that name none [default: that of the context, as kubectl has it].
+    #[arg(short, long, value_name = "NS", value_parser = access::namespace)]
+    namespace: Option<String>,
     /// Files or folders that say what there is now, in place of a cluster: no API server is asked. Statuses count, and each
     /// node is taken to have an agent; `kubectl get -A -o yaml` with the kinds above prints one.
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
@@ -81,7 +93,7 @@ impl Plan {
         let code = match self.plan() {
             Ok(code) => code,
             Err(error) => {
-                writeln!(io::stderr().lock(), "Error: {error:?}")?;
+                complain(format!("Error: {error:?}\n"))?;
                 FAILED
             }
         };
@@ -91,45 +103,67 @@ impl Plan {
     fn plan(&self) -> Result<u8> {
         let report = self.report()?;
         print(report.render(self.output)?)?;
-        io::stderr().lock().write_all(report.remarks().as_bytes())?;
+        complain(report.remarks())?;
         Ok(report.code())
     }
 
     fn report(&self) -> Result<Report> {
-        let settings =
-            Settings { namespace: self.access.namespace.clone(), config_map: self.told.config_map.clone() };
-        let read = |paths: &[PathBuf], what: &str| {
-            Manifests::read(paths, self.recursive, &settings).with_context(|| format!("reading {what}"))
-        };
-        let files = read(&self.filenames, "what would be applied (-f)")?;
-        let (look, remarks) = if self.from.is_empty() {
-            let look = async { Look::take(&self.access.client().await?, &self.access, &self.told).await };
-            (runtime()?.block_on(look)?, Remarks::default())
+        let named = self.filenames.iter().chain(&self.without).chain(&self.from);
+        ensure!(
+            named.filter(|path| path.as_os_str() == "-").count() < 2,
+            "standard input can be read once only: `-` stands in one place, elsewhere name files"
+        );
+        let runtime = runtime()?;
+        let asked = self.from.is_empty().then(|| runtime.block_on(self.access.client()));
+        let client = asked.transpose()?;
+        let of_context = client.as_ref().map(|client| client.default_namespace().to_owned());
+        let files = self.files(self.namespace.clone().or(of_context))?;
+        let (look, remarks) = if let Some(client) = client {
+            (runtime.block_on(Look::take(&client, &self.access, &self.told))?, Remarks::default())
         } else {
-            let state = read(&self.from, "what there is (--from)")?;
+            let state = self.read(&self.from, None).context("reading what there is (--from)")?;
             let remarks = Remarks::of_state(&state);
             (Look { cluster: state.cluster(), announcements: Vec::new() }, remarks)
         };
         self.compare(look, &files, remarks)
     }
 
-    fn compare(&self, look: Look, files: &Manifests, mut remarks: Remarks) -> Result<Report> {
+    /// What is to be done; `home` is the namespace of objects that name none.
+    fn files(&self, home: Option<String>) -> Result<Files> {
+        let applied =
+            self.read(&self.filenames, home.clone()).context("reading what would be applied (-f)")?;
+        let deleted = self.read(&self.without, home).context("reading what would be deleted (--without)")?;
+        Ok(if self.delete {
+            Files { applied: Manifests::default(), deleted: applied }
+        } else {
+            Files { applied, deleted }
+        })
+    }
+
+    fn read(&self, paths: &[PathBuf], home: Option<String>) -> Result<Manifests> {
+        let (namespace, config_map) = (self.access.namespace.clone(), self.told.config_map.clone());
+        Ok(Manifests::read(paths, self.recursive, &Settings { namespace, config_map, home })?)
+    }
+
+    fn compare(&self, look: Look, files: &Files, mut remarks: Remarks) -> Result<Report> {
         let (rivals, mut cluster, offline) = (look.rivals(), look.cluster, !self.from.is_empty());
         remarks.of_cluster(&cluster, &self.access.namespace, &self.told, offline);
         let mut eyes = Eyes::new(&cluster, &self.told, rivals, offline)?;
         let before = eyes.look(&mut cluster, &BTreeSet::new());
-        let unknown = if self.delete {
-            remarks.missing(files.delete(&mut cluster));
-            BTreeSet::new()
-        } else {
-            files.apply(&mut cluster)
-        };
-        remarks.of_files(files, &cluster, &unknown);
+        remarks.missing(files.deleted.delete_but(&files.applied, &mut cluster));
+        let unknown = files.applied.apply(&mut cluster);
+        remarks.of_files([&files.deleted, &files.applied], &cluster, &unknown);
         let after = eyes.look(&mut cluster, &unknown);
         remarks.of_configuration(&before.problems, &after.problems);
         let services = after.outlook.services().len();
         Ok(Report::new(&differences(&before.outlook, &after.outlook), services, remarks))
     }
+}
+
+/// What is to be done with objects.
+struct Files {
+    applied: Manifests,
+    deleted: Manifests,
 }
 
 /// Looks at a cluster as its controller and its agents do, who remember what they saw before.

@@ -1,16 +1,15 @@
 //! `barelb status`: a cluster as its agents see it, asked through the API server.
 
 use std::fmt::Write as _;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::access::{Access, runtime};
+use super::access::{self, Access, runtime};
 use super::ask::{self, Cluster, Fault};
 use super::format::Format;
-use super::print;
+use super::{complain, print};
 use crate::agent::sessions::PATH;
 use crate::k8s::agents::{AgentPod, Agents};
 
@@ -43,7 +42,7 @@ pub struct Status {
 #[derive(Clone, Debug, Default, Args)]
 pub(super) struct Scope {
     /// Services of this namespace only.
-    #[arg(short, long, value_name = "NS", conflicts_with = "all_namespaces")]
+    #[arg(short, long, value_name = "NS", conflicts_with = "all_namespaces", value_parser = access::namespace)]
     pub(super) namespace: Option<String>,
     /// Services of all namespaces, as without -n.
     #[arg(short = 'A', long)]
@@ -63,7 +62,7 @@ impl Status {
         for (whose, warning) in warnings {
             writeln!(complaints, "warning: {whose}: {warning}")?;
         }
-        io::stderr().lock().write_all(complaints.as_bytes())?;
+        complain(complaints)?;
         Ok(if complete { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 

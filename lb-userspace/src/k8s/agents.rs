@@ -30,6 +30,8 @@ pub struct AgentPod {
     pub port: Option<u16>,
     /// It has an address, and so may be asked.
     pub has_address: bool,
+    /// It is being deleted.
+    pub ends: bool,
 }
 
 /// Finds and asks them.
@@ -51,14 +53,12 @@ impl Agents {
         Self { client, namespace: namespace.to_owned() }
     }
 
-    /// The pods that have not ended, by node.
+    /// The pods that have not ended, by node. Of a node that has several, as while one takes the place of another, it is the
+    /// one that may be asked and stays: all of them are reached by the node's address, and would say the same.
     pub async fn list(&self) -> Result<Vec<AgentPod>, AskError> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), &self.namespace);
         let params = ListParams::default().labels(SELECTOR);
-        let mut agents: Vec<AgentPod> =
-            in_time(pods.list(&params)).await?.into_iter().filter_map(agent).collect();
-        agents.sort_by(|one, other| (&one.node, &one.name).cmp(&(&other.node, &other.name)));
-        Ok(agents)
+        Ok(one_of_each_node(in_time(pods.list(&params)).await?.into_iter().filter_map(agent).collect()))
     }
 
     /// What an agent answers on this path.
@@ -72,8 +72,16 @@ impl Agents {
 pub(super) async fn in_time<T>(answer: impl Future<Output = Result<T, kube::Error>>) -> Result<T, AskError> {
     match timeout(PATIENCE, answer).await {
         Ok(answer) => Ok(answer?),
-        Err(_late) => Err(AskError::Timeout),
+        Err(_late) => Err(AskError::Timeout(PATIENCE)),
     }
+}
+
+fn one_of_each_node(mut pods: Vec<AgentPod>) -> Vec<AgentPod> {
+    let order = |pod: &AgentPod| (pod.node.clone(), !pod.has_address, pod.ends, pod.name.clone());
+    pods.sort_by_key(order);
+    // Those that wait for a node are several.
+    pods.dedup_by(|next, first| !next.node.is_empty() && next.node == first.node);
+    pods
 }
 
 /// What a pod says; `None` of one that has ended.
@@ -87,6 +95,7 @@ fn agent(pod: Pod) -> Option<AgentPod> {
         node: spec.node_name.unwrap_or_default(),
         port: ours.find_map(|port| u16::try_from(port).ok()),
         has_address: status.pod_ip.is_some_and(|ip| !ip.is_empty()),
+        ends: pod.metadata.deletion_timestamp.is_some(),
     })
 }
 
@@ -112,6 +121,7 @@ mod tests {
             node: "node-a".to_owned(),
             port: Some(7475),
             has_address: true,
+            ends: false,
         };
         assert_eq!(agent(pod(&ports, &running)), Some(expected.clone()));
         assert_eq!(agent(pod(&json!([]), &running)), Some(AgentPod { port: None, ..expected.clone() }));
@@ -120,6 +130,27 @@ mod tests {
         for phase in ["Succeeded", "Failed"] {
             assert_eq!(agent(pod(&ports, &json!({"phase": phase, "podIP": "192.0.2.11"}))), None);
         }
+    }
+
+    #[test]
+    fn of_a_node_with_several_pods_the_one_that_stays_is_asked() {
+        let pod = |node: &str, name: &str, has_address: bool, ends: bool| AgentPod {
+            name: name.to_owned(),
+            node: node.to_owned(),
+            port: Some(7475),
+            has_address,
+            ends,
+        };
+        let pods = vec![
+            pod("b", "waits", false, false),
+            pod("b", "ends", true, true),
+            pod("a", "1-ends", true, true),
+            pod("a", "2-stays", true, false),
+            pod("", "first", false, false),
+            pod("", "second", false, false),
+        ];
+        let names: Vec<String> = one_of_each_node(pods).into_iter().map(|pod| pod.name).collect();
+        assert_eq!(names, ["first", "second", "2-stays", "ends"]);
     }
 
     /// What the manifests say is what is asked for.

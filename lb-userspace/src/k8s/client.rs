@@ -1,5 +1,6 @@
 //! The way to the API server.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +19,10 @@ const SILENCE: Duration = Duration::from_secs(75);
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// The file that was named.
-    #[error("the kubeconfig {} can't be used", path.display())]
+    #[error(
+        "the kubeconfig {0} can't be used: `kubectl config view --kubeconfig {0}` reads the same",
+        path.display()
+    )]
     Kubeconfig {
         /// The file.
         path: PathBuf,
@@ -48,13 +52,18 @@ pub enum ClientError {
 /// The way by this kubeconfig or, without one, by `$KUBECONFIG`, `~/.kube/config` or the pod's ServiceAccount, in this
 /// order.
 pub async fn configuration(kubeconfig: Option<&Path>) -> Result<Config, ClientError> {
-    let mut config = match kubeconfig {
-        Some(path) => {
-            let wrong = |source| ClientError::Kubeconfig { path: path.to_owned(), source: Box::new(source) };
-            let file = Kubeconfig::read_from(path).map_err(wrong)?;
-            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(wrong)?
-        }
-        None => Config::infer().await.map_err(|error| ClientError::Nowhere(Box::new(error)))?,
+    let file = match (kubeconfig, named()) {
+        (Some(path), _) => Some((path.to_owned(), Kubeconfig::read_from(path))),
+        // What was named is meant, and nothing in its place.
+        (None, Some(paths)) => Some((PathBuf::from(paths), Kubeconfig::read())),
+        (None, None) => None,
+    };
+    let mut config = if let Some((path, file)) = file {
+        let wrong = |source| ClientError::Kubeconfig { path: path.clone(), source: Box::new(source) };
+        let options = KubeConfigOptions::default();
+        Config::from_custom_kubeconfig(file.map_err(wrong)?, &options).await.map_err(wrong)?
+    } else {
+        Config::infer().await.map_err(|error| ClientError::Nowhere(Box::new(error)))?
     };
     config.connect_timeout = Some(CONNECT);
     Ok(config)
@@ -80,12 +89,16 @@ pub async fn configuration_of(
 
 /// What [`configuration`] goes by, for a person.
 pub fn place(kubeconfig: Option<&Path>) -> String {
-    let named = || std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty());
     match (kubeconfig, named()) {
         (Some(path), _) => path.display().to_string(),
         (None, Some(paths)) => format!("{} ($KUBECONFIG)", paths.display()),
         (None, None) => "~/.kube/config, or the pod's ServiceAccount where there is no such file".to_owned(),
     }
+}
+
+/// What `$KUBECONFIG` names.
+fn named() -> Option<OsString> {
+    std::env::var_os("KUBECONFIG").filter(|paths| !paths.is_empty())
 }
 
 /// A client for lists and watches, which repeats what an overloaded server refuses.

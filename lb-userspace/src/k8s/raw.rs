@@ -34,7 +34,7 @@ impl Raw {
         let request = Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
         match timeout(PATIENCE, self.client.request_text(request)).await {
             Ok(answer) => Ok(answer?),
-            Err(_late) => Err(AskError::Timeout),
+            Err(_late) => Err(AskError::Timeout(PATIENCE)),
         }
     }
 }

@@ -46,11 +46,14 @@ pub struct Settings {
     pub namespace: String,
     /// Name of the v0.9 `ConfigMap`.
     pub config_map: String,
+    /// Namespace of objects that name none, as kubectl would put them there. Without one a Service is in `default`, and one of
+    /// MetalLB's objects in MetalLB's namespace.
+    pub home: Option<String>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { namespace: "metallb-system".to_owned(), config_map: "config".to_owned() }
+        Self { namespace: "metallb-system".to_owned(), config_map: "config".to_owned(), home: None }
     }
 }
 
@@ -83,6 +86,8 @@ pub(super) struct Reading {
     pub(super) objects: Vec<Object>,
     /// There may be more in it than that.
     pub(super) hides: bool,
+    /// How many documents it has.
+    pub(super) documents: u32,
     /// It has no bytes, as files have that are just being written.
     pub(super) empty: bool,
     /// What is wrong with the rest of it.
@@ -244,7 +249,9 @@ pub(super) fn parse(bytes: &[u8], place: &Place, settings: &Settings) -> Reading
         }
     };
     let mut reader = Reader { settings, objects: Vec::new(), problems: Vec::new(), hides: false };
+    let mut documents = 0;
     for document in document::split(text) {
+        documents = document.number;
         let place = Place { document: Some(document.number), ..place.clone() };
         if document.number > MAX_DOCUMENTS {
             let error = FileError::TooManyDocuments { limit: MAX_DOCUMENTS };
@@ -259,5 +266,5 @@ pub(super) fn parse(bytes: &[u8], place: &Place, settings: &Settings) -> Reading
         }
     }
     let Reader { objects, problems, hides, .. } = reader;
-    Reading { objects, hides, empty: bytes.is_empty(), problems }
+    Reading { objects, hides, documents, empty: bytes.is_empty(), problems }
 }

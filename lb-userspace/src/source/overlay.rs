@@ -15,7 +15,7 @@ use std::{
 use lb_core::{ids::ServiceKey, problem::Place};
 
 use super::{
-    files::{Content, MAX_FILE, ObjectId, Reading, Settings, is_manifest, parse},
+    files::{Content, ObjectId, Reading, Settings, is_manifest, parse},
     kubernetes::{Cluster, Kind, Listed, Meta, ObjectName, Seen, SeenConfig, SeenPool, SeenSlice},
     problem::{FileError, ObjectError, Problem, Reason},
 };
@@ -26,6 +26,8 @@ mod service;
 
 /// Name of what is read from standard input.
 const STDIN: &str = "standard input";
+/// Largest file that is read, in bytes: a cluster of many thousand Services fits in.
+const LONGEST: u64 = 256 << 20;
 
 /// Why files can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,15 @@ pub enum ManifestError {
     Url {
         /// What was named.
         url: String,
+    },
+    /// There is not one object, of whatever kind.
+    #[error(
+        "there is no object in {}: is it the right file, and did what should have written it do so?",
+        .paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    Nothing {
+        /// What was named.
+        paths: Vec<PathBuf>,
     },
     /// A folder without anything in it that is read.
     #[error("{} has no file whose name ends in .yaml, .yml or .json; -R looks into its folders too", .path.display())]
@@ -83,6 +94,11 @@ impl Manifests {
                 files.push((path.display().to_string(), bytes));
             }
             readings.extend(files.into_iter().map(|(name, bytes)| reading(name, &bytes, settings)));
+        }
+        if readings.iter().all(|reading| reading.documents == 0 && reading.problems.is_empty())
+            && !paths.is_empty()
+        {
+            return Err(ManifestError::Nothing { paths: paths.to_vec() });
         }
         Ok(Self { readings, are_state: false })
     }
@@ -166,17 +182,19 @@ fn ignored(problem: &Problem) -> Option<String> {
 /// One byte more than is permitted, so that a longer one is told.
 fn slurp(from: impl Read) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    from.take(MAX_FILE + 1).read_to_end(&mut bytes)?;
+    from.take(LONGEST + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
-/// The files of a folder in order of their names, those of the folders in it where they come.
+/// The files of a folder in order of their names, those of the folders in it where they come. As kubectl it does not follow a
+/// link to a folder, which could lead round in a circle.
 fn collect(folder: &Path, recursive: bool, files: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
     let mut entries = folder.read_dir()?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(std::fs::DirEntry::file_name);
-    for path in entries.iter().map(std::fs::DirEntry::path) {
+    for entry in entries {
+        let path = entry.path();
         if path.is_dir() {
-            if recursive {
+            if recursive && !entry.file_type()?.is_symlink() {
                 collect(&path, recursive, files)?;
             }
         } else if path.file_name().is_some_and(|name| is_manifest(&name.to_string_lossy())) {
@@ -188,8 +206,8 @@ fn collect(folder: &Path, recursive: bool, files: &mut Vec<(String, Vec<u8>)>) -
 
 fn reading(name: String, bytes: &[u8], settings: &Settings) -> Reading {
     let place = Place { file: Some(name), ..Place::default() };
-    if bytes.len() as u64 > MAX_FILE {
-        let error = FileError::TooLarge { bytes: bytes.len() as u64, limit: MAX_FILE };
+    if bytes.len() as u64 > LONGEST {
+        let error = FileError::TooLarge { bytes: bytes.len() as u64, limit: LONGEST };
         return Reading { hides: true, problems: vec![Problem::new(place, error)], ..Reading::default() };
     }
     parse(bytes, &place, settings)

@@ -42,7 +42,7 @@ pub(super) fn build_static(workspace: &Workspace, package: &str, name: &str, deb
     let file = workspace.target().join(triple).join(if debug { "debug" } else { "release" }).join(name);
     let bytes = fs::read(&file).with_context(|| format!("cargo left no {}", file.display()))?;
     ensure!(is_static(&bytes)?, "{} wants a dynamic loader, and an image has none", file.display());
-    anonymous(&bytes, &remap::hidden(workspace))?;
+    remap::ensure_anonymous(workspace, &bytes)?;
     Ok(file)
 }
 
@@ -70,55 +70,9 @@ fn is_static(elf: &[u8]) -> Result<bool> {
     Ok(!kinds.context("its program headers are cut off")?.contains(&INTERPRETER))
 }
 
-/// Fails when one of the folders, which are absolute, is named in the binary.
-fn anonymous(binary: &[u8], folders: &[PathBuf]) -> Result<()> {
-    let slashes = binary.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
-    for at in slashes {
-        let named = |folder: &&PathBuf| binary[at..].starts_with(folder.as_os_str().as_encoded_bytes());
-        let found = folders.iter().find(named).filter(|_| !is_in_replaced_name(binary, at));
-        ensure!(
-            found.is_none(),
-            "the binary names {} (at byte {at}): whatever put it there must be told to leave it out, see \
-             xtask/src/remap.rs",
-            found.map(|folder| folder.display().to_string()).unwrap_or_default()
-        );
-    }
-    Ok(())
-}
-
-/// A checkout may lie in a folder that is called like the end of what replaces it.
-fn is_in_replaced_name(binary: &[u8], at: usize) -> bool {
-    remap::NAMES.iter().any(|name| {
-        let mut starts = (at + 1).saturating_sub(name.len())..=at;
-        starts.any(|start| binary[start..].starts_with(name.as_bytes()))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_binary_that_names_a_folder_is_refused() {
-        let folders = [PathBuf::from("/home/me/barelb/target")];
-        assert!(anonymous(b"/usr/src/barelb/lb-core", &folders).is_ok());
-        let error = anonymous(b"see /home/me/barelb/target/x", &folders).unwrap_err().to_string();
-        assert!(error.contains("at byte 4"), "{error}");
-    }
-
-    #[test]
-    fn a_name_that_replaces_a_folder_is_no_folder() {
-        for folder in ["/barelb/lb-", "/src/barelb/lb-", "/usr/src/barelb/lb-"] {
-            let folders = [PathBuf::from(folder)];
-            assert!(anonymous(b"x/usr/src/barelb/lb-core", &folders).is_ok(), "{folder}");
-            let other = format!("/usr/src/barelb/lb-core{folder}core");
-            assert_eq!(
-                anonymous(other.as_bytes(), &folders).is_err(),
-                !folder.starts_with("/usr"),
-                "{other}"
-            );
-        }
-    }
 
     #[test]
     fn an_interpreter_is_seen() {

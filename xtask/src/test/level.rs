@@ -11,6 +11,9 @@ pub(super) enum Level {
     /// Tools, BPF objects, the binary.
     #[value(name = "build")]
     Build,
+    /// The same bytes from another folder.
+    #[value(name = "reproducible")]
+    Reproducible,
     /// Lints.
     #[value(name = "clippy")]
     Clippy,
@@ -43,6 +46,7 @@ impl Level {
         match self {
             Self::Format => "fmt",
             Self::Build => "build",
+            Self::Reproducible => "reproducible",
             Self::Clippy => "clippy",
             Self::Crates => "crates",
             Self::Doc => "doc",
@@ -59,6 +63,7 @@ impl Level {
         match self {
             Self::Format => "formatting of the workspace",
             Self::Build => "packages, BPF toolchain, BPF objects, target/release/barelb, the image for tests",
+            Self::Reproducible => "the BPF objects from another folder: the same bytes",
             Self::Clippy => "clippy on the workspace, then with the feature frame-log",
             Self::Crates => "each crate checked alone, with and without its features",
             Self::Doc => "documentation without warnings",
@@ -76,6 +81,7 @@ impl Level {
             Self::Root | Self::Cluster => &[Self::Build],
             Self::Format
             | Self::Build
+            | Self::Reproducible
             | Self::Clippy
             | Self::Crates
             | Self::Doc

@@ -9,7 +9,7 @@ use super::level::Level;
 use crate::cargo_tool::CargoTool;
 use crate::process::{ask, find_command, is_root, run as run_program};
 use crate::workspace::Workspace;
-use crate::{build, fuzz, image, objects, packages, testbed};
+use crate::{build, fuzz, image, objects, packages, testbed, toolchain};
 
 /// Seconds that each fuzz target gets in a test run.
 const FUZZ_SECONDS: u32 = 20;
@@ -27,6 +27,7 @@ pub(super) fn run(workspace: &Workspace, level: Level) -> Result<()> {
     match level {
         Level::Format => format(workspace),
         Level::Build => set_up_and_build(workspace),
+        Level::Reproducible => objects::compare(workspace, &toolchain::prepare(workspace, &[])?),
         Level::Clippy => clippy(workspace),
         Level::Crates => crates(workspace),
         Level::Doc => doc(workspace),

@@ -83,7 +83,7 @@ fn with_kubectl(worker: &Worker) -> Vec<Hint> {
             what: "an agent's own words, and what it answers",
             commands: lines(&[
                 "k logs daemonset/barelb-agent -n metallb-system",
-                "k exec daemonset/barelb-agent -n metallb-system -- /barelb inspect --state-dir /var/lib/barelb",
+                "k exec daemonset/barelb-agent -n metallb-system -- /barelb inspect",
             ]),
         },
         Hint {

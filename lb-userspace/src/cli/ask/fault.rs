@@ -1,10 +1,9 @@
 //! Why an agent has not said what it was asked, and what to do about it.
 
-use std::error::Error;
-
 use crate::agent::addresses::{FORM, Heading};
 use crate::agent::sessions::{PeerReport, Watching};
 use crate::k8s::agents::{AgentPod, AskError, PORT, SELECTOR};
+use crate::k8s::words::in_a_line;
 
 /// See the module.
 #[derive(Debug, thiserror::Error)]
@@ -78,7 +77,7 @@ impl Fault {
                 "it is of another version than this command: `kubectl -n {namespace} get daemonset barelb-agent -o wide` \
                  shows its image"
             ),
-            Self::Ask(AskError::Timeout | AskError::NotReached { .. }) => format!(
+            Self::Ask(AskError::Timeout(_) | AskError::NotReached { .. }) => format!(
                 "`kubectl -n {namespace} logs {name}` says how it is. If it is well, let the API server reach {}: a firewall \
                  may be on the way, or the agent listens on its node only (--metrics-addr=127.0.0.1:…)",
                 pod.port.map_or_else(|| "its port".to_owned(), |port| format!("TCP port {port} of its node"))
@@ -125,7 +124,7 @@ impl Cluster<'_> {
                 "-l is for labels as kubectl takes them: -l app=web,tier!=test".to_owned()
             }
             AskError::Unauthorized { .. }
-            | AskError::Timeout
+            | AskError::Timeout(_)
             | AskError::Unreachable(_)
             | AskError::Untrusted(_)
             | AskError::NoCredentials(_)
@@ -168,7 +167,7 @@ impl Cluster<'_> {
                 "is the `server` in {access} an API server's address? --kubeconfig and --context choose another"
             ),
             AskError::Unreachable(_)
-            | AskError::Timeout
+            | AskError::Timeout(_)
             | AskError::NotReached { .. }
             | AskError::Refused { .. }
             | AskError::Gone
@@ -180,20 +179,6 @@ impl Cluster<'_> {
     }
 }
 
-/// The error with what it follows from.
-pub(in crate::cli) fn in_a_line(error: &dyn Error) -> String {
-    let mut said = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let words = cause.to_string();
-        if !said.ends_with(&words) {
-            said = format!("{said}: {}", words.trim());
-        }
-        next = cause.source();
-    }
-    said
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -201,8 +186,13 @@ mod tests {
     const CLUSTER: Cluster<'_> = Cluster { namespace: "ns", access: "/etc/kubeconfig" };
 
     fn described(fault: &Fault) -> String {
-        let pod =
-            AgentPod { name: "p".to_owned(), node: "n".to_owned(), port: Some(7475), has_address: true };
+        let pod = AgentPod {
+            name: "p".to_owned(),
+            node: "n".to_owned(),
+            port: Some(7475),
+            has_address: true,
+            ends: false,
+        };
         fault.describe(CLUSTER, &pod)
     }
 
@@ -265,7 +255,11 @@ mod tests {
 
     #[test]
     fn a_cluster_that_cannot_be_asked_has_advice() {
-        assert!(CLUSTER.not_listed(&AskError::Timeout).contains("`kubectl get --raw /readyz`"));
+        assert!(
+            CLUSTER
+                .not_listed(&AskError::Timeout(std::time::Duration::from_secs(5)))
+                .contains("`kubectl get --raw /readyz`")
+        );
         assert!(
             CLUSTER
                 .not_listed(&AskError::refused(403, "no", "Forbidden"))

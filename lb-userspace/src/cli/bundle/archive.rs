@@ -1,4 +1,4 @@
-//! An archive that is there as a whole or not at all, and that only its owner can read.
+//! An archive that only its owner can read, and that is there as a whole or not at all; or one that goes on to another program.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,37 +14,54 @@ const MODE: u32 = 0o600;
 
 /// An archive that is being written, beside the place where it will be.
 pub(super) struct Archive {
-    builder: Builder<GzEncoder<File>>,
+    builder: Builder<GzEncoder<Box<dyn Write>>>,
     /// The folder in it that holds everything.
     folder: String,
     now: u64,
-    place: PathBuf,
-    temporary: Temporary,
+    /// Nothing: it goes to standard output.
+    draft: Option<Draft>,
 }
 
 /// A file that is removed unless it was put in its place.
-struct Temporary(PathBuf);
+struct Draft {
+    file: File,
+    temporary: PathBuf,
+    place: PathBuf,
+}
 
-impl Drop for Temporary {
+impl Drop for Draft {
     fn drop(&mut self) {
         // It was renamed, or it can't be helped.
-        drop(fs::remove_file(&self.0));
+        drop(fs::remove_file(&self.temporary));
+    }
+}
+
+impl Draft {
+    fn new(place: &Path) -> io::Result<Self> {
+        if place.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        let name = place.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let temporary = place.with_file_name(format!(".{}.{}.tmp", name.display(), std::process::id()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&temporary)?;
+        Ok(Self { file, temporary, place: place.to_owned() })
     }
 }
 
 impl Archive {
-    /// One that will be at `place`, with everything in one folder.
-    pub(super) fn new(place: &Path, folder: &str) -> io::Result<Self> {
-        let name = place.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
-        let temporary = place.with_file_name(format!(".{}.{}.tmp", name.display(), std::process::id()));
-        let file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&temporary)?;
+    /// One that will be at `place`, with everything in one folder; without a place on standard output.
+    pub(super) fn new(place: Option<&Path>, folder: &str) -> io::Result<Self> {
+        let draft = place.map(Draft::new).transpose()?;
+        let out: Box<dyn Write> = match &draft {
+            Some(draft) => Box::new(draft.file.try_clone()?),
+            None => Box::new(io::stdout()),
+        };
         let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
-            builder: Builder::new(GzEncoder::new(file, Compression::default())),
+            builder: Builder::new(GzEncoder::new(out, Compression::default())),
             folder: folder.to_owned(),
             now: since.as_secs(),
-            place: place.to_owned(),
-            temporary: Temporary(temporary),
+            draft,
         })
     }
 
@@ -59,10 +76,10 @@ impl Archive {
 
     /// Puts it in its place.
     pub(super) fn finish(self) -> io::Result<()> {
-        let mut file = self.builder.into_inner()?.finish()?;
-        file.flush()?;
-        file.sync_all()?;
-        fs::rename(&self.temporary.0, &self.place)
+        self.builder.into_inner()?.finish()?.flush()?;
+        let Some(draft) = self.draft else { return Ok(()) };
+        draft.file.sync_all()?;
+        fs::rename(&draft.temporary, &draft.place)
     }
 }
 
@@ -79,7 +96,7 @@ mod tests {
     fn an_archive_is_whole_and_for_its_owner() {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("x.tar.gz");
-        let mut archive = Archive::new(&place, "bundle").unwrap();
+        let mut archive = Archive::new(Some(&place), "bundle").unwrap();
         let long = format!("{}/b.yaml", "n".repeat(120));
         archive.add("a.txt", "one\n").unwrap();
         archive.add(&long, "two\n").unwrap();
@@ -101,10 +118,12 @@ mod tests {
     #[test]
     fn what_is_not_finished_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let mut archive = Archive::new(&dir.path().join("x.tar.gz"), "bundle").unwrap();
+        let mut archive = Archive::new(Some(&dir.path().join("x.tar.gz")), "bundle").unwrap();
         archive.add("a.txt", "one\n").unwrap();
         drop(archive);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-        assert!(Archive::new(&dir.path().join("missing/x.tar.gz"), "bundle").is_err());
+        for place in [dir.path().join("missing/x.tar.gz"), dir.path().to_owned()] {
+            assert!(Archive::new(Some(&place), "bundle").is_err(), "before anything is collected");
+        }
     }
 }

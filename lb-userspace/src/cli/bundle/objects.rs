@@ -8,9 +8,9 @@ use futures::stream;
 use serde_json::{Value, json};
 
 use super::{Collection, redact};
-use crate::cli::ask::in_a_line;
 use crate::k8s::agents::AskError;
 use crate::k8s::raw::Raw;
+use crate::k8s::words::in_a_line;
 
 /// Objects in one answer.
 const PAGE: u32 = 500;
@@ -94,7 +94,7 @@ impl Objects {
             }
             redact::object(&mut list);
             let text = serde_saphyr::to_string(&list).with_context(|| format!("writing {file} as YAML"))?;
-            collection.add(&file, &text)?;
+            collection.add_clean(&file, &text)?;
         }
         Ok(())
     }
@@ -136,7 +136,7 @@ fn why(name: &str, error: &AskError) -> String {
             format!("{said}; `kubectl api-resources` says whether the API server has {name}")
         }
         AskError::Unauthorized { .. }
-        | AskError::Timeout
+        | AskError::Timeout(_)
         | AskError::Unreachable(_)
         | AskError::Untrusted(_)
         | AskError::NoCredentials(_)

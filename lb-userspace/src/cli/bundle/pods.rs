@@ -14,12 +14,15 @@ const AT_ONCE: usize = 4;
 /// Most bytes of one log.
 const LOG_BYTES: u32 = 10 << 20;
 /// Pages, and the files that they are written to.
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     ("/metrics", "metrics.txt"),
+    ("/addresses", "addresses.json"),
     ("/peers", "peers.json"),
     ("/readyz", "readyz.txt"),
     ("/livez", "livez.txt"),
 ];
+/// Those that only agents have.
+const OF_AGENTS: [&str; 2] = ["/addresses", "/peers"];
 
 /// A pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +30,7 @@ pub(super) struct Pod {
     name: String,
     /// It is of BareLB.
     pub(super) is_ours: bool,
-    /// It is an agent, which has a page about its peers.
+    /// It is an agent, which has pages about its addresses and its peers.
     is_agent: bool,
     /// Where it answers.
     port: Option<u16>,
@@ -95,7 +98,7 @@ pub(super) async fn logs(
 pub(super) async fn pages(agents: &Agents, pods: &[Pod], collection: &mut Collection) -> Result<()> {
     let all = pods.iter().filter(|pod| pod.is_ours).filter_map(|pod| Some((pod, pod.port?)));
     let all = all.flat_map(|(pod, port)| {
-        let pages = PAGES.into_iter().filter(|(path, _)| pod.is_agent || *path != "/peers");
+        let pages = PAGES.into_iter().filter(|(path, _)| pod.is_agent || !OF_AGENTS.contains(path));
         pages.map(move |(path, file)| (&pod.name, port, path, file))
     });
     let mut asked = stream::iter(all)

@@ -69,9 +69,18 @@ impl Remarks {
     }
 
     /// Of what would be applied, which the cluster has by now.
-    pub(super) fn of_files(&mut self, files: &Manifests, cluster: &Cluster, unknown: &BTreeSet<ServiceKey>) {
-        self.unread(files.problems());
-        self.ignored = files.ignored();
+    pub(super) fn of_files(
+        &mut self,
+        files: [&Manifests; 2],
+        cluster: &Cluster,
+        unknown: &BTreeSet<ServiceKey>,
+    ) {
+        for files in files {
+            self.unread(files.problems());
+            for (kind, count) in files.ignored() {
+                *self.ignored.entry(kind).or_default() += count;
+            }
+        }
         for key in unknown.iter().filter(|key| !cluster.has_namespace(key)) {
             self.errors.push(format!(
                 "Service {key}: there is no namespace {0}: `kubectl create namespace {0}`",

@@ -207,3 +207,67 @@ fn files_that_are_not_there_are_named() {
     let plan = folders.plan(&["-R", "-f", empty.to_str().unwrap()]);
     assert_eq!(plan.report().unwrap().code(), SAME);
 }
+
+#[test]
+fn what_is_no_plan_says_so() {
+    let folders = Folders::new();
+    for text in ["", "# nothing\n---\n", "\n\n"] {
+        folders.write("new.yaml", text);
+        let error = format!("{:?}", folders.plan(&[]).report().unwrap_err());
+        assert!(error.contains("there is no object in ") && error.contains("new.yaml"), "{error}");
+    }
+    folders.write("new.yaml", POOL);
+    for arguments in [&["-f", "-", "--from", "-"][..], &["-f", "-", "-f", "-"], &["--without=-,-"]] {
+        let error = format!("{:?}", folders.plan(arguments).report().unwrap_err());
+        assert!(error.contains("standard input can be read once only"), "{error}");
+    }
+    // A link that leads round in a circle is not followed.
+    let folder = folders.0.path().join("round");
+    fs::create_dir(&folder).unwrap();
+    folders.write("round/a.yaml", POOL);
+    for name in ["one", "two"] {
+        std::os::unix::fs::symlink(&folder, folder.join(name)).unwrap();
+    }
+    assert_eq!(folders.plan(&["-R", "-f", folder.to_str().unwrap()]).report().unwrap().code(), SAME);
+}
+
+#[test]
+fn one_service_takes_over_from_another_in_one_step() {
+    let folders = Folders::new();
+    let wish = "namespace: web, annotations: {metallb.io/loadBalancerIPs: '192.0.2.100,2001:db8::100'}";
+    folders.write("new.yaml", &service("next", "IPv4, IPv6", &[]).replace("namespace: web", wish));
+    let now = folders.0.path().join("now/web.yaml");
+    let effects_of = |arguments: &[&str]| {
+        let report = folders.plan(arguments).report().unwrap();
+        effects(&serde_json::to_value(&report).unwrap())
+    };
+    assert_eq!(effects_of(&[]), ["refused web/next - -"]);
+    let without = ["--without", now.to_str().unwrap()];
+    let expected = [
+        "loses web/both 192.0.2.100 -",
+        "loses web/both 2001:db8::100 -",
+        "gets web/next - 192.0.2.100",
+        "gets web/next - 2001:db8::100",
+    ];
+    assert_eq!(effects_of(&without), expected);
+    // What is applied stays, also if it is named there.
+    let kept = [&without[..], &["-f", now.to_str().unwrap()]].concat();
+    assert_eq!(effects_of(&kept), ["refused web/next - -"]);
+}
+
+#[test]
+fn objects_that_name_no_namespace_are_where_kubectl_puts_them() {
+    let folders = Folders::new();
+    let homeless = service("both", "IPv4, IPv6", &[]).replace(", namespace: web", "");
+    folders.write("new.yaml", &homeless);
+    let effects_of = |arguments: &[&str]| {
+        effects(&serde_json::to_value(folders.plan(arguments).report().unwrap()).unwrap())
+    };
+    assert_eq!(effects_of(&["-n", "web"]), Vec::<String>::new());
+    let expected = ["gets default/both - 192.0.2.101", "gets default/both - 2001:db8::101"];
+    assert_eq!(effects_of(&[]), expected);
+    // A pool that is applied elsewhere counts for nothing, and that is said.
+    folders.write("new.yaml", &POOL.replace(", namespace: metallb-system", ""));
+    let report = folders.plan(&["-n", "web"]).report().unwrap();
+    assert!(report.remarks().contains("metadata.namespace"), "{}", report.remarks());
+}

@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::iter::successors;
+use std::time::Duration;
 
 use kube::{client::AuthError, core::Status};
-
-use super::PATIENCE;
 
 /// What kube calls an answer that an API server does not give.
 const NO_STATUS: &str = "Failed to parse error data";
@@ -31,8 +30,8 @@ pub enum AskError {
         status: Box<Status>,
     },
     /// No answer in time.
-    #[error("no answer within {PATIENCE:?}")]
-    Timeout,
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
     /// The request or the answer did not get through.
     #[error("the API server can't be reached")]
     Unreachable(#[source] Cause),
@@ -80,7 +79,7 @@ impl AskError {
             Self::Refused { status } if matches!(status.code, 502..=504) => Self::NotReached { status },
             Self::Unauthorized { .. }
             | Self::Forbidden { .. }
-            | Self::Timeout
+            | Self::Timeout(_)
             | Self::Unreachable(_)
             | Self::Untrusted(_)
             | Self::NoCredentials(_)

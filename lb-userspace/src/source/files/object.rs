@@ -116,6 +116,7 @@ impl Reader<'_> {
             }
             return;
         }
+        self.settle(&kind, &mut document);
         let number = place.document.unwrap_or_default();
         let id = self.identify(&api_version, &kind, &document);
         match (self.object(&api_version, &kind, document, place), id) {
@@ -127,6 +128,20 @@ impl Reader<'_> {
                 self.objects.push(Object { id, document: number, content: Err(problems) });
             }
             (Err(problems), None) => problems.into_iter().for_each(|problem| self.hidden(problem)),
+        }
+    }
+
+    /// Puts an object that names no namespace where kubectl would put it.
+    fn settle(&self, kind: &str, document: &mut Value) {
+        let Some(home) = self.settings.home.as_deref().filter(|_| !matches!(kind, "Node" | "Namespace"))
+        else {
+            return;
+        };
+        if let Some(Value::Object(metadata)) = document.get_mut("metadata") {
+            let namespace = metadata.entry("namespace").or_insert(Value::Null);
+            if namespace.is_null() || namespace == "" {
+                *namespace = home.into();
+            }
         }
     }
 
@@ -239,7 +254,7 @@ impl Reader<'_> {
         map: &core::ConfigMap,
         place: &Place,
     ) -> Result<Option<(ObjectId, Content)>, Vec<Problem>> {
-        let Settings { namespace, config_map: name } = self.settings;
+        let Settings { namespace, config_map: name, .. } = self.settings;
         let elsewhere = map.metadata.namespace.as_ref().is_some_and(|written| written != namespace);
         if map.metadata.name.as_ref() != Some(name) || elsewhere {
             return Ok(None);

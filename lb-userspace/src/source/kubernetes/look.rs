@@ -6,7 +6,7 @@ use kube::Client;
 use tokio::time::timeout;
 
 use super::{Cluster, Kind, Settings, State, Watches, Watching};
-use crate::k8s::watch::refusal;
+use crate::k8s::{watch::refusal, words::in_a_line};
 
 /// Longest wait for all lists.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,7 +46,7 @@ pub async fn look(client: &Client, settings: &Settings) -> Result<Cluster, LookE
             let Some(seen) = watches.next().await else { return Ok(()) };
             if let State::Fails(error) = seen.state() {
                 let code = error.downcast_ref().and_then(refusal);
-                return Err(LookError::Refused { kind: seen.kind(), code, why: chain(error).into() });
+                return Err(LookError::Refused { kind: seen.kind(), code, why: in_a_line(error).into() });
             }
             watches.take_in(seen, &mut watching, &mut cluster);
         }
@@ -76,13 +76,4 @@ fn advice(kind: Kind, code: Option<u16>) -> String {
                  reached from here? --kubeconfig and --context choose another"
             .to_owned(),
     }
-}
-
-/// What an error and its causes say.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let mut said: Vec<String> = causes.map(ToString::to_string).collect();
-    // Some causes repeat what they cause.
-    said.dedup_by(|cause, error| error.contains(cause.as_str()));
-    said.join(": ")
 }

@@ -19,10 +19,19 @@ type Gone<V> = Change<Option<(ObjectName, V)>>;
 impl Manifests {
     /// Takes all objects away, and those that a namespace has with it. Returns those that are not there.
     pub fn delete(&self, cluster: &mut Cluster) -> Vec<String> {
-        let ids = self.readings.iter().flat_map(|reading| &reading.objects).map(|object| &object.id);
-        let ids: BTreeSet<&ObjectId> = ids.collect();
+        self.delete_but(&Self::default(), cluster)
+    }
+
+    /// The same without the objects that `kept` has too.
+    pub fn delete_but(&self, kept: &Self, cluster: &mut Cluster) -> Vec<String> {
+        let kept = kept.ids();
+        let ids: Vec<&ObjectId> = self.ids().into_iter().filter(|id| !kept.contains(id)).collect();
         let missing = ids.into_iter().filter(|id| !delete(cluster, id));
         missing.map(ToString::to_string).collect()
+    }
+
+    fn ids(&self) -> BTreeSet<&ObjectId> {
+        self.readings.iter().flat_map(|reading| &reading.objects).map(|object| &object.id).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use super::*;
 /// What a terminal of this size shows, line by line.
 fn drawn(model: &mut Model, width: u16, height: u16) -> (Vec<String>, Terminal<TestBackend>) {
     let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-    model.resize(room(height));
+    model.resize(room(model, Size::new(width, height)));
     terminal.draw(|frame| draw(model, frame)).unwrap();
     let buffer = terminal.backend().buffer();
     let line = |y: u16| (0..width).map(|x| buffer[(x, y)].symbol()).collect::<String>().trim_end().to_owned();
@@ -40,6 +40,23 @@ fn a_screen_has_a_summary_rows_and_keys() {
     assert!(!buffer[(0, 2)].modifier.contains(Modifier::UNDERLINED));
 }
 
+/// The command that says more stands at the end.
+#[test]
+fn what_is_wrong_is_shown_as_a_whole_where_there_is_room() {
+    let mut model = model(9, 0);
+    model.complain("node-b: no answer; `kubectl -n x logs agent-b` says how it is".to_owned());
+    let (lines, _) = drawn(&mut model, 30, 12);
+    let expected = ["summary", "node-b: no answer; `kubectl -n", "x logs agent-b` says how it is"];
+    assert_eq!(lines[..3], expected);
+    assert!(
+        lines[3].starts_with("ADDRESS") && lines[10].starts_with("2001:") && lines[11].starts_with("1/9 ")
+    );
+    let (lines, _) = drawn(&mut model, 30, 5);
+    assert!(lines[2].starts_with("ADDRESS") && lines[3].starts_with("10."), "{lines:#?}");
+    assert_eq!(wrapped("abcdefgh ij kl", 5), ["abcde", "fgh", "ij kl"]);
+    assert_eq!(wrapped("", 5), [""]);
+}
+
 #[test]
 fn a_filter_is_shown_while_it_is_written_and_after() {
     let mut model = model(3, 0);
@@ -55,7 +72,7 @@ fn a_filter_is_shown_while_it_is_written_and_after() {
 
 #[test]
 fn a_screen_that_is_too_small_shows_what_it_can() {
-    for (width, height) in [(1, 1), (10, 3), (20, 4), (5, 40)] {
+    for (width, height) in [(0, 0), (1, 1), (0, 9), (9, 0), (10, 3), (20, 4), (5, 40)] {
         drawn(&mut model(100, 0), width, height);
     }
 }
