@@ -155,8 +155,7 @@ impl Plan {
         remarks.of_files([&files.deleted, &files.applied], &cluster, &unknown);
         let after = eyes.look(&mut cluster, &unknown);
         remarks.of_configuration(&before.problems, &after.problems);
-        let services = after.outlook.services().len();
-        Ok(Report::new(&differences(&before.outlook, &after.outlook), services, remarks))
+        Ok(Report::new(&differences(&before.outlook, &after.outlook), &after.outlook, remarks))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use anyhow::Result;
-use lb_core::outlook::{Difference, Stand};
+use lb_core::outlook::{Difference, Outlook, Stand};
 use serde::Serialize;
 
 use super::remarks::Remarks;
@@ -20,7 +20,7 @@ const NONE: &str = "<none>";
 #[serde(rename_all = "camelCase")]
 pub(super) struct Report {
     changes: Vec<Change>,
-    /// How many Services there would be for which nothing changes.
+    /// How many Services that ask for addresses there would be for which nothing changes.
     unchanged: usize,
     #[serde(flatten)]
     remarks: Remarks,
@@ -59,8 +59,8 @@ impl From<&Stand> for Place {
 }
 
 impl Report {
-    /// Of so many Services.
-    pub(super) fn new(differences: &[Difference], services: usize, remarks: Remarks) -> Self {
+    /// What is different from how it would be.
+    pub(super) fn new(differences: &[Difference], after: &Outlook, remarks: Remarks) -> Self {
         let change = |one: &Difference| Change {
             service: one.service.to_string(),
             effect: one.effect.name(),
@@ -68,10 +68,10 @@ impl Report {
             after: one.after.as_ref().map(Place::from),
             why: one.why.iter().map(ToString::to_string).collect(),
         };
-        let mut changed: Vec<_> = differences.iter().map(|one| &one.service).collect();
-        changed.sort();
-        changed.dedup();
-        let unchanged = services.saturating_sub(changed.len());
+        let changed: BTreeSet<_> = differences.iter().map(|one| &one.service).collect();
+        // A Service that asks for no address of ours is none that anything could change for.
+        let asks = after.services().iter().filter(|(_, fate)| fate.idle.is_none());
+        let unchanged = asks.filter(|(key, _)| !changed.contains(key)).count();
         Self { changes: differences.iter().map(change).collect(), unchanged, remarks }
     }
 
