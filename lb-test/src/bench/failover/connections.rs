@@ -164,8 +164,10 @@ pub(super) fn add(page: &mut Page, rows: &[Row]) {
     ];
     page.table(&head, rows.iter().map(cells));
     page.add(
-        "An address that moves takes none of its connections along, as with MetalLB: what the new node gets it has no connection \
-         for, kube-proxy gives it to some endpoint, and that one resets it. A client that connects again is served at once.",
+        "An address that moves takes none of its connections along, as with MetalLB: the new node has no record of them, so \
+         kube-proxy gives what it gets to some endpoint, and that one resets it. With policy Cluster that may be an endpoint on \
+         the dead node until Kubernetes has taken it out, and the connection hangs. A new connection is tried every 2 ms and given \
+         up after 20 ms.",
     );
 }
 

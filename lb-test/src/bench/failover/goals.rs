@@ -12,6 +12,9 @@ use crate::failover::{Kind, MAIN, Way};
 const SOONER: f64 = 80.0;
 /// For the last of many addresses.
 const LAST_MS: f64 = 100.0;
+const LAST_TRIED: &str = "the probes take a quarter of it; then both survivors plan (some 20 ms alone) and read, compare \
+     and write the table (some 20 ms alone), at once, on the two processors of this machine, beside the client. The table \
+     is flipped in batches, and nothing is announced or told before that";
 /// Minutes without a move.
 const HOUR: usize = 60;
 /// For how long two nodes may answer after a partition has healed.
@@ -87,7 +90,8 @@ fn crowded(records: &[Record]) -> Vec<Goal> {
         let last = quantile(&times, 1.0);
         let text =
             format!("silent death, {}: the last of 10,000 addresses in ≤ {LAST_MS:.0} ms", kind.what());
-        goals.push(goal(text, format!("{last:.1} ms at most in {} trials", times.len()), last <= LAST_MS));
+        let measured = format!("{last:.1} ms at most in {} trials", times.len());
+        goals.push(Goal { tried: LAST_TRIED, ..goal(text, measured, last <= LAST_MS) });
     }
     goals
 }
