@@ -14,9 +14,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 mod json;
 
-/// kube's line for each failed request. Whoever asked says what failed and what to do; while an API server is away, each
-/// watch would add a line a second to that. `--log` can bring them back.
-const QUIET: &str = "kube_client::client::builder=off";
+/// kube's line for each failed request, and the crate it is of. Whoever asks says what failed and what to do; while an API
+/// server is away, each watch would add a line a second to that. A `--log` that names the crate has them.
+const QUIET: (&str, &str) = ("kube_client::client::builder=off", "kube_client");
 
 /// How the log is written.
 #[derive(Clone, Debug, Args)]
@@ -82,8 +82,9 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     // It was parsed once already.
-    let filter = EnvFilter::try_new(format!("{QUIET},{}", logging.log));
-    let filter = filter.unwrap_or_else(|_error| EnvFilter::new("info"));
+    let ((quiet, unless), wanted) = (QUIET, &logging.log);
+    let wanted = if wanted.contains(unless) { wanted.clone() } else { format!("{quiet},{wanted}") };
+    let filter = EnvFilter::try_new(wanted).unwrap_or_else(|_error| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     match logging.log_format {
         Format::Text => Box::new(builder.with_target(false).with_ansi(colours).finish()),

@@ -151,6 +151,8 @@ fn requests_that_failed_are_told_by_who_asked_unless_wanted() {
     let failing = || tracing::error!(target: "kube_client::client::builder", "failed with error");
     assert_eq!(log(&[], failing), "");
     assert_eq!(log(&["--log", "debug"], failing), "");
-    let wanted = log(&["--log", "info,kube_client::client::builder=error"], failing);
-    assert!(wanted.contains("failed with error"), "{wanted}");
+    for filter in ["info,kube_client=debug", "info,kube_client::client::builder=error"] {
+        let wanted = log(&["--log", filter], failing);
+        assert!(wanted.contains("failed with error"), "{wanted}");
+    }
 }
