@@ -4,11 +4,11 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
+use crate::run;
 use crate::scratch::Scratch;
 
 /// Ends of a word, a command, and a script in the record.
@@ -31,8 +31,11 @@ pub fn commands(scripts: &[&str]) -> Result<Vec<Vec<Vec<String>>>> {
     let record = folder.join("record");
     let by_path = folder.join(BY_PATH);
     fs::create_dir_all(by_path.parent().context("a path of one part")?)?;
-    fs::write(&by_path, format!("#!/bin/bash\nf() {{ {RECORD}; }}\nf {BY_PATH} \"$@\"\n"))?;
-    fs::set_permissions(&by_path, fs::Permissions::from_mode(0o755))?;
+    let program = folder.join("program");
+    fs::write(&program, format!("#!/bin/bash\nf() {{ {RECORD}; }}\nf {BY_PATH} \"$@\"\n"))?;
+    // Not written here: a process that another thread starts meanwhile would have it open, and nothing could run it
+    // (`ETXTBSY`).
+    run::output(Command::new("install").args(["-m", "755"]).arg(&program).arg(&by_path))?;
     let mut input = format!("command_not_found_handle() {{ {RECORD}; }}\n");
     for (number, script) in scripts.iter().enumerate() {
         fs::write(folder.join(number.to_string()), script)?;
