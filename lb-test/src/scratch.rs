@@ -3,11 +3,20 @@
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs, io, ptr};
 
 use anyhow::{Context, Result};
 
-use crate::sweep;
+use crate::{run, sweep};
+
+/// Leaves a script that can be run at once. It is written by another process: one that another thread starts meanwhile
+/// would have it open for writing, and nothing could run it (`ETXTBSY`).
+pub fn write_program(path: &Path, text: &str) -> Result<()> {
+    let draft = path.with_extension("draft");
+    fs::write(&draft, text).with_context(|| format!("cannot write {}", draft.display()))?;
+    run::output(Command::new("install").args(["-m", "755"]).arg(&draft).arg(path)).map(drop)
+}
 
 /// A folder under the temporary directory, removed with all its content on drop.
 #[derive(Debug)]

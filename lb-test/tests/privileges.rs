@@ -3,12 +3,13 @@
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::chown;
 use std::time::Duration;
 
 use lb_test::agent::{Agent, AgentConfig, barelb};
 use lb_test::client::{ProbeClient, ProbeConfig};
 use lb_test::pages::Pages;
+use lb_test::scratch::write_program;
 use lb_test::standalone::{Standalone, service};
 
 const V4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 100);
@@ -35,8 +36,7 @@ fn node(user: u32, capabilities: &[&str]) -> (Standalone, AgentConfig) {
     };
     let script = standalone.state().join("barelb");
     let text = format!("#!/bin/sh\nexec setpriv {identity} {} \"$@\"\n", barelb().unwrap().display());
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&script, &text).unwrap();
     for folder in [standalone.manifests(), standalone.state()] {
         chown(folder, Some(user), Some(user)).unwrap();
     }

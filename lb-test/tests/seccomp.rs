@@ -5,13 +5,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use lb_test::agent::{Agent, AgentConfig, barelb};
 use lb_test::client::{ProbeClient, ProbeConfig};
+use lb_test::scratch::write_program;
 use lb_test::standalone::{Standalone, service};
 use serde_json::Value;
 
@@ -43,8 +43,7 @@ fn node(calls: &BTreeSet<String>) -> (Standalone, AgentConfig, PathBuf) {
         names.join(","),
         barelb().unwrap().display()
     );
-    fs::write(&script, text).unwrap();
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&script, &text).unwrap();
     let config = AgentConfig { binary: script, ..standalone.config().unwrap() };
     (standalone, config, trace)
 }

@@ -8,8 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
-use crate::run;
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, write_program};
 
 /// Ends of a word, a command, and a script in the record.
 const WORD: char = '\u{1f}';
@@ -31,11 +30,7 @@ pub fn commands(scripts: &[&str]) -> Result<Vec<Vec<Vec<String>>>> {
     let record = folder.join("record");
     let by_path = folder.join(BY_PATH);
     fs::create_dir_all(by_path.parent().context("a path of one part")?)?;
-    let program = folder.join("program");
-    fs::write(&program, format!("#!/bin/bash\nf() {{ {RECORD}; }}\nf {BY_PATH} \"$@\"\n"))?;
-    // Not written here: a process that another thread starts meanwhile would have it open, and nothing could run it
-    // (`ETXTBSY`).
-    run::output(Command::new("install").args(["-m", "755"]).arg(&program).arg(&by_path))?;
+    write_program(&by_path, &format!("#!/bin/bash\nf() {{ {RECORD}; }}\nf {BY_PATH} \"$@\"\n"))?;
     let mut input = format!("command_not_found_handle() {{ {RECORD}; }}\n");
     for (number, script) in scripts.iter().enumerate() {
         fs::write(folder.join(number.to_string()), script)?;
