@@ -84,7 +84,7 @@ pub const KINDS: [(&str, &[Case]); 3] =
 /// The death of a node by the default grace, whose Lease lasts 75 s.
 pub fn by_default() -> Option<Case> {
     let dead = agents::CASES.iter().find(|case| case.name == agents::DEAD)?;
-    Some(Case { what: "the same with the default grace of 60 s", grace: "60s", ..*dead })
+    Some(Case { what: "the node dies, with the default grace of 60 s", grace: "60s", ..*dead })
 }
 
 impl Case {
