@@ -33,6 +33,7 @@ pub use self::fault::Fault;
 pub(crate) use self::hog::Hogs;
 pub use self::keepalived::Keepalived;
 pub use self::kind::{Kind, Purpose};
+pub(crate) use self::seen::micros;
 pub use self::seen::{Seen, Way, Ways};
 pub(crate) use self::trial::lose;
 pub use self::trial::{Background, Case};

@@ -104,7 +104,8 @@ impl Seen {
     }
 }
 
-fn micros(time: Duration) -> u64 {
+/// Microseconds, as records have times.
+pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::record::{append, read};
+use super::record::{append, read, remove};
 use super::{Options, tell};
 use crate::bench::document::Page;
 use crate::bench::stats::quantile;
-use crate::failover::{Barelb, Kind, Purpose, System};
+use crate::failover::{Barelb, Kind, Purpose, System, micros};
 use crate::rig::Way;
 
 /// To each address.
@@ -83,9 +83,7 @@ pub(super) struct Row {
 /// Measures all of it.
 pub(super) fn run(options: &Options) -> Result<()> {
     let path = file(options);
-    if path.exists() {
-        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
+    remove(&path)?;
     let profile = Kind::Barelb.profile().context("it has no agents")?;
     let mut system = Barelb::start(profile, Purpose::Faults)?;
     for policy in POLICIES {
@@ -130,10 +128,6 @@ fn measure(system: &mut Barelb, policy: &str, fault: Fault) -> Result<Vec<Row>> 
     }
     fault.undo(system, first)?;
     Ok(rows)
-}
-
-fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn file(options: &Options) -> PathBuf {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::record::{append, read};
+use super::record::{append, read, remove};
 use super::{Options, tell};
 use crate::bench::cpu;
 use crate::bench::document::{Goal, Page};
@@ -60,9 +60,7 @@ impl Cost {
 /// Measures each of the chosen systems that has agents, and an agent without probes.
 pub(super) fn run(options: &Options) -> Result<()> {
     let path = file(options);
-    if path.exists() {
-        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
+    remove(&path)?;
     for kind in [Kind::BarelbLeases, Kind::Barelb, Kind::BarelbFast] {
         if options.systems.is_empty() || options.systems.contains(&kind) {
             let cost = measure(kind).with_context(|| kind.what())?;

@@ -37,16 +37,14 @@ impl Record {
         self.worst(|seen| seen.silent_us).map(|time| time as f64 / 1000.0)
     }
 
-    /// Something of datagrams of both families, the larger of both.
-    pub(super) fn worst_of_datagrams<T: Ord + Default>(&self, of: impl Fn(&Seen) -> T) -> T {
-        let both = [Way::Udp4, Way::Udp6].into_iter().filter_map(|way| self.ways.get(&way));
-        both.map(of).max().unwrap_or_default()
-    }
-
     /// Something of ARP and neighbour discovery, the larger of both.
     pub(super) fn worst<T: Ord + Default>(&self, of: impl Fn(&Seen) -> T) -> T {
-        let both = [Way::Arp, Way::Ns].into_iter().filter_map(|way| self.ways.get(&way));
-        both.map(of).max().unwrap_or_default()
+        self.worst_by([Way::Arp, Way::Ns], of)
+    }
+
+    /// The same of these ways.
+    pub(super) fn worst_by<T: Ord + Default>(&self, ways: [Way; 2], of: impl Fn(&Seen) -> T) -> T {
+        ways.into_iter().filter_map(|way| self.ways.get(&way)).map(of).max().unwrap_or_default()
     }
 }
 
@@ -107,6 +105,14 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>> {
     let parse =
         |line| serde_json::from_str(line).with_context(|| format!("{} holds {line:?}", path.display()));
     whole.lines().map(parse).collect()
+}
+
+/// Drops all that is saved there.
+pub(super) fn remove(path: &Path) -> Result<()> {
+    if path.exists() {
+        fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))?;
+    }
+    Ok(())
 }
 
 /// Adds a line to a file, after a line that was cut off if there is one.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use super::record::{append, read};
+use super::record::{append, read, remove};
 use super::{Options, tell};
 use crate::bench::document::Page;
 use crate::client::{ProbeClient, ProbeConfig};
@@ -117,9 +117,7 @@ pub(super) fn saved(options: &Options) -> Result<Vec<Minute>> {
 fn forget(options: &Options, which: impl Fn(&Minute) -> bool) -> Result<()> {
     let path = file(options);
     let left: Vec<Minute> = saved(options)?.into_iter().filter(|one| !which(one)).collect();
-    if path.exists() {
-        std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
-    }
+    remove(&path)?;
     left.iter().try_for_each(|minute| append(&path, minute))
 }
 
