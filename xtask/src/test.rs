@@ -2,6 +2,7 @@
 //!
 //! All levels run even when one fails. A level that can't run fails with the reason: it is never skipped.
 
+mod failures;
 mod level;
 mod report;
 mod steps;
@@ -36,17 +37,19 @@ pub(crate) fn run(workspace: &Workspace, args: &Args) -> Result<()> {
             None => steps::run(workspace, level)
                 .map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed),
         };
-        if let Outcome::Failed(reason) = &outcome {
-            println!("level {} failed: {reason}", level.name());
-        }
         rows.push(Row { level, outcome, took: start.elapsed() });
+    }
+    for row in &rows {
+        if let Outcome::Failed(reason) = &row.outcome {
+            println!("\nlevel {} failed: {reason}", row.level.name());
+        }
     }
     println!("\n{}", report::table(&rows));
     let failed: Vec<_> =
         rows.iter().filter(|row| row.outcome != Outcome::Passed).map(|row| row.level.name()).collect();
     if !failed.is_empty() {
         bail!(
-            "failed levels: {}; each one's reason is in the table, and `--level NAME` repeats one",
+            "failed levels: {}; each one's reason is above, and `--level NAME` repeats one",
             failed.join(", ")
         );
     }

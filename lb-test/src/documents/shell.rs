@@ -4,16 +4,16 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 
 use crate::scratch::{Scratch, write_program};
 
-/// Ends of a word, a command, and a script in the record.
+/// Ends of a word and of a command in a record.
 const WORD: char = '\u{1f}';
 const COMMAND: char = '\u{1e}';
-const SCRIPT: char = '\u{1d}';
 
 /// There is no program in this folder, so bash asks the function about each.
 const NOWHERE: &str = "/nonexistent";
@@ -27,37 +27,39 @@ const BY_PATH: &str = "target/release/barelb";
 /// The commands of each script. An error names the script that is none.
 pub fn commands(scripts: &[&str]) -> Result<Vec<Vec<Vec<String>>>> {
     let folder = Scratch::new("shell")?;
-    let record = folder.join("record");
     let by_path = folder.join(BY_PATH);
     fs::create_dir_all(by_path.parent().context("a path of one part")?)?;
     write_program(&by_path, &format!("#!/bin/bash\nf() {{ {RECORD}; }}\nf {BY_PATH} \"$@\"\n"))?;
     let mut input = format!("command_not_found_handle() {{ {RECORD}; }}\n");
     for (number, script) in scripts.iter().enumerate() {
         fs::write(folder.join(number.to_string()), script)?;
-        // Each has a shell of its own, so that none ends or changes the others.
-        writeln!(input, "( . ./{number} ) || true\nprintf '\\x1d' >>\"$RECORD\"")?;
+        // Each has a shell of its own, so that none ends or changes the others, and a record of its own: what `<(...)`
+        // starts goes on after its script has ended.
+        let record = record(&folder, number);
+        writeln!(input, "( RECORD='{}'; : >\"$RECORD\"; . ./{number} ) || true", record.display())?;
     }
     // By its path: the child's PATH counts already when it is looked for.
     let mut bash = Command::new("/bin/bash");
     bash.args(["--noprofile", "--norc"]).current_dir(folder.path());
     // Variables are empty, wherever this runs.
-    bash.env_clear().env("RECORD", &record).env("PATH", NOWHERE);
+    bash.env_clear().env("RECORD", "").env("PATH", NOWHERE);
     bash.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = bash.spawn().context("cannot start bash")?;
     child.stdin.take().context("bash has no standard input")?.write_all(input.as_bytes())?;
+    // All that the scripts have started has ended when nobody can write there any more.
     let errors = String::from_utf8_lossy(&child.wait_with_output()?.stderr).into_owned();
     if let Some(error) = errors.lines().next() {
         bail!("{}", named(error, scripts));
     }
-    let text = fs::read_to_string(record).context("bash wrote nothing down")?;
-    let found: Vec<_> = text.split_terminator(SCRIPT).map(read).collect();
-    anyhow::ensure!(
-        found.len() == scripts.len(),
-        "bash has read {} of {} scripts",
-        found.len(),
-        scripts.len()
-    );
-    Ok(found)
+    let found = scripts.iter().enumerate().map(|(number, script)| {
+        let text = fs::read_to_string(record(&folder, number));
+        text.map(|text| read(&text)).with_context(|| format!("bash has not read\n{script}"))
+    });
+    found.collect()
+}
+
+fn record(folder: &Scratch, number: usize) -> PathBuf {
+    folder.join(format!("record-{number}"))
 }
 
 fn read(record: &str) -> Vec<Vec<String>> {
@@ -92,6 +94,19 @@ mod tests {
         piped.sort();
         assert_eq!(piped, ["cat", "grep|a  b", "target/release/barelb|inspect"]);
         assert!(lines[2].is_empty() && lines[3].is_empty());
+    }
+
+    /// Often, because what it is about depends on who is sooner.
+    #[test]
+    fn what_goes_on_after_its_script_is_told_of_that_script() {
+        let scripts = ["diff <(cut -f 3 | sort) <(find . | sort)", "kubectl get x"];
+        for _ in 0..20 {
+            let found = commands(&scripts).unwrap();
+            let mut programs: Vec<_> = found[0].iter().map(|words| words[0].as_str()).collect();
+            programs.sort_unstable();
+            assert_eq!(programs, ["cut", "diff", "find", "sort", "sort"]);
+            assert_eq!(found[1], [["kubectl", "get", "x"]]);
+        }
     }
 
     #[test]

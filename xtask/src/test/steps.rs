@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::failures;
 use super::level::Level;
 use crate::cargo_tool::CargoTool;
 use crate::process::{ask, find_command, is_root, run as run_program};
@@ -92,7 +93,7 @@ fn deny(workspace: &Workspace) -> Result<()> {
 }
 
 fn unit(workspace: &Workspace) -> Result<()> {
-    cargo(workspace, &["test", "--workspace", "--no-fail-fast"])
+    failures::run(workspace.cargo().args(["test", "--workspace", "--no-fail-fast"]))
 }
 
 /// Tests that need the kernel.
@@ -136,7 +137,7 @@ fn run_as_root(workspace: &Workspace, command: &mut Command) -> Result<()> {
         let runner = format!("CARGO_TARGET_{}_UNKNOWN_LINUX_GNU_RUNNER", ARCH.to_uppercase());
         command.env(runner, "sudo --non-interactive --preserve-env");
     }
-    run_program(command)
+    failures::run(command)
 }
 
 fn cargo(workspace: &Workspace, arguments: &[&str]) -> Result<()> {
