@@ -36,13 +36,13 @@ pub fn commands(scripts: &[&str]) -> Result<Vec<Vec<Vec<String>>>> {
         // Each has a shell of its own, so that none ends or changes the others, and a record of its own: what `<(...)`
         // starts goes on after its script has ended.
         let record = record(&folder, number);
-        writeln!(input, "( RECORD='{}'; : >\"$RECORD\"; . ./{number} ) || true", record.display())?;
+        writeln!(input, "( export RECORD='{}'; : >\"$RECORD\"; . ./{number} ) || true", record.display())?;
     }
     // By its path: the child's PATH counts already when it is looked for.
     let mut bash = Command::new("/bin/bash");
     bash.args(["--noprofile", "--norc"]).current_dir(folder.path());
     // Variables are empty, wherever this runs.
-    bash.env_clear().env("RECORD", "").env("PATH", NOWHERE);
+    bash.env_clear().env("PATH", NOWHERE);
     bash.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = bash.spawn().context("cannot start bash")?;
     child.stdin.take().context("bash has no standard input")?.write_all(input.as_bytes())?;
